@@ -1,0 +1,14 @@
+"""Errors a user can act on: they name what is wrong and how to mend it."""
+
+
+class CogError(Exception):
+    """Something went wrong that the user can mend; shown without a traceback, exit code 1."""
+
+
+class UsageError(CogError):
+    """The command line or configuration asks for something that does not exist; exit code 2."""
+
+
+def missing_extra(package: str, extra: str) -> CogError:
+    """The error for an optional dependency that is not installed."""
+    return CogError(f"this needs the package '{package}'; install it with: pip install 'cog[{extra}]'")

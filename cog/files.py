@@ -1,0 +1,102 @@
+"""Durable files: a name on disk holds a whole file or the previous one, never a part.
+
+Every write of the toolkit goes through `write_atomically`: temporary name in the same folder, write, fsync,
+rename, fsync of the folder.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cog.errors import CogError
+from cog.version import VERSION
+
+TEMPORARY_SUFFIX = ".partial"
+
+
+def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
+    """Let `writer` fill a temporary file, then publish it under `path` in one step.
+
+    Raises:
+        CogError: the file could not be written (disk full, no permission); `path` is as it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        writer(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        raise CogError(
+            f"{path}: could not be written ({error.strerror or error}); the file is as it was before. "
+            "Free space or choose another folder, then run the same command again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Publish `data` under `path` atomically."""
+
+    def writer(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_atomically(path, writer)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Publish `value` as indented JSON with sorted keys; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object; `what` names its role in the error message.
+
+    Raises:
+        CogError: the file is missing, is not JSON or is not an object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise CogError(f"{path}: no such file; expected {what}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        raise CogError(f"{path}: {what} cannot be read ({error})") from error
+    if not isinstance(value, dict):
+        raise CogError(f"{path}: {what} must be a JSON object, found {type(value).__name__}")
+    return value
+
+
+def hash_file(path: Path) -> str:
+    """The blake2b-256 digest of a file's bytes, in hexadecimal."""
+    digest = hashlib.blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """The blake2b-256 digest of a value's canonical JSON text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+def code_version() -> str:
+    """The version recorded in every file that the toolkit writes."""
+    return f"cog {VERSION}"
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

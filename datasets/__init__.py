@@ -1,0 +1,1 @@
+"""Datasets: collect, store, relabel, merge and verify episodes."""

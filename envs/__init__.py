@@ -1,0 +1,1 @@
+"""Gymnasium environments on PyBullet: scenes, starts and scripted behaviours."""

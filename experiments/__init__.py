@@ -1,0 +1,1 @@
+"""Experiments: commands that run the whole chain and measure its parts."""
