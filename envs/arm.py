@@ -1,0 +1,119 @@
+"""The WidowX-250 arm: Cartesian moves by inverse kinematics, a latched gripper, a neutral pose."""
+
+import numpy as np
+
+from cog.envs import scene
+from cog.envs.bullet import Client
+
+ARM_JOINTS = tuple(range(6))
+FINGER_JOINTS = (6, 7)
+TIP_LINK = 8
+FINGER_OPEN = 0.035  # m, travel of one finger
+# Joint angles from which inverse kinematics finds the branch with the elbow up and the gripper down.
+SEED_ANGLES = (0.2, 0.0, 0.1, 0.0, 1.5, -1.4)
+POINTING_DOWN = (0.0, np.pi / 2, np.pi / 2)  # roll, pitch, yaw; fingers open along x
+POSITION_GAINS = [0.25] * len(ARM_JOINTS)
+JOINT_FORCES = [60.0, 60.0, 40.0, 20.0, 20.0, 12.0]  # N m
+FINGER_FORCE = 30.0  # N
+IK_ITERATIONS = 20
+IK_RESIDUAL = 1e-4
+
+
+class Arm:
+    """A WidowX-250 in a PyBullet world; positions in m, rotations as (roll, pitch, yaw) away from pointing down."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._body = client.load(scene.ASSETS / "widowx250.urdf", fixed=True)
+        self._down = np.array(client.api.getQuaternionFromEuler(POINTING_DOWN))
+        self._up = self._down * np.array([-1.0, -1.0, -1.0, 1.0])
+        self.is_open = True
+
+    def place(self, position: np.ndarray) -> None:
+        """Put the open gripper at `position` (3,) without simulating."""
+        self._teleport(SEED_ANGLES)
+        for _ in range(8):
+            self._teleport(self._solve(position, self._down))
+        for joint in FINGER_JOINTS:
+            self._client.api.resetJointState(self._body, joint, FINGER_OPEN)
+        self.is_open = True
+        self._drive(self._angles())
+        self._drive_fingers()
+
+    def neutral_angles(self) -> tuple[float, ...]:
+        """The joint angles of the neutral pose; leaves the arm there."""
+        self.place(scene.NEUTRAL_POSITION)
+        return tuple(self._angles())
+
+    def pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Gripper centre (3,) and rotation away from pointing down (3,)."""
+        state = self._client.api.getLinkState(self._body, TIP_LINK, computeForwardKinematics=1)
+        api = self._client.api
+        _, relative = api.multiplyTransforms((0, 0, 0), state[5], (0, 0, 0), self._up)
+        return np.array(state[4]), np.array(api.getEulerFromQuaternion(relative))
+
+    def opening(self) -> float:
+        """How far the fingers are apart, from 0 (closed) to 1 (open)."""
+        states = self._client.api.getJointStates(self._body, FINGER_JOINTS)
+        return float(sum(state[0] for state in states) / (2 * FINGER_OPEN))
+
+    def move(self, position: np.ndarray, rotation: np.ndarray) -> None:
+        """Set the motors towards a pose within the workspace; the simulation moves the arm there."""
+        api = self._client.api
+        target = np.clip(position, scene.WORKSPACE_LOW, scene.WORKSPACE_HIGH)
+        turn = np.clip(rotation, -scene.ROTATION_LIMIT, scene.ROTATION_LIMIT)
+        _, orientation = api.multiplyTransforms(
+            (0, 0, 0), api.getQuaternionFromEuler(turn.tolist()), (0, 0, 0), self._down
+        )
+        self._drive(self._solve(target, orientation))
+
+    def grip(self, open_gripper: bool) -> bool:
+        """Latch the gripper open or closed; true when that is a change."""
+        changed = open_gripper != self.is_open
+        self.is_open = open_gripper
+        self._drive_fingers()
+        return changed
+
+    def drive_to(self, angles: tuple[float, ...]) -> None:
+        """Set the motors towards joint angles (6,), the fingers as they are."""
+        self._drive(angles)
+
+    def _angles(self) -> list[float]:
+        return [state[0] for state in self._client.api.getJointStates(self._body, ARM_JOINTS)]
+
+    def _solve(self, position: np.ndarray, orientation: np.ndarray) -> tuple[float, ...]:
+        solution = self._client.api.calculateInverseKinematics(
+            self._body,
+            TIP_LINK,
+            position.tolist(),
+            orientation,
+            maxNumIterations=IK_ITERATIONS,
+            residualThreshold=IK_RESIDUAL,
+        )
+        return tuple(solution[: len(ARM_JOINTS)])
+
+    def _teleport(self, angles: tuple[float, ...]) -> None:
+        for joint, angle in zip(ARM_JOINTS, angles, strict=True):
+            self._client.api.resetJointState(self._body, joint, angle)
+
+    def _drive(self, angles: "tuple[float, ...] | list[float]") -> None:
+        api = self._client.api
+        api.setJointMotorControlArray(
+            self._body,
+            ARM_JOINTS,
+            api.POSITION_CONTROL,
+            targetPositions=angles,
+            forces=JOINT_FORCES,
+            positionGains=POSITION_GAINS,
+        )
+
+    def _drive_fingers(self) -> None:
+        api = self._client.api
+        target = FINGER_OPEN if self.is_open else 0.0
+        api.setJointMotorControlArray(
+            self._body,
+            FINGER_JOINTS,
+            api.POSITION_CONTROL,
+            targetPositions=[target, target],
+            forces=[FINGER_FORCE, FINGER_FORCE],
+        )

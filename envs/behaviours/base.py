@@ -1,0 +1,59 @@
+"""A behaviour: a scripted closed-loop policy in numbered phases that notices trouble and recovers."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from cog.envs import scene
+from cog.envs.drawer_grasp import DrawerGrasp
+
+OPEN, CLOSE = 0.7, -0.7  # gripper commands, clear of the switch and of noise
+STAY, RETURN = -0.7, 0.7  # neutral commands
+APPROACH_GAIN = 0.9  # share of the remaining distance asked for in one step
+CLEARANCE = 0.13  # m, height at which the fingers pass over all furniture
+
+
+class Behaviour(ABC):
+    """One skill. `phases` names the phases; `phase` is the current number; `done` tells that it has finished."""
+
+    phases: ClassVar[tuple[str, ...]]
+
+    def __init__(self, env: DrawerGrasp, rng: np.random.Generator) -> None:
+        self.env = env
+        self.rng = rng
+        self.phase = 0
+        self.done = False
+        self.recoveries = 0
+
+    @abstractmethod
+    def act(self) -> np.ndarray:
+        """The next action (8,) float32 without noise, from the simulator's state."""
+
+    def toward(
+        self, target: np.ndarray, gripper: float, speed: float = 1.0, neutral: float = STAY
+    ) -> np.ndarray:
+        """An action that moves to `target` (3,) m, turns back to pointing down and commands the gripper."""
+        position, rotation = self.env.arm.pose()
+        shift = np.clip(APPROACH_GAIN * (target - position) / scene.POSITION_SCALE, -speed, speed)
+        turn = np.clip(-rotation / scene.ROTATION_SCALE, -1.0, 1.0)
+        return np.concatenate([shift, turn, [gripper, neutral]]).astype(np.float32)
+
+    def gripper(self) -> np.ndarray:
+        """Gripper centre (3,) m."""
+        return self.env.arm.pose()[0]
+
+    def restart(self) -> None:
+        """Begin again from the first phase and count a recovery."""
+        self.phase = 0
+        self.recoveries += 1
+
+
+def raised(point: np.ndarray, height: float) -> np.ndarray:
+    """`point` (3,) at another height (m)."""
+    return np.array([point[0], point[1], height])
+
+
+def sideways(offset: np.ndarray) -> float:
+    """Horizontal length of an offset (3,), m."""
+    return float(np.linalg.norm(offset[:2]))

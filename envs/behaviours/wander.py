@@ -1,0 +1,44 @@
+"""Wander: move between random points above and around the furniture, to no purpose."""
+
+import numpy as np
+
+from cog.envs import scene
+from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, STAY, Behaviour
+from cog.envs.drawer_grasp import DrawerGrasp
+
+ARRIVED = 0.02  # m
+LEG_STEPS = 8  # a leg that takes longer is blocked: choose another point
+
+
+class Wander(Behaviour):
+    """Phases: 0 move to a random point; on arrival, or when blocked, choose another."""
+
+    phases = ("move",)
+
+    def __init__(
+        self,
+        env: DrawerGrasp,
+        rng: np.random.Generator,
+        lowest: float = 0.05,
+        close_probability: float = 0.2,
+        neutral_probability: float = 0.1,
+    ) -> None:
+        """`lowest`: least height of the points (m); the probabilities are per point."""
+        super().__init__(env, rng)
+        self._low = np.array([*scene.WORKSPACE_LOW[:2], lowest])
+        self._close_probability = close_probability
+        self._neutral_probability = neutral_probability
+        self._choose()
+
+    def act(self) -> np.ndarray:
+        self._steps += 1
+        if np.linalg.norm(self._target - self.gripper()) < ARRIVED or self._steps > LEG_STEPS:
+            self._choose()
+            if self.rng.random() < self._neutral_probability:
+                return self.toward(self._target, self._command, neutral=RETURN)
+        return self.toward(self._target, self._command, neutral=STAY)
+
+    def _choose(self) -> None:
+        self._target = self.rng.uniform(self._low, scene.WORKSPACE_HIGH)
+        self._command = CLOSE if self.rng.random() < self._close_probability else OPEN
+        self._steps = 0

@@ -1,0 +1,92 @@
+"""One headless PyBullet world, closed exactly once, with its software camera."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pybullet
+from pybullet_utils.bullet_client import BulletClient
+
+from cog.envs import scene
+
+
+class Connection(BulletClient):
+    """PyBullet's functions bound to one DIRECT connection; each is bound once, at its first use."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[int, int] = {}
+        self._pid = os.getpid()
+        self._client = pybullet.connect(pybullet.DIRECT)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = super().__getattr__(name)
+        if name != "disconnect":
+            setattr(self, name, attribute)
+        return attribute
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection has not been closed."""
+        return bool(self._client >= 0)
+
+
+class Client:
+    """A private PyBullet connection without a display or OpenGL."""
+
+    def __init__(self) -> None:
+        self.api = Connection()
+        if not pybullet.isNumpyEnabled():
+            warnings.warn(
+                "this PyBullet was built without NumPy: images are copied element by element, many times slower. "
+                "Rebuild it with: pip install --no-build-isolation --no-binary pybullet pybullet",
+                stacklevel=2,
+            )
+        self._view = self.api.computeViewMatrix(scene.CAMERA_EYE, scene.CAMERA_TARGET, (0, 0, 1))
+
+    def rebuild(self) -> None:
+        """Empty the world: what happens next depends on nothing that came before."""
+        self.api.resetSimulation()
+        self.api.setTimeStep(scene.TIME_STEP)
+        self.api.setPhysicsEngineParameter(
+            numSolverIterations=scene.SOLVER_ITERATIONS, deterministicOverlappingPairs=1
+        )
+        self.api.setGravity(0, 0, scene.GRAVITY)
+
+    def load(
+        self,
+        urdf: Path,
+        position: np.ndarray | None = None,
+        yaw: float = 0.0,
+        fixed: bool = False,
+    ) -> int:
+        """Load a body at `position` (3,) m with heading `yaw` rad; returns its number."""
+        place = [0.0, 0.0, 0.0] if position is None else position.tolist()
+        turn = self.api.getQuaternionFromEuler((0, 0, yaw))
+        return int(self.api.loadURDF(str(urdf), place, turn, useFixedBase=fixed))
+
+    def step(self, substeps: int) -> None:
+        """Advance the simulation by a number of substeps of `scene.TIME_STEP` s."""
+        for _ in range(substeps):
+            self.api.stepSimulation()
+
+    def image(self, height: int, width: int) -> np.ndarray:
+        """What the camera sees, (height, width, 3) uint8 RGB, by the software renderer."""
+        projection = self.api.computeProjectionMatrixFOV(scene.CAMERA_FIELD, width / height, 0.05, 2.0)
+        pixels = self.api.getCameraImage(
+            width,
+            height,
+            self._view,
+            projection,
+            shadow=0,
+            renderer=pybullet.ER_TINY_RENDERER,
+            flags=pybullet.ER_NO_SEGMENTATION_MASK,
+        )[2]
+        image = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
+        return np.ascontiguousarray(image[..., :3])
+
+    def close(self) -> None:
+        """Disconnect; a second call does nothing."""
+        if self.api.is_open:
+            self.api.disconnect()
