@@ -20,7 +20,7 @@ IK_RESIDUAL = 1e-4
 
 
 class Arm:
-    """A WidowX-250 in a PyBullet world; positions in m, rotations as (roll, pitch, yaw) away from pointing down."""
+    """A WidowX-250 in a PyBullet world; positions in m, rotations (roll, pitch, yaw) from pointing down."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

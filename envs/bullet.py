@@ -39,7 +39,7 @@ class Client:
         self.api = Connection()
         if not pybullet.isNumpyEnabled():
             warnings.warn(
-                "this PyBullet was built without NumPy: images are copied element by element, many times slower. "
+                "this PyBullet was built without NumPy: images are copied element by element. "
                 "Rebuild it with: pip install --no-build-isolation --no-binary pybullet pybullet",
                 stacklevel=2,
             )

@@ -31,8 +31,9 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     drawer opening, handle position (m), cabinet position and heading.
 
     Reward: 1 on a step that ends in success, else 0. Success: `object_height` > 0.10 m and
-    `object_gripper_distance` < 0.06 m (`SUCCESS`). With `terminate_on_success` the episode ends there; without,
-    the reward persists for as long as the object is held and the episode never terminates.
+    `object_gripper_distance` < 0.06 m (`scene.SUCCESS_HEIGHT`, `scene.SUCCESS_DISTANCE`). With
+    `terminate_on_success` the episode ends there; without, the reward persists for as long as the object is
+    held and the episode never terminates.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 24}
@@ -80,7 +81,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._neutral = Arm(self._client).neutral_angles()
         self._clipped = 0
 
-    # --- Gymnasium -----------------------------------------------------------------------------------------------
+    # --- Gymnasium -------------------------------------------------------------------------------
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -128,7 +129,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Disconnect from the simulator; may be called twice."""
         self._client.close()
 
-    # --- What behaviours and signals are computed from -------------------------------------------------------------
+    # --- What behaviours and signals are computed from -------------------------------------------
 
     def object_position(self) -> np.ndarray:
         """Centre of the object, (3,) m."""
@@ -164,7 +165,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             "object_drawer_distance": float(np.linalg.norm((thing - tray)[:2])),
         }
 
-    # --- Parts of a step -----------------------------------------------------------------------------------------
+    # --- Parts of a step -------------------------------------------------------------------------
 
     def _checked(self, start: str) -> str:
         if start not in scene.STARTS:

@@ -11,7 +11,7 @@ import numpy as np
 
 ASSETS = Path(__file__).parent / "assets"
 
-# --- Simulation -----------------------------------------------------------------------------------------------
+# --- Simulation ----------------------------------------------------------------------------------
 TIME_STEP = 1 / 240  # s, one physics substep
 SUBSTEPS = 10  # substeps an action lasts: 24 actions a second, as in the paper
 GRIPPER_SUBSTEPS = 16  # more substeps when the gripper opens or closes
@@ -19,18 +19,18 @@ NEUTRAL_SUBSTEPS = 48  # more substeps when the arm returns to its neutral pose
 SOLVER_ITERATIONS = 40
 GRAVITY = -9.81  # m/s²
 
-# --- Action scales: what a component of 1 asks for in one step ------------------------------------------------------
+# --- Action scales: what a component of 1 asks for in one step -----------------------------------
 POSITION_SCALE = 0.05  # m
 ROTATION_SCALE = 0.10  # rad
 SWITCH = 0.5  # a gripper or neutral component beyond this switches
 
-# --- Workspace of the gripper centre ------------------------------------------------------------------------------
+# --- Workspace of the gripper centre -------------------------------------------------------------
 WORKSPACE_LOW = np.array([0.17, -0.12, 0.022])
 WORKSPACE_HIGH = np.array([0.41, 0.24, 0.24])
 ROTATION_LIMIT = np.array([0.35, 0.35, 0.60])  # roll, pitch, yaw away from pointing down
 NEUTRAL_POSITION = np.array([0.29, 0.06, 0.17])
 
-# --- Furniture ------------------------------------------------------------------------------------------------
+# --- Furniture -----------------------------------------------------------------------------------
 CABINET_POSITION = np.array([0.29, -0.02, 0.0])  # middle of the front face, on the table
 DRAWER_TRAVEL = 0.13  # from closed to open
 DRAWER_FORCE = 4.0  # N, friction of the slide
@@ -40,11 +40,11 @@ HANDLE_PLATE = np.array([0.0, 0.062, 0.04])  # middle of the T's plate; drawer's
 DRAWER_FLOOR = 0.011  # height of the tray's upper side
 OBJECT_SIZE = 0.03  # edge of the cube
 
-# --- Success: the object is off the ground and in the gripper ------------------------------------------------------
+# --- Success: the object is off the ground and in the gripper ------------------------------------
 SUCCESS_HEIGHT = 0.10  # m, `object_height` must exceed it
 SUCCESS_DISTANCE = 0.06  # m, `object_gripper_distance` must stay below it
 
-# --- Camera ---------------------------------------------------------------------------------------------------
+# --- Camera --------------------------------------------------------------------------------------
 CAMERA_EYE = (0.66, 0.06, 0.46)
 CAMERA_TARGET = (0.28, 0.03, 0.03)
 CAMERA_FIELD = 42.0  # degrees, vertical field of view

@@ -15,7 +15,7 @@ CLEARANCE = 0.13  # m, height at which the fingers pass over all furniture
 
 
 class Behaviour(ABC):
-    """One skill. `phases` names the phases; `phase` is the current number; `done` tells that it has finished."""
+    """One skill: `phases` names its phases, `phase` is the current one, `done` tells that it has finished."""
 
     phases: ClassVar[tuple[str, ...]]
 

@@ -16,7 +16,7 @@ DESCENT_STEPS = 8  # a descent that takes longer is stuck
 
 
 class Grasp(Behaviour):
-    """Phases: 0 above the object, 1 descend, 2 close, 3 lift; a miss or a slip lifts, opens and tries again."""
+    """Phases: 0 above the object, 1 descend, 2 close, 3 lift; after a miss or a slip it tries again."""
 
     phases = ("above the object", "descend", "close", "lift")
 

@@ -17,7 +17,7 @@ PULL = 0.04  # m, how far ahead of the gripper the pull aims
 
 
 class OpenDrawer(Behaviour):
-    """Phases: 0 above the handle's gap, 1 descend, 2 pull, 3 lift, 4 return to neutral; a stall starts again."""
+    """Phases: 0 above the handle, 1 descend, 2 pull, 3 lift, 4 return to neutral; a stall starts again."""
 
     phases = ("above the handle", "descend", "pull", "lift", "return to neutral")
 
