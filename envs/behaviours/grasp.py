@@ -38,7 +38,6 @@ class Grasp(Behaviour):
             elif -error[2] < REACHED:
                 self._enter(2)
         if self.phase == 3 and np.linalg.norm(error - self._aim) > SLIPPED:
-            self._aim = np.zeros(3)
             self.restart()
         if self.phase == 0:
             # Never cross the drawer's walls low down: rise first, then move sideways.
@@ -56,6 +55,7 @@ class Grasp(Behaviour):
 
     def restart(self) -> None:
         super().restart()
+        self._aim = np.zeros(3)
         self._steps = 0
 
     def _enter(self, phase: int) -> None:
