@@ -1,0 +1,45 @@
+"""Behaviour cloning: the same encoder and actor, trained to make the data's actions likely."""
+
+from torch import Tensor
+
+from cog.agent import Agent, Metrics
+from cog.buffer import Batch
+from cog.config import TrainConfig
+from cog.networks import Actor, Encoder, ObservationShape, TanhGaussian
+
+
+class BC(Agent):
+    """Maximum likelihood of the recorded actions; rewards are not looked at."""
+
+    def __init__(self, config: TrainConfig, shape: ObservationShape, actions: int) -> None:
+        """Build the networks."""
+        super().__init__(config, shape, actions)
+        self.encoder = Encoder(shape, config.network).to(config.device)
+        self.actor = Actor(self.encoder.features, actions, config.network).to(config.device)
+        self.ready()
+        self.add_optimizer("actor", [*self.encoder.parameters(), *self.actor.parameters()], config.bc_lr)
+
+    def update(self, batch: Batch) -> Metrics:
+        """One step up the log-likelihood."""
+        with self.autocast():
+            images, _ = self.augmented(batch)
+            policy = self.actor(self.encoder(images, batch.proprio))
+            loss, metrics = self.actor_loss(policy, batch)
+        self.minimise(loss, "actor")
+        self.updates_done += 1
+        self.average_policy()
+        return metrics
+
+    def actor_loss(self, policy: TanhGaussian, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Minus the mean log pi(a|s) of the data."""
+        likelihood = policy.log_prob(batch.actions, self.config.network.action_limit).mean()
+        error = (policy.mode().detach() - batch.actions).square().mean()
+        return -likelihood, {
+            "actor_loss": -likelihood.detach(),
+            "log_likelihood": likelihood.detach(),
+            "action_error": error,
+        }
+
+    def policy_encoder(self) -> Encoder:
+        """The encoder whose features the actor sees."""
+        return self.encoder

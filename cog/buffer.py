@@ -1,0 +1,209 @@
+"""The replay buffer: every frame once, as bytes, on the training device; batches are gathered by index."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cog.errors import CogError
+from cog.networks import ObservationShape
+
+
+class Transitions(Protocol):
+    """Flat arrays of F frames and S steps (see cog.datasets.transitions)."""
+
+    @property
+    def frames(self) -> np.ndarray | None:
+        """(F, H, W, C) uint8, or none in state mode."""
+
+    @property
+    def proprio(self) -> np.ndarray:
+        """(F, P) float32."""
+
+    @property
+    def actions(self) -> np.ndarray:
+        """(S, A) float32 in [-1, 1]."""
+
+    @property
+    def rewards(self) -> np.ndarray:
+        """(S,) float32."""
+
+    @property
+    def terminals(self) -> np.ndarray:
+        """(S,) bool."""
+
+    @property
+    def frame_index(self) -> np.ndarray:
+        """(S,) int64: the frame before each step; the frame after is the next one."""
+
+    @property
+    def source(self) -> np.ndarray:
+        """(S,) int64: number of the source that each step comes from."""
+
+    @property
+    def sources(self) -> Sequence[Mapping[str, Any]]:
+        """One {role, name, share, steps} a source."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything above."""
+
+
+class Batch(NamedTuple):
+    """B transitions. Images are (B, C, H, W) uint8, or floats in [0, 1], or none; masks are 1 - terminal."""
+
+    images: Tensor | None
+    next_images: Tensor | None
+    proprio: Tensor  # (B, P)
+    next_proprio: Tensor  # (B, P)
+    actions: Tensor  # (B, A)
+    rewards: Tensor  # (B,)
+    masks: Tensor  # (B,)
+
+
+class Buffer:
+    """Samples batches from transitions held on one device.
+
+    `drawn` counts, per source, the transitions handed out so far, from which the realised shares follow.
+    """
+
+    def __init__(
+        self,
+        transitions: Transitions,
+        device: torch.device,
+        batch_size: int,
+        sampling: str,
+        on_message: Callable[[str], None] | None = None,
+    ) -> None:
+        """Move the transitions to `device`; `on_message` is told the memory first.
+
+        Raises:
+            CogError: no transitions, or a source that should be sampled holds none.
+        """
+        steps = len(transitions.actions)
+        if steps == 0:
+            raise CogError("the data hold no transitions; collect episodes or check the relabel")
+        if on_message is not None:
+            size = f"{memory(transitions) / 1e6:.1f} MB on {device}"
+            on_message(f"{steps} transitions, {len(transitions.proprio)} frames: {size}")
+
+        def move(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+        self.device = device
+        self.frames = None if transitions.frames is None else move(transitions.frames)
+        self.proprio = move(transitions.proprio)
+        self.actions = move(transitions.actions)
+        self.rewards = move(transitions.rewards)
+        self.masks = 1.0 - move(transitions.terminals).float()
+        self.frame_index = move(transitions.frame_index)
+        self.source = move(transitions.source)
+        self.batch_size = batch_size
+        names = [f"{source['role']}:{source['name']}" for source in transitions.sources]
+        # Two relabels of one dataset share a name; a number keeps their metrics apart.
+        self.names = [name if names.count(name) == 1 else f"{name}#{i}" for i, name in enumerate(names)]
+        self.drawn = torch.zeros(len(self.names), dtype=torch.int64, device=device)
+        self._groups = self._balanced(transitions) if sampling == "balanced" else None
+        image = None if transitions.frames is None else transitions.frames.shape[1:]
+        self.shape = ObservationShape(image, transitions.proprio.shape[1])
+
+    def sample(self, generator: torch.Generator) -> Batch:
+        """Draw one batch with replacement."""
+        if self._groups is None:
+            index = torch.randint(
+                len(self.actions), (self.batch_size,), generator=generator, device=self.device
+            )
+            self.drawn += torch.bincount(self.source[index], minlength=len(self.drawn))
+        else:
+            parts = []
+            for number, (members, count) in enumerate(self._groups):
+                if count:
+                    pick = torch.randint(len(members), (count,), generator=generator, device=self.device)
+                    parts.append(members[pick])
+                    self.drawn[number] += count
+            index = torch.cat(parts)
+        return self.gather(index)
+
+    def gather(self, index: Tensor) -> Batch:
+        """The transitions at `index` (B,)."""
+        before = self.frame_index[index]
+        after = before + 1
+        images = next_images = None
+        if self.frames is not None:
+            # (B, H, W, C) seen as (B, C, H, W) is exactly the channels-last order that convolutions like.
+            images = self.frames[before].permute(0, 3, 1, 2)
+            next_images = self.frames[after].permute(0, 3, 1, 2)
+        return Batch(
+            images,
+            next_images,
+            self.proprio[before],
+            self.proprio[after],
+            self.actions[index],
+            self.rewards[index],
+            self.masks[index],
+        )
+
+    def shares(self) -> dict[str, float]:
+        """Realised share of each source in all batches so far."""
+        drawn = self.drawn.tolist()
+        total = max(sum(drawn), 1)
+        return {name: count / total for name, count in zip(self.names, drawn, strict=True)}
+
+    def pose_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (P,) of the pose over all frames; constant components get scale 1."""
+        values = self.proprio.double()
+        mean, scale = values.mean(0), values.std(0, correction=0)
+        scale = torch.where(scale < 1e-4, torch.ones_like(scale), scale)
+        return mean.to(self.proprio.dtype), scale.to(self.proprio.dtype)
+
+    def return_bounds(self, discount: float) -> tuple[float, float]:
+        """Lowest and highest return that any policy could earn under these rewards.
+
+        Where every rewarded step ends its episode, a return is at most the largest reward; otherwise the
+        reward may come at every step, 1 / (1 - discount) times.
+        """
+        low, high = min(float(self.rewards.min()), 0.0), max(float(self.rewards.max()), 0.0)
+        persistent = 1 / (1 - discount)
+        once = bool((self.masks[self.rewards > 0] == 0).all())
+        return low * persistent, high if once else high * persistent
+
+    def _balanced(self, transitions: Transitions) -> list[tuple[Tensor, int]]:
+        """Members and count per batch of each source; counts follow the shares by largest remainder."""
+        shares = [float(source["share"]) for source in transitions.sources]
+        groups = []
+        for number, count in enumerate(batch_counts(shares, self.batch_size)):
+            members = (self.source == number).nonzero()[:, 0]
+            if count and len(members) == 0:
+                raise CogError(
+                    f"source {self.names[number]} has share {shares[number]} but holds no transitions; "
+                    "collect more or leave it out of the merge"
+                )
+            groups.append((members, count))
+        return groups
+
+
+def batch_counts(shares: Sequence[float], batch_size: int) -> list[int]:
+    """Whole numbers that add up to `batch_size` and follow `shares`, by largest remainder.
+
+    Raises:
+        CogError: shares that are negative, not finite or all zero.
+    """
+    total = sum(shares)
+    if not (total > 0 and np.isfinite(total) and min(shares) >= 0):
+        raise CogError(f"the shares {list(shares)} must be non-negative and not all zero")
+    exact = [share / total * batch_size for share in shares]
+    counts = [int(value) for value in exact]
+    order = sorted(range(len(shares)), key=lambda i: (counts[i] - exact[i], i))
+    for i in order[: batch_size - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
+def memory(transitions: Transitions) -> int:
+    """Bytes that the transitions take on the device."""
+    arrays = [transitions.proprio, transitions.actions, transitions.rewards]
+    arrays += [transitions.frame_index, transitions.source]
+    arrays += [] if transitions.frames is None else [transitions.frames]
+    return sum(array.nbytes for array in arrays) + 4 * len(transitions.terminals)

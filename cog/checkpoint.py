@@ -1,0 +1,246 @@
+"""Checkpoints: safetensors and JSON, published by rename, verified by hash when loaded; nothing is pickled.
+
+checkpoints/
+  latest.json                 {"folder": "step_0001000"}, written last
+  step_0001000/
+    model.safetensors         networks: actor, critics, targets, averaged policy
+    optimizer.safetensors     Adam's moments, generator state, counters
+    state.json                configuration, shapes, data fingerprint, hashes of the two files above
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cog.agent import Agent
+from cog.config import TrainConfig, differences, from_json, to_json
+from cog.errors import CogError
+from cog.files import TEMPORARY_SUFFIX, code_version, hash_file, hash_json, read_json, write_json
+from cog.networks import ObservationShape
+
+FORMAT = 1
+KEPT = 2  # the newest and the one before, should the newest be damaged
+TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
+# Fields that say where a run lives and what it tells, not what it computes.
+NOT_IDENTITY = ("data", "out", "wandb", "checkpoint_every")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint."""
+
+    folder: Path
+    config: TrainConfig
+    shape: ObservationShape
+    action_dimensions: int
+    update: int
+    fingerprint: str
+    metrics_position: int
+
+    def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
+        """The tensors of "model" or "optimizer"."""
+        path = self.folder / f"{name}.safetensors"
+        try:
+            return load_file(path, device=device)
+        except (OSError, SafetensorError) as error:
+            raise CogError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
+
+
+def save(root: Path, agent: Agent, drawn: Tensor, fingerprint: str, metrics_position: int) -> Path:
+    """Publish the agent's whole state as the latest checkpoint under `root`; older ones beyond two go.
+
+    A kill at any moment leaves the previous checkpoint loadable.
+
+    Raises:
+        CogError: it could not be written (disk full); the previous one is intact.
+    """
+    final = root / f"step_{agent.updates_done:07d}"
+    staged = root / f".{final.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    try:
+        if final.exists() and _latest(root) == final:
+            return final  # the same run at the same update is the same state
+        staged.mkdir(parents=True)
+        save_file(_contiguous(agent.state_dict()), staged / TENSOR_FILES[0])
+        save_file(_contiguous(_training_state(agent, drawn)), staged / TENSOR_FILES[1])
+        state: dict[str, Any] = {
+            "format": FORMAT,
+            "code_version": code_version(),
+            "torch": torch.__version__,
+            "config": to_json(agent.config),
+            "image": None if agent.shape.image is None else list(agent.shape.image),
+            "proprio": agent.shape.proprio,
+            "action_dimensions": agent.action_dimensions,
+            "update": agent.updates_done,
+            "fingerprint": fingerprint,
+            "metrics_position": metrics_position,
+            "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
+        }
+        write_json(staged / "state.json", state | {"hash": hash_json(state)})
+        for name in TENSOR_FILES:
+            _fsync(staged / name)
+        _fsync(staged)
+        if final.exists():  # a kill came between its rename and latest.json
+            shutil.rmtree(final)
+        staged.rename(final)
+        _fsync(root)
+        write_json(root / "latest.json", {"folder": final.name})
+        _prune(root, final)
+    except (OSError, SafetensorError) as error:
+        raise CogError(
+            f"{final}: the checkpoint could not be written ({error}); the previous one is intact. "
+            "Free space, then continue with --resume."
+        ) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return final
+
+
+def find(path: Path) -> Path:
+    """The checkpoint folder meant by a run folder, its checkpoints/ folder or a step folder.
+
+    Raises:
+        CogError: there is none.
+    """
+    for root in (path / "checkpoints", path):
+        if (root / "latest.json").exists():
+            latest = _latest(root)
+            assert latest is not None
+            return latest
+    if (path / "state.json").exists():
+        return path
+    raise CogError(
+        f"{path}: holds no checkpoint; expected a run folder or one of its checkpoints/step_* folders"
+    )
+
+
+def load(path: Path) -> Checkpoint:
+    """Open and verify the checkpoint at `path` (see `find`).
+
+    Raises:
+        CogError: naming the file that is missing or whose content is not what was written.
+    """
+    folder = find(path)
+    state = read_json(folder / "state.json", "a checkpoint's state")
+    remedy = f"use another checkpoint of {folder.parent}"
+    if state.get("format") != FORMAT:
+        raise CogError(f"{folder}: format {state.get('format')} is not {FORMAT}; written by another version")
+    claimed = state.pop("hash", None)
+    if claimed != hash_json(state):
+        raise CogError(f"{folder / 'state.json'}: content does not match its hash; {remedy}")
+    for name, claimed in state["hashes"].items():
+        file = folder / name
+        if not file.is_file():
+            raise CogError(f"{file}: missing; {remedy}")
+        if hash_file(file) != claimed:
+            raise CogError(f"{file}: content does not match its hash (damaged); {remedy}")
+    return Checkpoint(
+        folder=folder,
+        config=from_json(state["config"], where=str(folder / "state.json")),
+        shape=ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"]),
+        action_dimensions=state["action_dimensions"],
+        update=state["update"],
+        fingerprint=state["fingerprint"],
+        metrics_position=state["metrics_position"],
+    )
+
+
+def restore(checkpoint: Checkpoint, agent: Agent, drawn: Tensor, fingerprint: str) -> None:
+    """Put a checkpoint's state into a freshly built agent, in place.
+
+    Raises:
+        CogError: the checkpoint was trained with other settings or other data; the message names them.
+    """
+    differing = differences(identity(checkpoint.config), identity(agent.config))
+    if differing:
+        raise CogError(
+            f"{checkpoint.folder}: trained with another configuration; differing: {', '.join(differing)}. "
+            "Use the same settings, or another output folder."
+        )
+    if checkpoint.fingerprint != fingerprint:
+        raise CogError(
+            f"{checkpoint.folder}: trained on other data (fingerprint {checkpoint.fingerprint[:12]}, "
+            f"now {fingerprint[:12]}). Use the same merge, or another output folder."
+        )
+    device = agent.config.device
+    agent.load_state_dict(checkpoint.tensors("model", device))
+    training = checkpoint.tensors("optimizer")
+    agent.generator.set_state(training.pop("generator"))
+    drawn.copy_(training.pop("drawn"))
+    for name, optimizer in agent.optimizers.items():
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key in [key for key in training if key.startswith(f"{name}.")]:
+            _, number, kind = key.split(".")
+            moments.setdefault(int(number), {})[kind] = _laid_out(
+                training.pop(key), optimizer.param_groups[0]["params"][int(number)]
+            )
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    agent.updates_done = checkpoint.update
+
+
+def identity(config: TrainConfig) -> dict[str, Any]:
+    """The settings that determine what a run computes."""
+    return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
+
+
+def _training_state(agent: Agent, drawn: Tensor) -> dict[str, Tensor]:
+    """Everything beside the networks that the next update depends on."""
+    tensors = {"generator": agent.generator.get_state(), "drawn": drawn}
+    for name, optimizer in agent.optimizers.items():
+        for number, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{number}.{kind}": value for kind, value in moments.items()}
+    return tensors
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    """Adam's fused step walks the memory of weight and moment side by side: give both the same strides."""
+    if moment.shape != parameter.shape:
+        return moment
+    return torch.empty_like(parameter, requires_grad=False).copy_(moment)
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Separate plain copies, as safetensors stores them (some weights are held channels last)."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+
+
+def _latest(root: Path) -> Path | None:
+    """The folder that latest.json names."""
+    if not (root / "latest.json").exists():
+        return None
+    name = read_json(root / "latest.json", "the pointer to the latest checkpoint").get("folder")
+    if not isinstance(name, str) or Path(name).name != name:
+        raise CogError(
+            f"{root / 'latest.json'}: does not name a checkpoint; delete it and pass a step_* folder"
+        )
+    return root / name
+
+
+def _prune(root: Path, newest: Path) -> None:
+    """Remove all but the newest checkpoints, and what killed runs left half written."""
+    for leftover in root.glob(f".*{TEMPORARY_SUFFIX}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    older = sorted((folder for folder in root.glob("step_*") if folder < newest), reverse=True)
+    for folder in older[KEPT - 1 :]:
+        shutil.rmtree(folder)
+
+
+def _fsync(path: Path) -> None:
+    """Push a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

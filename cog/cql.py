@@ -1,0 +1,195 @@
+"""Conservative Q-learning, CQL(H), with a soft actor-critic actor, as COG uses it.
+
+Kumar et al., "Conservative Q-Learning for Offline Reinforcement Learning" (2020), equation 4 and appendix F;
+Singh et al., "COG: Connecting New Skills to Past Experience with Offline Reinforcement Learning" (2020).
+
+Each image is encoded once per network and update, and the data's action and all 3N sampled ones are scored
+there in one pass. Shapes: B states, E encoders, F features, A action dimensions, N sampled actions.
+"""
+
+import copy
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cog.agent import Agent, Metrics, lerp
+from cog.buffer import Batch
+from cog.config import TrainConfig
+from cog.networks import Actor, Critic, Encoder, ObservationShape, TanhGaussian
+
+
+class Encoded(NamedTuple):
+    """A batch as the losses see it."""
+
+    features: Tensor  # (E, B, F) of s, with gradient to the critics' encoders
+    policy: TanhGaussian  # pi(.|s), with gradient to the actor (and to its own encoder, if it has one)
+    next_policy: TanhGaussian  # pi(.|s')
+    next_features: Tensor  # (E, B, F) of s', for the target critics
+
+
+class CQL(Agent):
+    """Critics made pessimistic about actions outside the data, and an actor that climbs them."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        shape: ObservationShape,
+        actions: int,
+        return_bounds: tuple[float, float] | None = None,
+    ) -> None:
+        """Build the networks; `return_bounds` are the lowest and highest return possible, if known."""
+        super().__init__(config, shape, actions)
+        cql, device = config.cql, config.device
+        self.critic = Critic(shape, actions, config.network).to(device)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        own = config.network.sharing == "separate"
+        self.actor_encoder = Encoder(shape, config.network).to(device) if own else None
+        self.actor = Actor(self.policy_encoder().features, actions, config.network).to(device)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(cql.initial_temperature), device=device))
+        self.log_weight = nn.Parameter(
+            torch.tensor(math.log(max(cql.conservative_weight, 1e-8)), device=device)
+        )
+        self.target_entropy = -float(actions) if cql.target_entropy is None else cql.target_entropy
+        self.return_bounds = return_bounds if cql.clip_targets else None
+        self.ready()
+        policy = [*self.actor.parameters(), *(self.actor_encoder.parameters() if self.actor_encoder else ())]
+        self.add_optimizer("critic", self.critic.parameters(), cql.critic_lr)
+        self.add_optimizer("actor", policy, cql.actor_lr)
+        self.add_optimizer("temperature", [self.log_temperature], cql.temperature_lr)
+        if cql.lagrange_gap is not None:
+            self.add_optimizer("weight", [self.log_weight], cql.temperature_lr)
+
+    def update(self, batch: Batch) -> Metrics:
+        """One step of everything; the order of these lines is the algorithm."""
+        with self.autocast():
+            images, next_images = self.augmented(batch)
+            encoded = self.encode(images, next_images, batch)
+            mine, log_prob = encoded.policy.sample(1, self.generator)
+            actions, log_density = self.sampled_actions(encoded)
+            q = self.critic.q(encoded.features, torch.cat([batch.actions[:, None], actions], 1))
+            q_data, q_sampled = q[..., 0], q[..., 1:]  # (2, B), (2, B, 3N)
+
+            td_loss, metrics = self.critic_loss(q_data, batch, encoded)
+            conservative_loss, more = self.conservative_loss(q_data, q_sampled, log_density)
+            metrics |= more
+        self.minimise(td_loss + conservative_loss, "critic")
+        with self.autocast():
+            actor_loss, more = self.actor_loss(mine[:, 0], log_prob[:, 0], batch, encoded)
+            metrics |= more
+        self.minimise(actor_loss, "actor")
+        temperature_loss, more = self.temperature_loss(log_prob[:, 0])
+        metrics |= more
+        self.minimise(temperature_loss, "temperature")
+        self.update_targets()
+        self.updates_done += 1
+        self.average_policy()
+        return metrics
+
+    def encode(self, images: Tensor | None, next_images: Tensor | None, batch: Batch) -> Encoded:
+        """Every image through every network that needs it, once."""
+        features = self.critic.encode(images, batch.proprio)
+        if self.actor_encoder is None:
+            seen = features[0].detach()
+        else:
+            seen = self.actor_encoder(images, batch.proprio)
+        policy = self.actor(seen)
+        with torch.no_grad():
+            next_policy = self.actor(self.policy_encoder()(next_images, batch.next_proprio))
+            next_features = self.target.encode(next_images, batch.next_proprio)
+        return Encoded(features, policy, next_policy, next_features)
+
+    @torch.no_grad()
+    def sampled_actions(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """N uniform, N pi(.|s) and N pi(.|s') actions, (B, 3N, A), with log-densities (B, 3N).
+
+        All are scored at s: pi(.|s') only proposes (appendix F), which its density corrects.
+        """
+        number = self.config.cql.sampled_actions
+        mean = encoded.policy.mean
+        uniform = torch.rand(
+            (len(mean), number, mean.shape[1]), generator=self.generator, device=mean.device, dtype=mean.dtype
+        )
+        here, here_density = encoded.policy.sample(number, self.generator)
+        there, there_density = encoded.next_policy.sample(number, self.generator)
+        uniform_density = torch.full_like(here_density, -mean.shape[1] * math.log(2))
+        actions = torch.cat([2 * uniform - 1, here, there], 1)
+        return actions, torch.cat([uniform_density, here_density, there_density], 1)
+
+    def critic_loss(self, q_data: Tensor, batch: Batch, encoded: Encoded) -> tuple[Tensor, Metrics]:
+        """Squared Bellman error of Q(s, a) in the data, (2, B), against the lower of two target critics.
+
+        The backup holds no entropy term (the reference's "deterministic backup").
+        """
+        with torch.no_grad():
+            next_actions, _ = encoded.next_policy.sample(1, self.generator)
+            next_q = self.target.q(encoded.next_features, next_actions[:, 0]).amin(0)
+            target = batch.rewards + self.config.cql.discount * batch.masks * next_q
+            if self.return_bounds is not None:
+                target = target.clamp(*self.return_bounds)
+        loss = (q_data - target).square().mean(1).sum()
+        return loss, {
+            "td_loss": loss.detach() / len(q_data),
+            "q_data": q_data.detach().mean(),
+            "q_target": target.mean(),
+        }
+
+    def conservative_loss(
+        self, q_data: Tensor, q_sampled: Tensor, log_density: Tensor
+    ) -> tuple[Tensor, Metrics]:
+        """alpha * (log sum exp(Q(s, a_i) - log p(a_i)) - Q(s, a)), a_i from `sampled_actions`.
+
+        The sum estimates 3N times the integral of exp Q over actions (equation 4 with H). As in the reference
+        it is not divided by 3N: the constant log(3N) moves no gradient of Q, but it is part of the gap
+        that the Lagrange form compares with `lagrange_gap`.
+        """
+        soft_maximum = torch.logsumexp(q_sampled - log_density, -1)  # (2, B)
+        gap = (soft_maximum - q_data).mean(1)  # (2,)
+        metrics = {
+            "conservative_gap": gap.detach().mean(),
+            "q_sampled": q_sampled.detach().mean(),
+            "q_size": torch.maximum(q_sampled.detach().abs().amax(), q_data.detach().abs().amax()),
+        }
+        wanted = self.config.cql.lagrange_gap
+        if wanted is None:
+            return self.config.cql.conservative_weight * gap.sum(), metrics
+        weight = self.log_weight.exp().clamp(max=1e6)
+        self.minimise(-(weight * (gap.detach() - wanted)).mean(), "weight")
+        metrics["conservative_weight"] = weight.detach()
+        return (weight.detach() * (gap - wanted)).sum(), metrics
+
+    def actor_loss(
+        self, actions: Tensor, log_prob: Tensor, batch: Batch, encoded: Encoded
+    ) -> tuple[Tensor, Metrics]:
+        """Temperature * log pi(a|s) - min Q(s, a), a ~ pi(.|s); at first with log pi(data) for Q."""
+        cql = self.config.cql
+        loss = (self.log_temperature.exp().detach() * log_prob).mean()
+        metrics: Metrics = {}
+        warm_up = self.updates_done < cql.bc_updates
+        if not warm_up:
+            q = self.critic.q(encoded.features.detach(), actions).amin(0)
+            loss = loss - q.mean()
+            metrics["q_policy"] = q.detach().mean()
+        weight = 1.0 if warm_up else cql.bc_weight
+        if weight:
+            likelihood = encoded.policy.log_prob(batch.actions, self.config.network.action_limit).mean()
+            loss = loss - weight * likelihood
+            metrics["log_likelihood"] = likelihood.detach()
+        return loss, metrics | {"actor_loss": loss.detach(), "entropy": -log_prob.detach().mean()}
+
+    def temperature_loss(self, log_prob: Tensor) -> tuple[Tensor, Metrics]:
+        """Raise the temperature while the policy's entropy is below its target (SAC, 2018)."""
+        loss = -self.log_temperature * (log_prob.detach() + self.target_entropy).mean()
+        return loss, {"temperature": self.log_temperature.detach().exp()}
+
+    def update_targets(self) -> None:
+        """Move the target critics by `target_rate` towards the critics."""
+        rate = self.config.cql.target_rate
+        lerp(list(self.target.parameters()), list(self.critic.parameters()), rate)
+
+    def policy_encoder(self) -> Encoder:
+        """The encoder whose features the actor sees."""
+        encoder = self.actor_encoder if self.actor_encoder is not None else self.critic.encoders[0]
+        assert isinstance(encoder, Encoder)
+        return encoder

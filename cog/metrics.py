@@ -1,0 +1,87 @@
+"""Metrics of a run as lines of JSON, and to Weights & Biases on request.
+
+`metrics.jsonl` holds what the seed determines; the clock's readings go to `timings.jsonl`, so that the former
+is the same, byte for byte, whether or not the run was interrupted.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from cog.errors import CogError
+
+WandbMode = Literal["disabled", "offline", "online"]
+
+
+class MetricsWriter:
+    """Appends one line per logged update; a context manager that closes its files."""
+
+    def __init__(
+        self,
+        folder: Path,
+        position: int,
+        wandb_mode: WandbMode,
+        config: Mapping[str, Any],
+    ) -> None:
+        """Continue `folder`/metrics.jsonl at byte `position`; whatever a killed run wrote after is dropped.
+
+        Raises:
+            CogError: the file is shorter than `position`.
+        """
+        path = folder / "metrics.jsonl"
+        size = path.stat().st_size if path.exists() else 0
+        if size < position:
+            raise CogError(
+                f"{path}: {size} bytes, but the checkpoint was written after {position}; the file was cut. "
+                "Start again in another folder."
+            )
+        self._file = path.open("ab")
+        self._file.truncate(position)
+        self._timings = (folder / "timings.jsonl").open("a")
+        self._started = time.monotonic()
+        self._run = _start_wandb(folder, wandb_mode, config) if wandb_mode != "disabled" else None
+
+    def write(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Append the metrics of one update."""
+        line = json.dumps({"update": update, **metrics}, allow_nan=False)
+        self._file.write((line + "\n").encode())
+        self._file.flush()
+        seconds = time.monotonic() - self._started
+        timing = {"update": update, "seconds": round(seconds, 3), "clock": round(time.time(), 3)}
+        self._timings.write(json.dumps(timing) + "\n")
+        self._timings.flush()
+        if self._run is not None:
+            self._run.log(dict(metrics), step=update)
+
+    def position(self) -> int:
+        """Make everything written durable; the size of metrics.jsonl in bytes."""
+        os.fsync(self._file.fileno())
+        return self._file.seek(0, os.SEEK_END)
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._timings.close()
+        if self._run is not None:
+            self._run.finish(exit_code=0 if kind is None else 1)
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The lines of `folder`/metrics.jsonl; a last line cut short by a kill is left out."""
+    lines = (folder / "metrics.jsonl").read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def _start_wandb(folder: Path, mode: WandbMode, config: Mapping[str, Any]) -> Any:
+    """A Weights & Biases run in the same folder, continued if there is one."""
+    import wandb
+
+    return wandb.init(project="cog", dir=str(folder), mode=mode, config=dict(config), name=folder.name)

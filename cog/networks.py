@@ -1,0 +1,281 @@
+"""The networks: an image encoder, a tanh-Gaussian actor, and twin critics that score many actions per state.
+
+Shapes: B states, E encoders, F features, A action dimensions, N actions per state.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cog.config import NetworkConfig
+from cog.errors import CogError
+
+CRITICS = 2
+LOG_STD_RANGE = (-5.0, 2.0)  # the reference's bounds
+
+
+class ObservationShape(NamedTuple):
+    """What the policy sees: image (height, width, channels) or none, and the length of the pose vector."""
+
+    image: tuple[int, int, int] | None
+    proprio: int
+
+
+class Encoder(nn.Module):
+    """Images (B, C, H, W) as uint8, or floats in [0, 1], and pose (B, P) -> features (B, F).
+
+    Without images the features are the standardised pose itself.
+    """
+
+    proprio_mean: Tensor
+    proprio_scale: Tensor
+
+    def __init__(self, shape: ObservationShape, config: NetworkConfig) -> None:
+        super().__init__()
+        self.uses_proprio = config.use_proprio or shape.image is None
+        self.register_buffer("proprio_mean", torch.zeros(shape.proprio))
+        self.register_buffer("proprio_scale", torch.ones(shape.proprio))
+        self.convolutions: nn.Module | None = None
+        self.bottleneck: nn.Module | None = None
+        self.embedding: nn.Module | None = None
+        self.features = 0
+        if shape.image is not None:
+            height, width, channels = shape.image
+            self.convolutions = _convolutions(config.encoder, channels)
+            self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            with torch.no_grad():
+                self.features = self.convolutions(torch.zeros(1, channels, height, width)).numel()
+            if config.bottleneck:
+                self.bottleneck = _squash(self.features, config.bottleneck)
+                self.features = config.bottleneck
+        if self.uses_proprio:
+            if shape.proprio == 0:
+                raise CogError("the data hold neither images nor a pose to learn from")
+            if shape.image is not None and config.proprio_features:
+                self.embedding = _squash(shape.proprio, config.proprio_features)
+                self.features += config.proprio_features
+            else:
+                self.features += shape.proprio
+
+    def standardise(self, mean: Tensor, scale: Tensor) -> None:
+        """Set the pose's mean and standard deviation, (P,) each, as the data have them."""
+        self.proprio_mean.copy_(mean)
+        self.proprio_scale.copy_(scale)
+
+    def forward(self, images: Tensor | None, proprio: Tensor | None) -> Tensor:
+        parts = []
+        if self.convolutions is not None:
+            if images is None:
+                raise CogError("this network was built for images; none were given")
+            parts.append(self.convolutions(_centred(images, self.proprio_mean.dtype)).flatten(1))
+            if self.bottleneck is not None:
+                parts[0] = self.bottleneck(parts[0])
+        if self.uses_proprio:
+            if proprio is None:
+                raise CogError("this network was built for the arm's pose; none was given")
+            pose = (proprio - self.proprio_mean) / self.proprio_scale
+            parts.append(pose if self.embedding is None else self.embedding(pose))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+class TanhGaussian(NamedTuple):
+    """The policy at B states: a = tanh(u), u ~ Normal(mean, exp(log_std)), both (B, A)."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def sample(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw n actions per state with gradient: (B, n, A), and their log-densities (B, n)."""
+        batch, dimensions = self.mean.shape
+        noise = torch.randn(
+            (batch, n, dimensions), generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        )
+        before = self.mean[:, None] + self.log_std.exp()[:, None] * noise
+        return before.tanh(), self._log_density(noise, before, self.log_std[:, None])
+
+    def log_prob(self, actions: Tensor, limit: float) -> Tensor:
+        """Log-density (B,) of recorded actions (B, A), pulled inside +-limit first."""
+        before = actions.clamp(-limit, limit).atanh()
+        noise = (before - self.mean) * (-self.log_std).exp()
+        return self._log_density(noise, before, self.log_std)
+
+    def mode(self) -> Tensor:
+        """The deterministic action, (B, A)."""
+        return self.mean.tanh()
+
+    @staticmethod
+    def _log_density(noise: Tensor, before: Tensor, log_std: Tensor) -> Tensor:
+        """log Normal(u) - sum log(1 - tanh(u)^2), the latter in a form that is exact for large |u|."""
+        normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+        squash = 2 * (math.log(2) - before - F.softplus(-2 * before))
+        return (normal - squash).sum(-1)
+
+
+class Actor(nn.Module):
+    """Features (B, F) -> the policy at those states."""
+
+    def __init__(self, features: int, actions: int, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = (features, *config.actor_widths)
+        layers: list[nn.Module] = []
+        for width_in, width_out in itertools.pairwise(widths):
+            layers.append(nn.Linear(width_in, width_out))
+            if config.layer_norm:
+                layers.append(nn.LayerNorm(width_out))
+            layers.append(nn.ReLU())
+        self.trunk = nn.Sequential(*layers)
+        self.mean = nn.Linear(widths[-1], actions)
+        self.log_std = nn.Linear(widths[-1], actions)
+        for head in (self.mean, self.log_std):
+            nn.init.uniform_(head.weight, -1e-3, 1e-3)
+            nn.init.zeros_(head.bias)
+
+    def forward(self, features: Tensor) -> TanhGaussian:
+        hidden = self.trunk(features)
+        mean, log_std = self.mean(hidden), self.log_std(hidden)
+        if mean.dtype == torch.bfloat16:  # densities need the full mantissa
+            mean, log_std = mean.float(), log_std.float()
+        return TanhGaussian(mean, log_std.clamp(*LOG_STD_RANGE))
+
+    def sample(self, features: Tensor, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """n actions per state, (B, n, A), with their log-densities (B, n)."""
+        policy: TanhGaussian = self(features)
+        return policy.sample(n, generator)
+
+
+class Critic(nn.Module):
+    """Twin Q functions: one encoder for both or one each, heads evaluated together as stacked weights.
+
+    The first layer is split, W[f; a] = Wf f + Wa a, so that features are multiplied once per state however
+    many actions are scored there.
+    """
+
+    def __init__(self, shape: ObservationShape, actions: int, config: NetworkConfig) -> None:
+        super().__init__()
+        encoders = 1 if config.sharing == "shared" else CRITICS
+        self.encoders = nn.ModuleList(Encoder(shape, config) for _ in range(encoders))
+        features = self.encoders[0].features
+        assert isinstance(features, int)
+        widths = (features + actions, *config.critic_widths)
+        self.hidden = nn.ModuleList(
+            StackedLinear(CRITICS, width_in, width_out, config.layer_norm, config.critic_init)
+            for width_in, width_out in itertools.pairwise(widths)
+        )
+        self.last = StackedLinear(CRITICS, widths[-1], 1, False, config.critic_init)
+
+    def encode(self, images: Tensor | None, proprio: Tensor | None) -> Tensor:
+        """Features (E, B, F) of each state."""
+        return torch.stack([encoder(images, proprio) for encoder in self.encoders])
+
+    def q(self, features: Tensor, actions: Tensor) -> Tensor:
+        """Q of actions (B, A) -> (2, B), or of (B, N, A) -> (2, B, N), at states (E, B, F)."""
+        batch, width = features.shape[1:]
+        per_state = actions.dim() == 3
+        rows = actions.reshape(1, -1, actions.shape[-1])  # (1, B*N, A)
+        first = self.hidden[0]
+        assert isinstance(first, StackedLinear)
+        of_state = first.multiply(features, 0, width) + first.bias  # (2, B, H)
+        of_action = first.multiply(rows, width, None)  # (2, B*N, H)
+        if per_state:
+            number = actions.shape[1]
+            hidden = of_action.view(CRITICS, batch, number, -1) + of_state[:, :, None]
+            hidden = hidden.view(CRITICS, batch * number, -1)
+        else:
+            hidden = of_action + of_state
+        hidden = first.finish(hidden)
+        for layer in list(self.hidden)[1:]:
+            assert isinstance(layer, StackedLinear)
+            hidden = layer.finish(layer(hidden))
+        q = self.last(hidden)[..., 0]
+        q = q.float() if q.dtype == torch.bfloat16 else q
+        return q.view(CRITICS, batch, actions.shape[1]) if per_state else q
+
+
+class StackedLinear(nn.Module):
+    """M linear layers side by side, (M, B, I) -> (M, B, O), with optional LayerNorm and ReLU in `finish`."""
+
+    def __init__(self, members: int, width_in: int, width_out: int, norm: bool, bound: float) -> None:
+        super().__init__()
+        limit = bound or 1 / math.sqrt(width_in)
+        self.weight = nn.Parameter(torch.empty(members, width_in, width_out).uniform_(-limit, limit))
+        self.bias = nn.Parameter(torch.empty(members, 1, width_out).uniform_(-limit, limit))
+        self.gain = nn.Parameter(torch.ones(members, 1, width_out)) if norm else None
+        self.offset = nn.Parameter(torch.zeros(members, 1, width_out)) if norm else None
+
+    def multiply(self, rows: Tensor, start: int, stop: int | None) -> Tensor:
+        """Rows (M or 1, B, I') by the weights of inputs start to stop, without bias: (M, B, O)."""
+        weight = self.weight[:, start:stop]
+        return torch.bmm(rows.expand(weight.shape[0], -1, -1), weight)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, rows, self.weight)
+
+    def finish(self, hidden: Tensor) -> Tensor:
+        """Normalise, if so built, and apply the ReLU."""
+        if self.gain is not None and self.offset is not None:
+            hidden = torch.addcmul(self.offset, F.layer_norm(hidden, hidden.shape[-1:]), self.gain)
+        return F.relu(hidden)
+
+
+class PolicyNetwork(nn.Module):
+    """What acts: an encoder and an actor, and nothing that only training needs."""
+
+    def __init__(self, shape: ObservationShape, actions: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.encoder = Encoder(shape, config)
+        self.actor = Actor(self.encoder.features, actions, config)
+
+    def forward(self, images: Tensor | None, proprio: Tensor | None) -> TanhGaussian:
+        policy: TanhGaussian = self.actor(self.encoder(images, proprio))
+        return policy
+
+
+def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    """The trainable parameters of several modules, in order."""
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def _convolutions(kind: str, channels: int) -> nn.Sequential:
+    """48x48 images end as 32x12x12 ("small") or 16x12x12 ("paper")."""
+    if kind == "small":
+        return nn.Sequential(
+            nn.Conv2d(channels, 16, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.ReLU(),
+        )
+    layers = nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+    )
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return layers
+
+
+def _squash(width_in: int, width_out: int) -> nn.Sequential:
+    """A linear layer whose output is normalised and bounded."""
+    return nn.Sequential(nn.Linear(width_in, width_out), nn.LayerNorm(width_out), nn.Tanh())
+
+
+def _centred(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bytes or [0, 1] floats as floats in [-0.5, 0.5]."""
+    if images.dtype == torch.uint8:
+        return images.to(dtype).mul_(1 / 255).sub_(0.5)
+    return images - 0.5

@@ -1,0 +1,194 @@
+"""The training loop: batches in, updates, metrics and checkpoints out; stops and resumes at any update."""
+
+import contextlib
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from cog import checkpoint
+from cog.agent import Agent, Metrics
+from cog.bc import BC
+from cog.buffer import Buffer, Transitions
+from cog.config import TrainConfig, to_json
+from cog.cql import CQL
+from cog.errors import CogError
+from cog.files import write_json
+from cog.metrics import MetricsWriter
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+class Interrupted(CogError):  # noqa: N818 - it is no failure
+    """A signal asked the run to stop; its state was saved at `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"interrupted; everything is saved at {folder}; continue with --resume")
+        self.folder = folder
+
+
+def train(
+    config: TrainConfig,
+    transitions: Transitions | None = None,
+    resume: bool = False,
+    on_progress: Progress | None = None,
+    on_message: Callable[[str], None] | None = None,
+    on_checkpoint: Callable[[int, Path], None] | None = None,
+) -> Path:
+    """Run `config` to its last update and return the last checkpoint.
+
+    Args:
+        config: what to learn and where to write.
+        transitions: the data, if they are in memory already; otherwise `config.data` is loaded.
+        resume: continue the run in `config.out` from its last checkpoint (or from the start, if none yet).
+        on_progress: called with (update, total, metrics) at every logged update.
+        on_message: called with sentences worth showing, such as the memory the frames take.
+        on_checkpoint: called with (update, folder) after each checkpoint.
+
+    Raises:
+        CogError: `out` holds another run, the data cannot be used, a loss is not finite or Q runs away.
+        Interrupted: SIGINT or SIGTERM came; the state was saved first.
+    """
+    _claim(config, resume)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if transitions is None:
+        transitions = _load(config)
+    device = _device(config)
+    buffer = Buffer(transitions, device, config.batch_size, config.sampling, on_message)
+    agent = create(config, buffer)
+    root = config.out / "checkpoints"
+    position = 0
+    if resume and (root / "latest.json").exists():
+        last = checkpoint.load(root)
+        checkpoint.restore(last, agent, buffer.drawn, transitions.fingerprint)
+        position = last.metrics_position
+    write_json(config.out / "config.json", to_json(config))
+    fingerprint = transitions.fingerprint
+    del transitions  # on an accelerator the host's copy is not needed any more
+
+    def save() -> Path:
+        _refuse_bad_parameters(agent, root)
+        folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, writer.position())
+        if on_checkpoint is not None:
+            on_checkpoint(agent.updates_done, folder)
+        return folder
+
+    writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
+    with writer, _stop_signals() as stopped:
+        while agent.updates_done < config.updates:
+            metrics = agent.update(buffer.sample(agent.generator))
+            update = agent.updates_done
+            if update % config.log_every == 0 or update == config.updates:
+                values = _read(metrics)
+                _refuse_divergence(config, update, values, root)
+                values |= {f"share/{name}": share for name, share in buffer.shares().items()}
+                writer.write(update, values)
+                if on_progress is not None:
+                    on_progress(update, config.updates, values)
+            if stopped():
+                raise Interrupted(save())
+            if update % config.checkpoint_every == 0 and update < config.updates:
+                save()
+        return save()
+
+
+def create(config: TrainConfig, buffer: Buffer) -> Agent:
+    """The agent that `config` asks for, its initial weights fixed by `config.seed` alone."""
+    actions = buffer.actions.shape[1]
+    with torch.random.fork_rng(devices=[]):  # nn.Module draws from the global generator; give it back after
+        torch.manual_seed(config.seed)
+        agent: Agent
+        if config.algorithm == "bc":
+            agent = BC(config, buffer.shape, actions)
+        else:
+            agent = CQL(config, buffer.shape, actions, buffer.return_bounds(config.cql.discount))
+    agent.to(buffer.device)
+    agent.standardise(*buffer.pose_statistics())
+    return agent
+
+
+def _claim(config: TrainConfig, resume: bool) -> None:
+    """Refuse a folder that holds another run, before anything is written or loaded."""
+    held = config.out / "config.json"
+    if held.exists() and not resume:
+        raise CogError(
+            f"{config.out} already holds a run; continue it with --resume or choose another folder"
+        )
+    if not held.exists() and config.out.is_dir() and any(config.out.iterdir()):
+        raise CogError(f"{config.out} is not empty and holds no run of cog; choose another folder")
+    config.out.mkdir(parents=True, exist_ok=True)
+
+
+def _load(config: TrainConfig) -> Transitions:
+    """Read `config.data`; HDF5 is needed only here."""
+    from cog.datasets.merge import open_merge
+    from cog.datasets.transitions import load
+
+    transitions: Transitions = load(open_merge(config.data))
+    return transitions
+
+
+def _device(config: TrainConfig) -> torch.device:
+    """The device asked for, if this machine has it."""
+    device = torch.device(config.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CogError("device is 'cuda', but PyTorch finds no CUDA device; use --device cpu")
+    return device
+
+
+def _read(metrics: Metrics) -> dict[str, float]:
+    """Bring metrics to the host in one transfer."""
+    values = torch.stack([value.float() for value in metrics.values()]).tolist()
+    return dict(zip(metrics, values, strict=True))
+
+
+def _refuse_divergence(config: TrainConfig, update: int, values: Mapping[str, float], root: Path) -> None:
+    """Stop when a loss is not finite or Q is larger than any sensible return."""
+    kept = f"The last good checkpoint is under {root}." if (root / "latest.json").exists() else ""
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        raise CogError(
+            f"update {update}: {', '.join(bad)} not finite; the run has diverged. Try smaller learning "
+            f"rates, a gradient limit (--clip-gradient 10) or a smaller conservative weight. {kept}"
+        )
+    if values.get("q_size", 0.0) > config.runaway_q:
+        raise CogError(
+            f"update {update}: |Q| reached {values['q_size']:.3g}, above the limit {config.runaway_q:.3g}; "
+            "the critics run away. Try a smaller conservative weight, more sampled actions or bounded "
+            f"targets (--cql.clip-targets). {kept}"
+        )
+
+
+def _refuse_bad_parameters(agent: Agent, root: Path) -> None:
+    """A checkpoint with NaN in it would bury the last good one."""
+    sums = torch.stack([parameter.detach().float().sum() for parameter in agent.parameters()])
+    if not bool(sums.isfinite().all()):
+        raise CogError(
+            f"update {agent.updates_done}: a weight is not finite; the run has diverged and this state is "
+            f"not saved. Earlier checkpoints, if any, are under {root}. Try smaller learning rates."
+        )
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Note SIGINT and SIGTERM instead of dying in mid-update; a second SIGINT interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def note(number: int, frame: object) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
