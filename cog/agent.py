@@ -70,7 +70,9 @@ class Agent(nn.Module):
         parameters: Sequence[nn.Parameter] = group["params"]
         gradients = torch.autograd.grad(loss, parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+            # The fused step walks both side by side in memory: unequal strides would be silent nonsense.
+            fits = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if fits else torch.empty_like(parameter).copy_(gradient)
         if self.config.clip_gradient:
             nn.utils.clip_grad_norm_(parameters, self.config.clip_gradient)
         group["lr"] = group["base_lr"] * self.schedule()

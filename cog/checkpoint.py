@@ -159,12 +159,7 @@ def restore(checkpoint: Checkpoint, agent: Agent, drawn: Tensor, fingerprint: st
     Raises:
         CogError: the checkpoint was trained with other settings or other data; the message names them.
     """
-    differing = differences(identity(checkpoint.config), identity(agent.config))
-    if differing:
-        raise CogError(
-            f"{checkpoint.folder}: trained with another configuration; differing: {', '.join(differing)}. "
-            "Use the same settings, or another output folder."
-        )
+    refuse_other(checkpoint.config, agent.config, checkpoint.folder)
     if checkpoint.fingerprint != fingerprint:
         raise CogError(
             f"{checkpoint.folder}: trained on other data (fingerprint {checkpoint.fingerprint[:12]}, "
@@ -190,6 +185,15 @@ def restore(checkpoint: Checkpoint, agent: Agent, drawn: Tensor, fingerprint: st
 def identity(config: TrainConfig) -> dict[str, Any]:
     """The settings that determine what a run computes."""
     return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
+
+
+def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path) -> None:
+    """Raise CogError, naming the fields, if two configurations would compute different things."""
+    if differing := differences(identity(written), identity(asked)):
+        raise CogError(
+            f"{where}: trained with another configuration; differing: {', '.join(differing)}. "
+            "Use the same settings, or another output folder."
+        )
 
 
 def _training_state(agent: Agent, drawn: Tensor) -> dict[str, Tensor]:

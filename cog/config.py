@@ -18,8 +18,8 @@ from cog.errors import UsageError
 class NetworkConfig:
     """The shape of encoder, critics and actor."""
 
-    encoder: Literal["small", "paper"] = "small"
-    """Convolutions: "small" is strided and cheap on a CPU, "paper" is the reference's with max-pools."""
+    encoder: Literal["small", "medium", "paper"] = "small"
+    """Convolutions: "small" and "medium" are strided for CPUs, "paper" is the reference's with max-pools."""
     sharing: Literal["shared", "separate"] = "shared"
     """Whether one encoder, trained by the critics, serves all, or each critic and the actor has its own."""
     bottleneck: int = 128
@@ -28,9 +28,9 @@ class NetworkConfig:
     """Whether the arm's own pose is an input beside the image; without images it always is."""
     proprio_features: int = 64
     """Width of the pose's embedding beside the image features; 0 passes the standardised pose on as it is."""
-    critic_widths: tuple[int, ...] = (256, 256, 256)
+    critic_widths: tuple[int, ...] = (256, 256)
     """Hidden layers of each critic."""
-    actor_widths: tuple[int, ...] = (256, 256, 256)
+    actor_widths: tuple[int, ...] = (256, 256)
     """Hidden layers of the actor."""
     layer_norm: bool = True
     """Whether each hidden layer of critics and actor is normalised before its ReLU."""
