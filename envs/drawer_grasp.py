@@ -137,12 +137,11 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def drawer_opening(self) -> float:
         """Opening of the drawer as a fraction of its travel."""
-        travel = self._client.api.getJointState(self._cabinet, SLIDE_JOINT)[0]
-        return float(np.clip(travel / scene.DRAWER_TRAVEL, 0.0, 1.0))
+        return float(np.clip(self._travel() / scene.DRAWER_TRAVEL, 0.0, 1.0))
 
     def in_world(self, point: np.ndarray) -> np.ndarray:
         """A point (3,) of the drawer's frame, in the world's."""
-        shifted = point + np.array([0.0, self.drawer_opening() * scene.DRAWER_TRAVEL, 0.0])
+        shifted = point + np.array([0.0, self._travel(), 0.0])
         return self._cabinet_position + self._cabinet_axes @ shifted
 
     def pull_direction(self) -> np.ndarray:
@@ -164,6 +163,10 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             "gripper_height": float(gripper[2]),
             "object_drawer_distance": float(np.linalg.norm((thing - tray)[:2])),
         }
+
+    def _travel(self) -> float:
+        """How far the drawer is out, m."""
+        return float(self._client.api.getJointState(self._cabinet, SLIDE_JOINT)[0])
 
     # --- Parts of a step -------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ HOOKED = 0.042  # m, height at which the fingers are behind the plate
 DESCENT_STEPS = 8  # a descent that takes longer stands on an edge
 STALLED_STEPS = 3  # pulling steps without progress before it tries again
 PROGRESS = 0.01  # share of the travel that counts as progress
-OPENED = 0.96  # share of the travel at which the drawer is open
+OPENED = 0.92  # share of the travel at which the drawer is open
 PULL = 0.04  # m, how far ahead of the gripper the pull aims
+PULL_SPEED = 0.6  # of a full step, so that the object does not slide in the tray
 
 
 class OpenDrawer(Behaviour):
@@ -69,7 +70,7 @@ class OpenDrawer(Behaviour):
             # Keep to the drawer's axis while pulling, so that the fingers stay behind the plate.
             pull = self.env.pull_direction()
             along = (self.gripper() - target) @ pull
-            return self.toward(target + pull * (along + PULL), OPEN)
+            return self.toward(target + pull * (along + PULL), OPEN, speed=PULL_SPEED)
         if self.phase == 3:
             return self.toward(raised(self.gripper(), CLEARANCE + 0.03), OPEN)
         self.done = True
