@@ -54,7 +54,7 @@ def train(
         Interrupted: SIGINT or SIGTERM came; the state was saved first.
     """
     _claim(config, resume)
-    _keep_freed_memory()
+    keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     if transitions is None:
@@ -145,7 +145,7 @@ def _device(config: TrainConfig) -> torch.device:
     return device
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask the C library to keep freed memory for the next update: 10 to 20 % of a CPU update is page faults.
 
     Otherwise glibc hands the large activations back to the kernel after every update. Elsewhere: no effect.

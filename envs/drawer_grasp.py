@@ -105,7 +105,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             UsageError: the action has another shape, NaN or infinity; the simulator has not moved.
         """
         command = self._admit(action)
-        position, rotation = self.arm.pose()
+        position, rotation = self._pose
         self.arm.move(
             position + scene.POSITION_SCALE * command[:3], rotation + scene.ROTATION_SCALE * command[3:6]
         )
@@ -116,6 +116,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if command[7] > scene.SWITCH:
             self.arm.drive_to(self._neutral)
             self._client.step(scene.NEUTRAL_SUBSTEPS)
+        self._pose = self.arm.pose()
         signals = self.signals()
         info = self._info(signals)
         terminated = bool(info["success"] and self.terminate_on_success)
@@ -150,7 +151,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def signals(self) -> dict[str, float]:
         """Named scalars of the simulator's state, from which any reward can be computed later."""
-        gripper, _ = self.arm.pose()
+        gripper, _ = self._pose
         thing = self.object_position()
         handle = self.in_world(scene.HANDLE_GAP)
         tray = self.in_world(scene.DRAWER_CENTRE)
@@ -205,9 +206,10 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         )
         self.arm.place(layout.gripper)
         client.step(SETTLE_SUBSTEPS)
+        self._pose = self.arm.pose()
 
     def _proprio(self) -> np.ndarray:
-        position, rotation = self.arm.pose()
+        position, rotation = self._pose
         relative = position - scene.NEUTRAL_POSITION
         return np.concatenate([relative, rotation, [self.arm.opening(), float(self.arm.is_open)]])
 
