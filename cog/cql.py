@@ -68,19 +68,20 @@ class CQL(Agent):
             encoded = self.encode(images, next_images, batch)
             mine, log_prob = encoded.policy.sample(1, self.generator)
             actions, log_density = self.sampled_actions(encoded)
-            q = self.critic.q(encoded.features, torch.cat([batch.actions[:, None], actions], 1))
+            states = self.critic.project(encoded.features)
+            q = self.critic.q(states, torch.cat([batch.actions[:, None], actions], 1))
             q_data, q_sampled = q[..., 0], q[..., 1:]  # (2, B), (2, B, 3N)
 
             td_loss, metrics = self.critic_loss(q_data, batch, encoded)
             conservative_loss, more = self.conservative_loss(q_data, q_sampled, log_density)
             metrics |= more
-        self.minimise(td_loss + conservative_loss, "critic")
-        with self.autocast():
-            actor_loss, more = self.actor_loss(mine[:, 0], log_prob[:, 0], batch, encoded)
+            actor_loss, more = self.actor_loss(mine, log_prob, states.detach(), batch, encoded)
             metrics |= more
+            temperature_loss, more = self.temperature_loss(log_prob)
+            metrics |= more
+        # The actor first: its graph holds the critics' weights as they were when the states were projected.
         self.minimise(actor_loss, "actor")
-        temperature_loss, more = self.temperature_loss(log_prob[:, 0])
-        metrics |= more
+        self.minimise(td_loss + conservative_loss, "critic")
         self.minimise(temperature_loss, "temperature")
         self.update_targets()
         self.updates_done += 1
@@ -124,7 +125,8 @@ class CQL(Agent):
         """
         with torch.no_grad():
             next_actions, _ = encoded.next_policy.sample(1, self.generator)
-            next_q = self.target.q(encoded.next_features, next_actions[:, 0]).amin(0)
+            next_q = self.target.q(self.target.project(encoded.next_features), next_actions)
+            next_q = next_q[..., 0].amin(0)
             target = batch.rewards + self.config.cql.discount * batch.masks * next_q
             if self.return_bounds is not None:
                 target = target.clamp(*self.return_bounds)
@@ -160,15 +162,18 @@ class CQL(Agent):
         return (weight.detach() * (gap - wanted)).sum(), metrics
 
     def actor_loss(
-        self, actions: Tensor, log_prob: Tensor, batch: Batch, encoded: Encoded
+        self, actions: Tensor, log_prob: Tensor, states: Tensor, batch: Batch, encoded: Encoded
     ) -> tuple[Tensor, Metrics]:
-        """Temperature * log pi(a|s) - min Q(s, a), a ~ pi(.|s); at first with log pi(data) for Q."""
+        """Temperature * log pi(a|s) - min Q(s, a), a ~ pi(.|s); first log pi(data) for Q.
+
+        Takes actions (B, 1, A) with log-densities (B, 1), and the projected states (2, B, H) without gradient.
+        """
         cql = self.config.cql
         loss = (self.log_temperature.exp().detach() * log_prob).mean()
         metrics: Metrics = {}
         warm_up = self.updates_done < cql.bc_updates
         if not warm_up:
-            q = self.critic.q(encoded.features.detach(), actions).amin(0)
+            q = self.critic.q(states, actions).amin(0)
             loss = loss - q.mean()
             metrics["q_policy"] = q.detach().mean()
         weight = 1.0 if warm_up else cql.bc_weight

@@ -160,65 +160,62 @@ class Critic(nn.Module):
         self.encoders = nn.ModuleList(Encoder(shape, config) for _ in range(encoders))
         features = self.encoders[0].features
         assert isinstance(features, int)
-        widths = (features + actions, *config.critic_widths)
+        first, *others = config.critic_widths
+        bound = config.critic_init
+        self.norm = config.layer_norm
+        # Two parameters rather than slices of one, whose gradients would each be padded to the full size.
+        fan_in = features + actions
+        self.of_state = StackedLinear(features, first, bound or 1 / math.sqrt(fan_in))
+        self.of_action = StackedLinear(actions, first, bound or 1 / math.sqrt(fan_in), bias=False)
         self.hidden = nn.ModuleList(
-            StackedLinear(CRITICS, width_in, width_out, config.layer_norm, config.critic_init)
-            for width_in, width_out in itertools.pairwise(widths)
+            StackedLinear(width_in, width_out, bound or 1 / math.sqrt(width_in))
+            for width_in, width_out in itertools.pairwise((first, *others))
         )
-        self.last = StackedLinear(CRITICS, widths[-1], 1, False, config.critic_init)
+        width = config.critic_widths[-1]
+        self.last = StackedLinear(width, 1, bound or 1 / math.sqrt(width))
 
     def encode(self, images: Tensor | None, proprio: Tensor | None) -> Tensor:
         """Features (E, B, F) of each state."""
         return torch.stack([encoder(images, proprio) for encoder in self.encoders])
 
-    def q(self, features: Tensor, actions: Tensor) -> Tensor:
-        """Q of actions (B, A) -> (2, B), or of (B, N, A) -> (2, B, N), at states (E, B, F)."""
-        batch, width = features.shape[1:]
-        per_state = actions.dim() == 3
-        rows = actions.reshape(1, -1, actions.shape[-1])  # (1, B*N, A)
-        first = self.hidden[0]
-        assert isinstance(first, StackedLinear)
-        of_state = first.multiply(features, 0, width) + first.bias  # (2, B, H)
-        of_action = first.multiply(rows, width, None)  # (2, B*N, H)
-        if per_state:
-            number = actions.shape[1]
-            hidden = of_action.view(CRITICS, batch, number, -1) + of_state[:, :, None]
-            hidden = hidden.view(CRITICS, batch * number, -1)
-        else:
-            hidden = of_action + of_state
-        hidden = first.finish(hidden)
-        for layer in list(self.hidden)[1:]:
-            assert isinstance(layer, StackedLinear)
-            hidden = layer.finish(layer(hidden))
+    def project(self, features: Tensor) -> Tensor:
+        """The states' part of the first layer, (2, B, H), from features (E, B, F)."""
+        projected: Tensor = self.of_state(features)
+        return projected
+
+    def q(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Q of actions (B, N, A) -> (2, B, N) at projected states (2, B, H)."""
+        batch, number, dimensions = actions.shape
+        hidden = self.of_action(actions.reshape(1, batch * number, dimensions))
+        hidden = hidden.view(CRITICS, batch, number, -1) + states[:, :, None]
+        hidden = self._activate(hidden.view(CRITICS, batch * number, -1))
+        for layer in self.hidden:
+            hidden = self._activate(layer(hidden))
         with full_precision(hidden):
-            q = self.last(widened(hidden))[..., 0]
-        return q.view(CRITICS, batch, actions.shape[1]) if per_state else q
+            q: Tensor = self.last(widened(hidden))
+        return q.view(CRITICS, batch, number)
 
-
-class StackedLinear(nn.Module):
-    """M linear layers side by side, (M, B, I) -> (M, B, O), with optional LayerNorm and ReLU in `finish`."""
-
-    def __init__(self, members: int, width_in: int, width_out: int, norm: bool, bound: float) -> None:
-        super().__init__()
-        limit = bound or 1 / math.sqrt(width_in)
-        self.weight = nn.Parameter(torch.empty(members, width_in, width_out).uniform_(-limit, limit))
-        self.bias = nn.Parameter(torch.empty(members, 1, width_out).uniform_(-limit, limit))
-        self.norm = norm
-
-    def multiply(self, rows: Tensor, start: int, stop: int | None) -> Tensor:
-        """Rows (M or 1, B, I') by the weights of inputs start to stop, without bias: (M, B, O)."""
-        weight = self.weight[:, start:stop]
-        return torch.bmm(rows.expand(weight.shape[0], -1, -1), weight)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, rows, self.weight)
-
-    def finish(self, hidden: Tensor) -> Tensor:
+    def _activate(self, hidden: Tensor) -> Tensor:
         """Normalise, if so built, and apply the ReLU."""
         if not self.norm:
             return F.relu(hidden)
-        # Without gain and offset, which the layers on both sides can express: two passes over memory saved.
+        # No gain and offset, which the layers on both sides can express: two passes over memory less.
         return F.relu_(F.layer_norm(hidden, hidden.shape[-1:]))
+
+
+class StackedLinear(nn.Module):
+    """The critics' linear layers side by side: (2, B, I), or (1, B, I) for both, -> (2, B, O)."""
+
+    def __init__(self, width_in: int, width_out: int, bound: float, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(CRITICS, width_in, width_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(CRITICS, 1, width_out).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, rows: Tensor) -> Tensor:
+        rows = rows.expand(CRITICS, -1, -1)
+        if self.bias is None:
+            return torch.bmm(rows, self.weight)
+        return torch.baddbmm(self.bias, rows, self.weight)
 
 
 class PolicyNetwork(nn.Module):
