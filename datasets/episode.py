@@ -1,0 +1,70 @@
+"""An episode: T actions, T+1 observations, signals from which any reward can be computed, and its origin."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One recorded episode of T = `len(episode)` steps; step t leads from frame t to frame t + 1.
+
+    Observations are `images` and `proprio`, or `state` alone. `rewards` and `terminals` are present only in
+    materialised data; elsewhere rewards are computed from the signals when the data are loaded.
+    """
+
+    actions: np.ndarray
+    """(T, A) float32 in [-1, 1]: what was executed, noise included."""
+    signals: Mapping[str, np.ndarray]
+    """Name -> (T+1,) float32."""
+    images: np.ndarray | None = None
+    """(T+1, H, W, 3) uint8."""
+    proprio: np.ndarray | None = None
+    """(T+1, P) float32."""
+    state: np.ndarray | None = None
+    """(T+1, S) float32, the simulator's state."""
+    seed: int = 0
+    """Seed that fixes the initial state and all noise of the episode."""
+    start: str = ""
+    """Name of the distribution of initial states."""
+    behaviour: str = ""
+    """Name of the policy that acted."""
+    noise: float = 0.0
+    """Standard deviation of the action noise."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the behaviour."""
+    success: bool = False
+    """Whether the environment called the last frame a success."""
+    terminated: bool = False
+    """Whether the environment ended the episode."""
+    truncated: bool = False
+    """Whether a time limit ended the episode."""
+    rewards: np.ndarray | None = None
+    """(T,) float32, only in materialised data."""
+    terminals: np.ndarray | None = None
+    """(T,) bool, only in materialised data."""
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def outcome_signals(self) -> dict[str, np.ndarray]:
+        """Each signal after each step, name -> (T,)."""
+        return {name: values[1:] for name, values in self.signals.items()}
+
+    def first(self, steps: int) -> "Episode":
+        """The first `steps` steps and the frames around them."""
+        if steps >= len(self):
+            return self
+        frames = slice(0, steps + 1)
+        return replace(
+            self,
+            actions=self.actions[:steps],
+            signals={name: values[frames] for name, values in self.signals.items()},
+            images=None if self.images is None else self.images[frames],
+            proprio=None if self.proprio is None else self.proprio[frames],
+            state=None if self.state is None else self.state[frames],
+            rewards=None if self.rewards is None else self.rewards[:steps],
+            terminals=None if self.terminals is None else self.terminals[:steps],
+        )

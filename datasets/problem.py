@@ -1,0 +1,36 @@
+"""A problem in stored data: where it is, which rule it breaks and how to mend it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cog.errors import CogError
+
+RECOLLECT = "delete the file and run the same collection again, or restore it from a copy"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One broken rule; its text is what people see."""
+
+    file: Path
+    """File that breaks the rule."""
+    field: str
+    """Array, attribute or JSON key within the file."""
+    rule: str
+    """What should hold and what was found instead."""
+    remedy: str = RECOLLECT
+    """What the user can do."""
+    episode: int | None = None
+    """Number of the episode within the file, where one can be named."""
+
+    def __str__(self) -> str:
+        episode = "" if self.episode is None else f"episode {self.episode}, "
+        return f"{self.file}: {episode}field '{self.field}': {self.rule}; {self.remedy}"
+
+
+class DataError(CogError):
+    """Stored or offered data break a rule."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.problem = problem

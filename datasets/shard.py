@@ -1,0 +1,197 @@
+"""A shard: whole episodes in one immutable HDF5 file whose bytes depend on nothing but the episodes.
+
+The file is built in memory and published in one step, so a name on disk is a whole shard. Every array has its
+hash in the attribute `hashes`, so a shard can be trusted on its own, before a manifest names it.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cog.datasets.episode import Episode
+from cog.datasets.layout import INDEX, NUMBERS, PER_FRAME, PER_STEP, TEXTS, Arrays, check, pack, unpack
+from cog.datasets.problem import DataError, Problem
+from cog.errors import CogError
+from cog.files import write_bytes
+
+FORMAT = 1
+LIBRARY_VERSION = (
+    "v110",
+    "v110",
+)  # fixed, so that the bytes do not follow the newest format; checksums metadata
+FRAMES_PER_CHUNK = 16
+ROWS_PER_CHUNK = 4096
+LARGEST_RATIO = 1100  # deflate cannot shrink further; a larger claim is damage
+FIELDS = (*PER_FRAME, *PER_STEP, *(INDEX + name for name in (*NUMBERS, *TEXTS)))
+
+
+def write_shard(path: Path, episodes: Sequence[Episode], spec_hash: str, index: int) -> str:
+    """Publish `episodes` as the shard `path`; returns the hash of the file.
+
+    Raises:
+        CogError: the episodes break a rule, or the file cannot be written (disk full); nothing is published.
+    """
+    data = encode_shard(episodes, spec_hash, index, path)
+    write_bytes(path, data)
+    return hash_bytes(data)
+
+
+def read_shard(
+    path: Path, *, file_hash: str | None = None, spec_hash: str | None = None, index: int | None = None
+) -> list[Episode]:
+    """Read and check a whole shard; where hashes or the index are given, it must carry them.
+
+    Raises:
+        DataError: the file is missing, truncated, damaged, no HDF5 or breaks a rule of the layout.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        rule = f"the shard cannot be read ({error.strerror})"
+        raise DataError(Problem(path, "file", rule)) from error
+    if file_hash is not None and hash_bytes(data) != file_hash:
+        raise _explain(data, path)
+    return decode_shard(data, path, spec_hash, index)
+
+
+def hash_bytes(data: bytes) -> str:
+    """The blake2b-256 digest of a file's bytes; equals `cog.files.hash_file`."""
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def encode_shard(episodes: Sequence[Episode], spec_hash: str, index: int, path: Path) -> bytes:
+    """The bytes of a shard; the same episodes give the same bytes. `path` is only named in errors."""
+    arrays, names = pack(episodes, path)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=LIBRARY_VERSION) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["spec_hash"] = spec_hash
+        file.attrs["shard_index"] = index
+        file.attrs["hashes"] = json.dumps(_hashes(arrays), sort_keys=True)
+        for field in FIELDS:
+            if field not in arrays:
+                continue
+            array = arrays[field]
+            rows = min(len(array), FRAMES_PER_CHUNK if field == "frames" else ROWS_PER_CHUNK)
+            chunks = (rows, *array.shape[1:])
+            if array.dtype.kind == "S":
+                text = h5py.string_dtype("utf-8", array.dtype.itemsize)
+                file.create_dataset(field, data=array.astype(text), chunks=chunks, fletcher32=True)
+            elif field == "frames":
+                # Deflate carries a checksum of its own.
+                file.create_dataset(
+                    field, data=array, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
+                )
+            else:
+                file.create_dataset(field, data=array, chunks=chunks, fletcher32=True)
+        file["signals"].attrs["names"] = json.dumps(list(names))
+    return buffer.getvalue()
+
+
+def decode_shard(
+    data: bytes, path: Path, spec_hash: str | None = None, index: int | None = None
+) -> list[Episode]:
+    """The episodes in the bytes of a shard, checked; `path` is only named in errors.
+
+    Raises:
+        DataError: as for `read_shard`.
+    """
+    try:
+        file = h5py.File(io.BytesIO(data), "r")
+    except Exception as error:  # whatever h5py makes of damaged bytes
+        rule = f"this is no HDF5 file, or it is truncated or damaged ({len(data)} bytes)"
+        raise DataError(Problem(path, "file", rule)) from error
+    try:
+        with file:
+            _check_attributes(file, path, spec_hash, index)
+            arrays = {field: _read(file, field, path, len(data)) for field in FIELDS if field in file}
+            hashes = json.loads(file.attrs["hashes"])
+            names = json.loads(file["signals"].attrs["names"]) if "signals" in file else []
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(Problem(path, "attributes", "the file's description is damaged")) from error
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise DataError(Problem(path, "signals", "attribute 'names' must be a list of texts"))
+    check(arrays, names, path)
+    found = _hashes(arrays)
+    if not isinstance(hashes, dict) or hashes.keys() != found.keys():
+        raise DataError(Problem(path, "hashes", "must name the arrays of the file, each once"))
+    for field, value in found.items():
+        if hashes[field] != value:
+            raise DataError(Problem(path, field, "the content differs from its recorded hash"))
+    return unpack(arrays, names)
+
+
+def _hashes(arrays: Arrays) -> dict[str, str]:
+    """Hash of type, shape and content of each array."""
+    result = {}
+    for field in sorted(arrays):
+        array = np.ascontiguousarray(arrays[field])
+        digest = hashlib.blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
+        digest.update(array.reshape(-1).view(np.uint8).data)
+        result[field] = digest.hexdigest()
+    return result
+
+
+def _explain(data: bytes, path: Path) -> CogError:
+    """Name the damage in a file whose hash is wrong, as closely as can be told."""
+    try:
+        decode_shard(data, path)
+    except DataError as error:
+        return error
+    rule = "the file differs from the hash in the manifest"
+    return DataError(Problem(path, "file", rule))
+
+
+def _check_attributes(file: h5py.File, path: Path, spec_hash: str | None, index: int | None) -> None:
+    found = {name: file.attrs.get(name) for name in ("format", "spec_hash", "shard_index")}
+    wanted = {"format": FORMAT, "spec_hash": spec_hash, "shard_index": index}
+    for name, value in wanted.items():
+        if found[name] is None:
+            raise DataError(Problem(path, name, "must be present; this is no shard of cog"))
+        if value is not None and found[name] != value:
+            raise DataError(Problem(path, name, f"must be {value}, found {found[name]}"))
+
+
+def _read(file: h5py.File, field: str, path: Path, file_size: int) -> np.ndarray:
+    """One array, without following links out of the file or believing in sizes that cannot be."""
+    try:
+        node = file.get(field)
+        inside = isinstance(file.get(field, getlink=True), h5py.HardLink) and isinstance(node, h5py.Dataset)
+        plain = inside and not node.is_virtual and node.external is None
+        size = node.nbytes if plain else 0
+    except Exception as error:
+        raise DataError(Problem(path, field, "the array's description is damaged")) from error
+    if not plain:
+        raise DataError(Problem(path, field, "must be an array stored in this file"))
+    if size > LARGEST_RATIO * file_size:
+        raise DataError(Problem(path, field, f"claims {size} bytes, more than the file can hold"))
+    try:
+        return np.asarray(node[...])
+    except Exception as error:
+        rule = "the stored values are damaged (checksum)"
+        raise DataError(Problem(path, field, rule, episode=_damaged_episode(file, field))) from error
+
+
+def _damaged_episode(file: h5py.File, field: str) -> int | None:
+    """Number of the first episode whose part of `field` cannot be read, where the index tells."""
+    if field.startswith(INDEX):
+        return None
+    try:
+        extra = 1 if field in PER_FRAME else 0
+        offsets = file[INDEX + ("frame_offset" if extra else "step_offset")][...].tolist()
+        lengths = (file[INDEX + "length"][...] + extra).tolist()
+    except Exception:
+        return None
+    for number, (offset, length) in enumerate(zip(offsets, lengths, strict=False)):
+        try:
+            file[field][offset : offset + length]
+        except Exception:
+            return number
+    return None
