@@ -1,0 +1,42 @@
+"""Materialise: copy a view or a merge into shards that hold their rewards, and load to the same arrays."""
+
+import dataclasses
+from pathlib import Path
+
+from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
+from cog.datasets.relabel import STORED, labelled, open_view
+from cog.datasets.store import Dataset, require_empty, write_dataset
+
+
+def materialise(path: Path, out: Path) -> Merge:
+    """Copy what `path` opens as a merge (see `open_merge`) into a new folder.
+
+    A single dataset becomes a dataset; a merge becomes a folder of datasets beside a merge file. Episodes
+    that a view cuts short are cut in the copy.
+
+    Raises:
+        CogError: the folder is not empty, or the data cannot be read or written.
+    """
+    merge = open_merge(path)
+    require_empty(out)
+    if not merge.path.is_file():
+        _copy(merge.sources[0], out)
+        return open_merge(out)
+    copies = []
+    for number, source in enumerate(merge.sources):
+        dataset = _copy(source, out / f"{number}-{source.name}")
+        copies.append(Source(dataset, open_view(dataset, STORED), source.role, source.share))
+    return publish_merge(out / MERGE, copies)
+
+
+def _copy(source: Source, folder: Path) -> Dataset:
+    """One source as a dataset whose shards hold rewards and terminals."""
+    spec = {
+        "kind": "materialised",
+        "of": source.dataset.hash,
+        "view": dataclasses.asdict(source.view),
+        "spec": dict(source.dataset.spec),
+    }
+    largest = max(shard.episodes for shard in source.dataset.shards)
+    episodes = labelled(source.dataset, source.view)
+    return write_dataset(folder, episodes, spec, source.dataset.environment, largest)

@@ -1,0 +1,180 @@
+"""Merge: task and prior sources, each with its rewards and its share of a batch, as one small file."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cog.datasets.problem import DataError, Problem
+from cog.datasets.relabel import View, open_view
+from cog.datasets.store import Dataset, open_dataset
+from cog.errors import CogError, UsageError
+from cog.files import read_json, write_json
+
+FORMAT = 1
+MERGE = "merge.json"  # the file that a materialised merge is opened by
+Role = Literal["task", "prior"]
+AGAIN = "make the merge again with: cog merge"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One dataset under one view."""
+
+    dataset: Dataset
+    """The episodes."""
+    view: View
+    """Their rewards."""
+    role: Role
+    """`task` data show the task, `prior` data something else."""
+    share: float
+    """Share of every balanced batch."""
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset's folder."""
+        return self.dataset.path.resolve().name
+
+
+@dataclass(frozen=True)
+class Merge:
+    """An opened merge."""
+
+    path: Path
+    """Merge file, or the folder of a single dataset."""
+    sources: tuple[Source, ...]
+    """Its sources; shares add up to 1."""
+
+
+def parse_source(text: str) -> tuple[Path, str | None]:
+    """Split `FOLDER@VIEW`; without `@VIEW` the only view of the dataset is meant."""
+    folder, at, view = text.rpartition("@")
+    if not at or "/" in view:
+        return Path(text), None
+    if not folder or not view:
+        raise UsageError(f"source {text!r} cannot be read; write FOLDER@VIEW")
+    return Path(folder), view
+
+
+def write_merge(out: Path, task: Sequence[str], prior: Sequence[str] = (), task_share: float = 0.5) -> Merge:
+    """Write a merge of sources given as `FOLDER@VIEW`.
+
+    Within a role, sources share by their numbers of steps. Without prior sources the task has all of it.
+
+    Raises:
+        UsageError: no task source, or a share outside (0, 1).
+        CogError: a source does not exist or differs in shape from the others, or `out` holds another merge.
+    """
+    if not task:
+        raise UsageError("a merge needs at least one task source")
+    if not 0.0 < task_share < 1.0 and prior:
+        raise UsageError(f"task_share must lie between 0 and 1, got {task_share}")
+    sources: list[Source] = []
+    roles: list[tuple[Role, Sequence[str], float]] = [
+        ("task", task, task_share if prior else 1.0),
+        ("prior", prior, 1.0 - task_share),
+    ]
+    for role, texts, role_share in roles:
+        opened = [_open_source(text) for text in texts]
+        total = sum(view.steps for _, view in opened)
+        sources += [Source(dataset, view, role, role_share * view.steps / total) for dataset, view in opened]
+    return publish_merge(out, sources)
+
+
+def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
+    """Write a merge of opened sources and open it.
+
+    Raises:
+        CogError: the sources differ in shape, or `out` holds something else already.
+    """
+    _check_alike(sources)
+    base = out.resolve().parent
+    value = {
+        "format": FORMAT,
+        "kind": "merge",
+        "sources": [
+            {
+                "path": os.path.relpath(source.dataset.path.resolve(), base),
+                "role": source.role,
+                "relabel": source.view.name,
+                "share": source.share,
+                "dataset_hash": source.dataset.hash,
+                "relabel_hash": source.view.hash(),
+            }
+            for source in sources
+        ],
+    }
+    if out.exists():
+        if out.is_dir() or read_json(out, "a merge") != value:
+            raise CogError(
+                f"{out} exists already with other content; choose another name, or delete it first"
+            )
+    else:
+        write_json(out, value)
+    return open_merge(out)
+
+
+def open_merge(path: Path) -> Merge:
+    """Open a merge file or a materialised merge; a dataset (`FOLDER` or `FOLDER@VIEW`) is a sole task source.
+
+    Raises:
+        CogError: something is missing, malformed, or has changed since the merge was made.
+    """
+    if path.is_dir() and (path / MERGE).is_file():
+        path = path / MERGE
+    if path.is_dir() or not path.exists():
+        if not path.exists() and "@" not in path.name:
+            raise CogError(f"{path}: there is no merge file or dataset here; check the path")
+        folder, name = (path, None) if path.is_dir() else parse_source(str(path))
+        dataset = open_dataset(folder)
+        return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
+    value = read_json(path, "a merge")
+    if value.get("format") != FORMAT or value.get("kind") != "merge":
+        raise DataError(Problem(path, "format", f"must be of kind 'merge' and format {FORMAT}", AGAIN))
+    entries = value.get("sources")
+    if not isinstance(entries, list) or not entries:
+        raise DataError(Problem(path, "sources", "must be a list of at least one source", AGAIN))
+    sources = tuple(_read_source(path, number, entry) for number, entry in enumerate(entries))
+    if abs(sum(source.share for source in sources) - 1.0) > 1e-6:
+        raise DataError(Problem(path, "share", "the shares must add up to 1", AGAIN))
+    _check_alike(sources)
+    return Merge(path, sources)
+
+
+def _open_source(text: str) -> tuple[Dataset, View]:
+    folder, name = parse_source(text)
+    dataset = open_dataset(folder)
+    return dataset, open_view(dataset, name)
+
+
+def _read_source(path: Path, number: int, entry: Any) -> Source:
+    """Open one entry of a merge file and hold it against its hashes."""
+    texts = ("path", "role", "relabel", "dataset_hash", "relabel_hash")
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in texts):
+        raise DataError(Problem(path, f"sources[{number}]", f"must hold {', '.join(texts)} as texts", AGAIN))
+    share = entry.get("share")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
+        raise DataError(Problem(path, f"sources[{number}].share", "must be a number from 0 to 1", AGAIN))
+    if entry["role"] not in get_args(Role):
+        raise DataError(Problem(path, f"sources[{number}].role", "must be 'task' or 'prior'", AGAIN))
+    dataset = open_dataset(path.parent / entry["path"])
+    view = open_view(dataset, entry["relabel"])
+    for name, found in (("dataset_hash", dataset.hash), ("relabel_hash", view.hash())):
+        if entry[name] != found:
+            rule = f"{dataset.path} has changed since the merge was made"
+            raise DataError(Problem(path, f"sources[{number}].{name}", rule, AGAIN))
+    return Source(dataset, view, entry["role"], float(share))
+
+
+def _check_alike(sources: Sequence[Source]) -> None:
+    """Refuse sources whose observations or actions differ in shape."""
+    first = sources[0].dataset
+    for source in sources[1:]:
+        for field in ("observations", "action"):
+            one, other = first.environment[field], source.dataset.environment[field]
+            if one != other:
+                raise CogError(
+                    f"{first.path} and {source.dataset.path} cannot be merged: {field} {one} and {other} "
+                    "differ; collect both with the same environment options"
+                )

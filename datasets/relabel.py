@@ -1,0 +1,252 @@
+"""Relabel: give a dataset rewards by a rule, as a small view file beside its untouched shards.
+
+A view names the rule and the hash of the rewards that it gave. Rewards are computed again whenever the data
+are loaded and must have that hash, so a rule that has changed since is noticed.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cog.datasets.episode import Episode
+from cog.datasets.problem import DataError, Problem
+from cog.datasets.store import RELABELS, Dataset, open_dataset
+from cog.errors import CogError, UsageError
+from cog.files import hash_json, read_json, write_json
+from cog.rewards import PREDICATES
+
+FORMAT = 1
+ZERO = "zero"
+STORED = "stored"  # the rewards that materialised shards hold
+AGAIN = "relabel the dataset again under a new name"
+
+Rule = Callable[[Episode], np.ndarray]
+"""Reward of each step of an episode, (T,) float, before scaling."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A reward rule applied to one dataset, and what it gave."""
+
+    name: str
+    """Name of the view."""
+    rule: str
+    """A named predicate, `zero`, or the user's own `module:function`."""
+    scale: float
+    """Factor on the rule's values."""
+    terminate: bool
+    """Whether the first rewarded step ends its episode; later steps are then left out."""
+    dataset_hash: str
+    """Identity of the dataset."""
+    reward_hash: str
+    """Hash of all rewards and terminals."""
+    reward_sum: float
+    """Sum of all rewards."""
+    steps: int
+    """Steps that remain."""
+    rewarded_steps: int
+    """Remaining steps on which the rule is positive."""
+    episodes_rewarded: int
+    """Episodes with such a step."""
+
+    def hash(self) -> str:
+        """Identity of the view."""
+        return hash_json(dataclasses.asdict(self))
+
+    def __str__(self) -> str:
+        if self.rule == STORED:
+            return f"view '{self.name}': the rewards in the shards, {self.steps} steps"
+        end = "ending their episodes" if self.terminate else "persistent"
+        return (
+            f"view '{self.name}': rule {self.rule}, {self.rewarded_steps} rewarded steps ({end}) in "
+            f"{self.episodes_rewarded} episodes, {self.steps} steps, reward sum {self.reward_sum:g}"
+        )
+
+
+def relabel(dataset_path: Path, rule: str, name: str, *, scale: float = 1.0, terminate: bool = True) -> View:
+    """Apply a rule to a dataset and write the view `relabels/<name>.json`.
+
+    Raises:
+        UsageError: the rule, name or scale is not valid.
+        CogError: the rule fails on an episode, or a different view of that name exists; nothing is written.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name) or name == STORED:
+        raise UsageError(f"view name {name!r}: use letters, digits, '_', '-' and '.'; '{STORED}' is reserved")
+    if not math.isfinite(scale) or scale <= 0:
+        raise UsageError(f"scale must be finite and positive, got {scale}")
+    dataset = open_dataset(dataset_path)
+    blank = View(name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0)
+    tally = _Tally()
+    for _ in _apply(dataset, blank, tally):
+        pass
+    view = tally.complete(blank)
+    path = _path(dataset, name)
+    if path.exists():
+        if open_view(dataset, name) != view:
+            raise CogError(
+                f"{path} exists already with other content; choose another name, or delete it first"
+            )
+        return view
+    write_json(path, {"format": FORMAT, "kind": "relabel", **dataclasses.asdict(view)})
+    return view
+
+
+def view_names(dataset: Dataset) -> list[str]:
+    """Names of the views of a dataset, `stored` among them if its shards hold rewards."""
+    stored = [STORED] if dataset.materialised else []
+    return stored + sorted(path.stem for path in (dataset.path / RELABELS).glob("[!.]*.json"))
+
+
+def open_view(dataset: Dataset, name: str | None = None) -> View:
+    """The view of that name, or the only one there is.
+
+    Raises:
+        CogError: there is no such view or no single one, it belongs to another dataset or is malformed.
+    """
+    names = view_names(dataset)
+    hint = f"the views there are: {', '.join(names) or 'none'}; make one with: cog relabel"
+    if name is None:
+        if len(names) != 1:
+            raise CogError(f"{dataset.path}: say which rewards to use, as FOLDER@VIEW; {hint}")
+        name = names[0]
+    if name not in names:
+        raise CogError(f"{dataset.path}: there is no view '{name}'; {hint}")
+    if name == STORED:
+        return View(STORED, STORED, 1.0, False, dataset.hash, dataset.hash, 0.0, dataset.step_count, 0, 0)
+    path = _path(dataset, name)
+    value = read_json(path, "a reward view")
+    if value.pop("format", None) != FORMAT or value.pop("kind", None) != "relabel":
+        raise DataError(Problem(path, "format", f"must be of kind 'relabel' and format {FORMAT}", AGAIN))
+    fields = {item.name: item.type for item in dataclasses.fields(View)}
+    for field, kind in fields.items():
+        accepted = (int, float) if kind is float else (kind,)
+        if field not in value or type(value[field]) not in accepted:
+            raise DataError(Problem(path, field, f"must be present, of type {kind}", AGAIN))
+    if value.keys() != fields.keys():
+        raise DataError(Problem(path, "keys", f"unknown: {', '.join(value.keys() - fields.keys())}", AGAIN))
+    view = View(**value)
+    if view.name != name or view.dataset_hash != dataset.hash:
+        rule = "the view belongs to another dataset or name"
+        raise DataError(Problem(path, "dataset_hash", rule, AGAIN))
+    return view
+
+
+def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
+    """Episodes with `rewards` and `terminals`, cut after the first terminal step where the view says so.
+
+    Raises:
+        CogError: the rule fails, or gives other rewards than when the view was written; the latter is known
+            only after the last episode.
+    """
+    if view.rule == STORED:
+        yield from dataset.episodes()
+        return
+    tally = _Tally()
+    yield from _apply(dataset, view, tally)
+    if tally.complete(view) != view:
+        rule = f"rule {view.rule} now gives other rewards than when the view was written"
+        raise DataError(Problem(_path(dataset, view.name), "reward_hash", rule, AGAIN))
+
+
+def resolve(rule: str) -> Rule:
+    """Turn the text of a rule into a function; importing `module:function` runs the user's module.
+
+    Raises:
+        UsageError: there is no such rule, module or function.
+    """
+    if rule == ZERO:
+        return lambda episode: np.zeros(len(episode))
+    if rule in PREDICATES:
+        predicate = PREDICATES[rule]
+        return lambda episode: predicate(episode.outcome_signals())
+    module, colon, function = rule.partition(":")
+    if not (module and colon and function):
+        known = ", ".join([*PREDICATES, ZERO])
+        raise UsageError(f"reward rule {rule!r} is unknown; choose {known}, or your own as module:function")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"reward rule {rule!r} cannot be imported from here: {error}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not callable(found):
+        raise UsageError(f"reward rule {rule!r} is no function but {type(found).__name__}")
+    return found
+
+
+class _Tally:
+    """Running totals of what a rule gave."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=32)
+        self._sum = 0.0
+        self._steps = self._rewarded = self._episodes = 0
+
+    def add(self, rewards: np.ndarray, terminals: np.ndarray, hits: int) -> None:
+        self._digest.update(len(rewards).to_bytes(8, "little") + rewards.tobytes() + terminals.tobytes())
+        self._sum += float(rewards.sum(dtype=np.float64))
+        self._steps += len(rewards)
+        self._rewarded += hits
+        self._episodes += hits > 0
+
+    def complete(self, view: View) -> View:
+        return replace(
+            view,
+            reward_hash=self._digest.hexdigest(),
+            reward_sum=self._sum,
+            steps=self._steps,
+            rewarded_steps=self._rewarded,
+            episodes_rewarded=self._episodes,
+        )
+
+
+def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
+    """Compute rewards episode by episode; step t is judged by what it led to, frame t + 1."""
+    rule = resolve(view.rule)
+    for number, episode in enumerate(dataset.episodes()):
+        values = _evaluate(rule, view.rule, episode, number)
+        hits = values > 0
+        terminals = np.zeros(len(episode), bool)
+        if view.terminate and hits.any():
+            last = int(np.argmax(hits))
+            terminals[last] = True
+            episode = episode.first(last + 1)
+        steps = len(episode)
+        rewards = (values[:steps] * view.scale).astype(np.float32)
+        tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
+        yield replace(episode, rewards=rewards, terminals=terminals[:steps])
+
+
+def _evaluate(rule: Rule, name: str, episode: Episode, number: int) -> np.ndarray:
+    """The checked values (T,) of a rule on one episode."""
+    where = f"reward rule '{name}', episode {number}"
+    try:
+        values = np.asarray(rule(episode), dtype=np.float64)
+    except KeyError as error:
+        known = ", ".join(episode.signals)
+        raise CogError(f"{where}: there is no signal {error}; the data hold: {known}") from error
+    except Exception as error:  # the user's function may raise anything
+        raise CogError(f"{where}: it failed with {type(error).__name__}: {error}") from error
+    if values.shape != (len(episode),):
+        raise CogError(
+            f"{where}: it returned shape {values.shape} but must return one number per step, "
+            f"({len(episode)},); signals have one more entry, drop the first"
+        )
+    if not np.isfinite(values).all():
+        step = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise CogError(f"{where}: it returned {values[step]} at step {step}; rewards must be finite")
+    return values
+
+
+def _path(dataset: Dataset, name: str) -> Path:
+    return dataset.path / RELABELS / f"{name}.json"

@@ -1,0 +1,114 @@
+"""Load a merge into memory: every frame once, flat arrays of transitions that point at them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cog.datasets.merge import Merge, Source
+from cog.datasets.problem import DataError, Problem
+from cog.datasets.relabel import AGAIN, labelled
+from cog.files import hash_json
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """F frames and S steps; the frame before step s is `frame_index[s]`, the frame after it the next one."""
+
+    frames: np.ndarray | None
+    """(F, H, W, 3) uint8, or none in state mode."""
+    proprio: np.ndarray
+    """(F, P) float32: the arm's pose, or the whole state in state mode."""
+    actions: np.ndarray
+    """(S, A) float32 in [-1, 1]."""
+    rewards: np.ndarray
+    """(S,) float32."""
+    terminals: np.ndarray
+    """(S,) bool: no value beyond this step."""
+    frame_index: np.ndarray
+    """(S,) int64."""
+    source: np.ndarray
+    """(S,) int64: number of the source."""
+    episode: np.ndarray
+    """(S,) int64: number of the episode over all sources."""
+    sources: Sequence[Mapping[str, Any]]
+    """One {role, name, share, steps} a source."""
+    reward_max: float
+    """Largest reward."""
+    fingerprint: str
+    """Hash of all arrays, roles and shares; the same for a view and its materialised copy."""
+
+
+def load(merge: Merge) -> Transitions:
+    """Read all sources shard by shard into arrays that are allocated once.
+
+    Raises:
+        CogError: a shard is damaged, or a rule fails or has changed since its view was written.
+    """
+    steps = sum(source.view.steps for source in merge.sources)
+    frames = steps + sum(source.dataset.episode_count for source in merge.sources)
+    environment = merge.sources[0].dataset.environment
+    shapes = environment["observations"]
+    images = None if "state" in shapes else np.empty((frames, *shapes["image"]), np.uint8)
+    poses = np.empty((frames, *shapes["state" if images is None else "proprio"]), np.float32)
+    actions = np.empty((steps, *environment["action"]), np.float32)
+    rewards = np.empty(steps, np.float32)
+    terminals = np.empty(steps, bool)
+    frame_index = np.empty(steps, np.int64)
+    numbers = np.empty(steps, np.int64)
+    episodes = np.empty(steps, np.int64)
+
+    frame = step = count = 0
+    for number, source in enumerate(merge.sources):
+        last = step + source.view.steps
+        for episode in labelled(source.dataset, source.view):
+            length = len(episode)
+            if step + length > last:
+                raise _changed(source)
+            at, where = slice(step, step + length), slice(frame, frame + length + 1)
+            if images is not None:
+                images[where] = episode.images
+            poses[where] = episode.state if images is None else episode.proprio
+            actions[at], rewards[at], terminals[at] = episode.actions, episode.rewards, episode.terminals
+            frame_index[at] = np.arange(frame, frame + length)
+            numbers[at], episodes[at] = number, count
+            step, frame, count = step + length, frame + length + 1, count + 1
+        if step != last:
+            raise _changed(source)
+
+    sources = [
+        {"role": source.role, "name": source.name, "share": source.share, "steps": source.view.steps}
+        for source in merge.sources
+    ]
+    arrays = [images, poses, actions, rewards, terminals, frame_index, numbers, episodes]
+    return Transitions(
+        frames=images,
+        proprio=poses,
+        actions=actions,
+        rewards=rewards,
+        terminals=terminals,
+        frame_index=frame_index,
+        source=numbers,
+        episode=episodes,
+        sources=sources,
+        reward_max=float(rewards.max()),
+        fingerprint=_fingerprint(arrays, [(source.role, source.share) for source in merge.sources]),
+    )
+
+
+def _fingerprint(arrays: Sequence[np.ndarray | None], roles: Sequence[tuple[str, float]]) -> str:
+    digest = hashlib.blake2b(hash_json(list(roles)).encode(), digest_size=32)
+    for array in arrays:
+        if array is None:
+            digest.update(b"none")
+        else:
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _changed(source: Source) -> DataError:
+    rule = f"the view '{source.view.name}' counts other steps than its rule gives now"
+    return DataError(Problem(source.dataset.path, "steps", rule, AGAIN))
