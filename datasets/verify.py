@@ -1,0 +1,90 @@
+"""Verify: check every hash, shape, range and value of a dataset or merge, and name all that is wrong."""
+
+from pathlib import Path
+
+from cog.datasets.merge import MERGE, open_merge
+from cog.datasets.problem import DataError, Problem
+from cog.datasets.relabel import AGAIN, STORED, labelled, open_view, view_names
+from cog.datasets.store import COLLECTION, MANIFEST, RELABELS, SHARDS, Dataset, open_dataset
+from cog.errors import CogError
+from cog.files import read_json
+
+CHECK = "follow the message"
+
+
+def verify(path: Path) -> list[Problem]:
+    """All problems of a dataset folder or a merge; none if it is sound.
+
+    Views by a user's own function are checked for form and origin; the function is not run.
+    """
+    if path.is_dir() and (path / MERGE).is_file():
+        path = path / MERGE
+    if path.is_file():
+        return _verify_merge(path)
+    try:
+        dataset = open_dataset(path)
+    except CogError as error:
+        return [_problem(error, path / MANIFEST)]
+    return _verify_dataset(dataset)
+
+
+def _verify_merge(path: Path) -> list[Problem]:
+    """The merge file itself, then each of its datasets once."""
+    problems: list[Problem] = []
+    try:
+        open_merge(path)
+    except CogError as error:
+        problems.append(_problem(error, path))
+    folders: list[Path] = []
+    try:
+        entries = read_json(path, "a merge").get("sources")
+    except CogError:
+        return problems
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+            folders.append(path.parent / entry["path"])
+    for folder in dict.fromkeys(folders):
+        problems += verify(folder)
+    return list(dict.fromkeys(problems))
+
+
+def _verify_dataset(dataset: Dataset) -> list[Problem]:
+    problems: list[Problem] = []
+    for shard, entry in enumerate(dataset.shards):
+        try:
+            dataset.read(shard)
+        except CogError as error:
+            problems.append(_problem(error, dataset.path / entry.file))
+    named = {dataset.path / entry.file for entry in dataset.shards}
+    for path in sorted((dataset.path / SHARDS).iterdir() if (dataset.path / SHARDS).is_dir() else []):
+        if path not in named:
+            rule = "the manifest does not name this file"
+            problems.append(Problem(path, "file", rule, "delete it, or finish the collection that wrote it"))
+    header = dataset.path / COLLECTION
+    if header.exists():
+        problems += _verify_header(dataset, header)
+    whole = not problems
+    for name in view_names(dataset):
+        try:
+            view = open_view(dataset, name)
+            if whole and name != STORED and ":" not in view.rule:
+                for _ in labelled(dataset, view):
+                    pass
+        except CogError as error:
+            problems.append(_problem(error, dataset.path / RELABELS / f"{name}.json", AGAIN))
+    return problems
+
+
+def _verify_header(dataset: Dataset, header: Path) -> list[Problem]:
+    """The collection's header must tell the same origin as the manifest."""
+    try:
+        same = read_json(header, "the header of a collection").get("spec_hash") == dataset.spec_hash
+    except CogError as error:
+        return [_problem(error, header)]
+    if same:
+        return []
+    return [Problem(header, "spec_hash", "differs from the manifest", "restore the file from a copy")]
+
+
+def _problem(error: CogError, file: Path, remedy: str = CHECK) -> Problem:
+    return error.problem if isinstance(error, DataError) else Problem(file, "content", str(error), remedy)
