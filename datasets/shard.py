@@ -1,7 +1,7 @@
 """A shard: whole episodes in one immutable HDF5 file whose bytes depend on nothing but the episodes.
 
-The file is built in memory and published in one step, so a name on disk is a whole shard. Every array has its
-hash in the attribute `hashes`, so a shard can be trusted on its own, before a manifest names it.
+The file is built in memory and published in one step, so a name on disk is a whole shard. Every array and the
+attributes have their hash in the attribute `hashes`, so a shard can be trusted before a manifest names it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from cog.datasets.episode import Episode
 from cog.datasets.layout import INDEX, NUMBERS, PER_FRAME, PER_STEP, TEXTS, Arrays, check, pack, unpack
 from cog.datasets.problem import DataError, Problem
 from cog.errors import CogError
-from cog.files import write_bytes
+from cog.files import hash_json, write_bytes
 
 FORMAT = 1
 LIBRARY_VERSION = (
@@ -72,7 +72,7 @@ def encode_shard(episodes: Sequence[Episode], spec_hash: str, index: int, path: 
         file.attrs["format"] = FORMAT
         file.attrs["spec_hash"] = spec_hash
         file.attrs["shard_index"] = index
-        file.attrs["hashes"] = json.dumps(_hashes(arrays), sort_keys=True)
+        file.attrs["hashes"] = json.dumps(_hashes(arrays, names, spec_hash, index), sort_keys=True)
         for field in FIELDS:
             if field not in arrays:
                 continue
@@ -108,7 +108,7 @@ def decode_shard(
         raise DataError(Problem(path, "file", rule)) from error
     try:
         with file:
-            _check_attributes(file, path, spec_hash, index)
+            found_spec, found_index = _check_attributes(file, path, spec_hash, index)
             arrays = {field: _read(file, field, path, len(data)) for field in FIELDS if field in file}
             hashes = json.loads(file.attrs["hashes"])
             names = json.loads(file["signals"].attrs["names"]) if "signals" in file else []
@@ -119,7 +119,7 @@ def decode_shard(
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise DataError(Problem(path, "signals", "attribute 'names' must be a list of texts"))
     check(arrays, names, path)
-    found = _hashes(arrays)
+    found = _hashes(arrays, names, found_spec, found_index)
     if not isinstance(hashes, dict) or hashes.keys() != found.keys():
         raise DataError(Problem(path, "hashes", "must name the arrays of the file, each once"))
     for field, value in found.items():
@@ -128,9 +128,9 @@ def decode_shard(
     return unpack(arrays, names)
 
 
-def _hashes(arrays: Arrays) -> dict[str, str]:
-    """Hash of type, shape and content of each array."""
-    result = {}
+def _hashes(arrays: Arrays, names: Sequence[str], spec_hash: str, index: int) -> dict[str, str]:
+    """Hash of type, shape and content of each array, and of the attributes, which HDF5 does not protect."""
+    result = {"attributes": hash_json([list(names), spec_hash, index])}
     for field in sorted(arrays):
         array = np.ascontiguousarray(arrays[field])
         digest = hashlib.blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
@@ -149,7 +149,10 @@ def _explain(data: bytes, path: Path) -> CogError:
     return DataError(Problem(path, "file", rule))
 
 
-def _check_attributes(file: h5py.File, path: Path, spec_hash: str | None, index: int | None) -> None:
+def _check_attributes(
+    file: h5py.File, path: Path, spec_hash: str | None, index: int | None
+) -> tuple[str, int]:
+    """Compare the attributes with what is wanted; returns the hash of the spec and the shard's number."""
     found = {name: file.attrs.get(name) for name in ("format", "spec_hash", "shard_index")}
     wanted = {"format": FORMAT, "spec_hash": spec_hash, "shard_index": index}
     for name, value in wanted.items():
@@ -157,6 +160,7 @@ def _check_attributes(file: h5py.File, path: Path, spec_hash: str | None, index:
             raise DataError(Problem(path, name, "must be present; this is no shard of cog"))
         if value is not None and found[name] != value:
             raise DataError(Problem(path, name, f"must be {value}, found {found[name]}"))
+    return str(found["spec_hash"]), int(found["shard_index"])
 
 
 def _read(file: h5py.File, field: str, path: Path, file_size: int) -> np.ndarray:

@@ -1,0 +1,80 @@
+"""Synthetic episodes and datasets that need no simulator."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cog.datasets.episode import Episode
+from cog.datasets.store import Dataset, write_dataset
+
+
+def make_episode(
+    rng: np.random.Generator, steps: int, *, rewarded: int | None = None, state: bool = False
+) -> Episode:
+    """A random episode whose object is lifted and held from step `rewarded` on, if at all."""
+    frames = steps + 1
+    height = np.full(frames, 0.02, np.float32)
+    if rewarded is not None:
+        height[rewarded + 1 :] = 0.2
+    pose = rng.normal(size=(frames, 6)).astype(np.float32)
+    return Episode(
+        actions=rng.uniform(-1, 1, (steps, 8)).astype(np.float32),
+        signals={"object_height": height, "object_gripper_distance": np.full(frames, 0.01, np.float32)},
+        images=None if state else rng.integers(0, 256, (frames, 8, 8, 3)).astype(np.uint8),
+        proprio=None if state else pose,
+        state=pose if state else None,
+        seed=int(rng.integers(2**32)),
+        start="open",
+        behaviour="made up",
+        noise=0.5,
+        options={"aim_error": 0.25, "names": ["a", "é"]},
+        success=rewarded is not None,
+        terminated=bool(rng.integers(2)),
+        truncated=bool(rng.integers(2)),
+    )
+
+
+def assert_same_episode(one: Episode, other: Episode) -> None:
+    """Both episodes are equal to the bit."""
+    for name, value in vars(one).items():
+        found = getattr(other, name)
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(found, value, err_msg=name)
+            assert found.dtype == value.dtype, name
+        elif name == "signals":
+            assert list(found) == list(value)
+            for signal in value:
+                np.testing.assert_array_equal(found[signal], value[signal])
+        else:
+            assert found == value, name
+
+
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> MakeDataset:
+    """Write a dataset of synthetic episodes: every second one is rewarded from its third step on."""
+
+    def make(name: str = "data", episodes: int = 7, seed: int = 0, task: bool = True, state: bool = False):
+        rng = np.random.default_rng(seed)
+        made = [
+            make_episode(rng, 4 + number % 3, rewarded=2 if task and number % 2 == 0 else None, state=state)
+            for number in range(episodes)
+        ]
+        return write_dataset(tmp_path / name, made, {"kind": "synthetic", "seed": seed}, episodes_per_shard=3)
+
+    return make
+
+
+@pytest.fixture
+def frozen() -> Callable[[Path], dict[str, bytes]]:
+    """Content of every file below a folder, to show that nothing was overwritten."""
+
+    def snapshot(folder: Path) -> dict[str, bytes]:
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+    return snapshot
