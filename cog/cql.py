@@ -166,7 +166,7 @@ class CQL(Agent):
     ) -> tuple[Tensor, Metrics]:
         """Temperature * log pi(a|s) - min Q(s, a), a ~ pi(.|s); first log pi(data) for Q.
 
-        Takes actions (B, 1, A) with log-densities (B, 1), and the projected states (2, B, H) without gradient.
+        Takes actions (B, 1, A), log-densities (B, 1), and projected states (2, B, H) without gradient.
         """
         cql = self.config.cql
         loss = (self.log_temperature.exp().detach() * log_prob).mean()

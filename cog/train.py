@@ -102,7 +102,7 @@ def create(config: TrainConfig, buffer: Buffer) -> Agent:
     """The agent that `config` asks for, its initial weights fixed by `config.seed` alone."""
     actions = buffer.actions.shape[1]
     with torch.random.fork_rng(devices=[]):  # nn.Module draws from the global generator; give it back after
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)
         agent: Agent
         if config.algorithm == "bc":
             agent = BC(config, buffer.shape, actions)

@@ -1,0 +1,126 @@
+"""Sampling, augmentation and what the buffer knows about rewards."""
+
+import numpy as np
+import pytest
+import torch
+
+from cog.augment import random_shift
+from cog.buffer import Buffer, batch_counts, memory
+from cog.errors import CogError
+from tests.learner_data import noise, steps_of
+
+CPU = torch.device("cpu")
+
+
+def drawn_sources(buffer: Buffer, batches: int) -> np.ndarray:
+    """Source counts (batches, sources), recovered from the drawn actions themselves."""
+    owner = {tuple(a): int(s) for a, s in zip(buffer.actions.tolist(), buffer.source.tolist(), strict=True)}
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for _ in range(batches):
+        batch = buffer.sample(generator)
+        rows.append(np.bincount([owner[tuple(a)] for a in batch.actions.tolist()], minlength=2))
+    return np.array(rows)
+
+
+def test_balanced_batches_hold_exactly_the_shares_of_the_merge() -> None:
+    data = noise(frames=300)
+    data.sources[0]["share"], data.sources[1]["share"] = 0.25, 0.75
+    buffer = Buffer(data, CPU, 32, "balanced")
+    counts = drawn_sources(buffer, 20)
+    assert (counts == [8, 24]).all()
+    assert buffer.shares() == {"task:new": 0.25, "prior:old": 0.75}
+
+
+def test_uniform_batches_follow_the_sizes_of_the_sources_within_three_sigma() -> None:
+    data = noise(frames=301)  # 100 task steps of 300
+    buffer = Buffer(data, CPU, 50, "uniform")
+    counts = drawn_sources(buffer, 60).sum(0)
+    sigma = np.sqrt(3000 * (1 / 3) * (2 / 3))
+    assert abs(counts[0] - 1000) < 3 * sigma
+    assert buffer.shares()["task:new"] == counts[0] / 3000
+
+
+@pytest.mark.parametrize("size", [1, 7, 128])
+def test_batch_counts_add_up_and_are_off_by_less_than_one(size: int) -> None:
+    rng = np.random.default_rng(size)
+    for _ in range(50):
+        shares = list(rng.dirichlet(np.ones(4)))
+        counts = batch_counts(shares, size)
+        assert sum(counts) == size
+        assert all(abs(count - share * size) < 1 for count, share in zip(counts, shares, strict=True))
+
+
+@pytest.mark.parametrize("shares", [[0.0, 0.0], [-0.5, 1.5], [float("nan"), 1.0]])
+def test_impossible_shares_are_refused(shares: list[float]) -> None:
+    with pytest.raises(CogError, match="shares"):
+        batch_counts(shares, 8)
+
+
+def test_a_source_with_a_share_but_no_transitions_is_refused_by_name() -> None:
+    data = noise()
+    data.source[:] = 0
+    with pytest.raises(CogError, match="prior:old"):
+        Buffer(data, CPU, 8, "balanced")
+
+
+def test_gathered_frames_are_those_before_and_after_the_step_as_bytes() -> None:
+    data = noise()
+    data.frame_index = np.array([0, 2, 4, 57])  # gaps: frames between episodes belong to no step
+    for name in ("actions", "rewards", "terminals", "source"):
+        setattr(data, name, getattr(data, name)[:4])
+    buffer = Buffer(data, CPU, 4, "uniform")
+    batch = buffer.gather(torch.tensor([3, 0, 1]))
+    assert batch.images is not None and batch.next_images is not None
+    assert batch.images.dtype == torch.uint8
+    assert np.array_equal(batch.images.permute(0, 2, 3, 1).numpy(), data.frames[[57, 0, 2]])
+    assert np.array_equal(batch.next_images.permute(0, 2, 3, 1).numpy(), data.frames[[58, 1, 3]])
+    assert np.array_equal(batch.next_proprio.numpy(), data.proprio[[58, 1, 3]])
+    assert batch.masks.tolist() == [float(not data.terminals[i]) for i in (3, 0, 1)]
+
+
+def test_one_step_episodes_keep_their_own_frames_and_terminal() -> None:
+    states = np.arange(6.0).reshape(6, 1)
+    data = steps_of(states, np.zeros((6, 1)), np.array([0, 1, 0, 1, 0, 1.0]), states + 100)
+    batch = Buffer(data, CPU, 6, "uniform").gather(torch.arange(6))
+    assert batch.next_proprio[:, 0].tolist() == [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
+    assert batch.masks.tolist() == [1, 0, 1, 0, 1, 0]
+
+
+def test_memory_is_announced_before_anything_moves() -> None:
+    data = noise()
+    said: list[str] = []
+    Buffer(data, CPU, 8, "balanced", said.append)
+    assert len(said) == 1 and "60 frames" in said[0] and "cpu" in said[0]
+    assert memory(data) >= data.frames.nbytes
+
+
+def test_returns_are_bounded_by_one_reward_where_it_ends_the_episode_and_by_a_series_otherwise() -> None:
+    data = noise()
+    assert Buffer(data, CPU, 8, "uniform").return_bounds(0.9) == (0.0, 10.0)
+    data.terminals = np.zeros_like(data.terminals)
+    assert Buffer(data, CPU, 8, "uniform").return_bounds(0.9) == pytest.approx((0.0, 100.0))
+    data.rewards = data.rewards - 1
+    assert Buffer(data, CPU, 8, "uniform").return_bounds(0.9) == pytest.approx((-10.0, 90.0))
+
+
+def test_shift_cuts_a_window_of_the_padded_image_for_each_sample() -> None:
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(1, 256, (40, 3, 9, 7), dtype=np.uint8))
+    shifted = random_shift(images, 2, torch.Generator().manual_seed(1))
+    assert shifted.dtype == torch.uint8 and shifted.shape == images.shape
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    found = set()
+    for i in range(40):
+        windows = [
+            (y, x)
+            for y in range(5)
+            for x in range(5)
+            if torch.equal(padded[i, :, y : y + 9, x : x + 7], shifted[i])
+        ]
+        assert len(windows) == 1
+        found.add(windows[0])
+    assert len(found) > 10
+    again = random_shift(images, 2, torch.Generator().manual_seed(1))
+    assert torch.equal(again, shifted)
+    assert random_shift(images, 0, None) is images
