@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
 from cog.datasets.relabel import STORED, labelled, open_view
-from cog.datasets.store import Dataset, require_empty, write_dataset
+from cog.datasets.store import Dataset, new_folder, write_dataset
 
 
 def materialise(path: Path, out: Path) -> Merge:
@@ -18,15 +18,15 @@ def materialise(path: Path, out: Path) -> Merge:
         CogError: the folder is not empty, or the data cannot be read or written.
     """
     merge = open_merge(path)
-    require_empty(out)
     if not merge.path.is_file():
         _copy(merge.sources[0], out)
         return open_merge(out)
     copies = []
-    for number, source in enumerate(merge.sources):
-        dataset = _copy(source, out / f"{number}-{source.name}")
-        copies.append(Source(dataset, open_view(dataset, STORED), source.role, source.share))
-    return publish_merge(out / MERGE, copies)
+    with new_folder(out):
+        for number, source in enumerate(merge.sources):
+            dataset = _copy(source, out / f"{number}-{source.name}")
+            copies.append(Source(dataset, open_view(dataset, STORED), source.role, source.share))
+        return publish_merge(out / MERGE, copies)
 
 
 def _copy(source: Source, folder: Path) -> Dataset:

@@ -1,6 +1,8 @@
 """A dataset: a folder of immutable shards and a manifest, published last, that names and hashes them."""
 
+import contextlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +193,6 @@ def write_dataset(
     Raises:
         CogError: the folder is not empty, or the episodes break a rule.
     """
-    require_empty(folder)
     origin = json.loads(json.dumps(dict(spec)))
     spec_hash = hash_json(origin)
     entries: list[ShardEntry] = []
@@ -208,15 +209,16 @@ def write_dataset(
         entries.append(shard_entry(name, digest, batch))
         batch.clear()
 
-    for episode in episodes:
-        batch.append(episode)
-        if len(batch) == episodes_per_shard:
+    with new_folder(folder):
+        for episode in episodes:
+            batch.append(episode)
+            if len(batch) == episodes_per_shard:
+                flush()
+        if batch:
             flush()
-    if batch:
-        flush()
-    if not entries:
-        raise CogError(f"{folder}: a dataset needs at least one episode")
-    return write_manifest(folder, origin, {**(environment or {}), **facts}, entries)
+        if not entries:
+            raise CogError(f"{folder}: a dataset needs at least one episode")
+        return write_manifest(folder, origin, {**(environment or {}), **facts}, entries)
 
 
 def episode_facts(episode: Episode) -> dict[str, Any]:
@@ -248,13 +250,19 @@ def dataset_hash(spec_hash: str, shards: Sequence[ShardEntry]) -> str:
     return hash_json({"spec_hash": spec_hash, "shards": [entry.hash for entry in shards]})
 
 
-def require_empty(folder: Path) -> None:
-    """Refuse a folder that holds something already.
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Fill a folder that is new or empty; if that fails, nothing stays in it.
 
     Raises:
-        CogError: it does, or it is a file.
+        CogError: it holds something already, or is a file.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CogError(
             f"{folder} exists already and is not empty; nothing was written, choose another folder"
         )
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
