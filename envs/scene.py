@@ -35,10 +35,10 @@ CABINET_POSITION = np.array([0.29, -0.02, 0.0])  # middle of the front face, on 
 DRAWER_TRAVEL = 0.13  # from closed to open; the stop is 0.01 m further, so that a pull does not bounce back
 DRAWER_FORCE = 6.0  # N, friction of the slide
 DRAWER_CENTRE = np.array([0.0, -0.067, 0.0])  # of the tray, in the drawer's frame
-HANDLE_GAP = np.array([0.0, 0.033, 0.03])  # between front and plate, where fingers hook; drawer's frame
-HANDLE_PLATE = np.array([0.0, 0.062, 0.04])  # middle of the T's plate; drawer's frame
+HANDLE_GAP = np.array([0.0, 0.040, 0.03])  # between front and plate, where fingers hook; drawer's frame
+HANDLE_PLATE = np.array([0.0, 0.077, 0.04])  # middle of the T's plate; drawer's frame
 DRAWER_FLOOR = 0.011  # height of the tray's upper side
-OBJECT_SIZE = 0.03  # edge of the cube
+OBJECT_SIZE = 0.035  # edge of the cube
 
 # --- Success: the object is off the ground and in the gripper ------------------------------------
 SUCCESS_HEIGHT = 0.10  # m, `object_height` must exceed it
@@ -62,7 +62,7 @@ class Start:
     """Cabinet position relative to its nominal place, x and y (m)."""
     cabinet_yaw: tuple[float, float] = (-0.08, 0.08)
     """Cabinet heading about its nominal one (rad)."""
-    object: tuple[tuple[float, float], ...] = ((-0.028, 0.028), (-0.04, 0.045))
+    object: tuple[tuple[float, float], ...] = ((-0.028, 0.028), (-0.04, 0.04))
     """Object position relative to the middle of the drawer's tray, x and y (m)."""
     object_yaw: tuple[float, float] = (-0.3, 0.3)
     """Object heading (rad)."""
