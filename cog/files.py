@@ -4,6 +4,7 @@ Every write of the toolkit goes through `write_atomically`: temporary name in th
 rename, fsync of the folder.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,9 +25,9 @@ def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
     Raises:
         CogError: the file could not be written (disk full, no permission); `path` is as it was before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         writer(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -38,7 +39,8 @@ def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
             "Free space or choose another folder, then run the same command again."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -243,6 +243,13 @@ def widened(tensor: Tensor) -> Tensor:
 
 def _convolutions(kind: str, channels: int) -> nn.Sequential:
     """48x48 images end as 32x6x6 ("small"), 32x12x12 ("medium") or 16x12x12 ("paper")."""
+    if kind == "patch":
+        return nn.Sequential(
+            nn.Conv2d(channels, 32, 8, stride=4, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(32, 16, 3, padding=1),
+            nn.ReLU(),
+        )
     if kind in ("small", "medium"):
         small = kind == "small"
         # Patches that do not overlap in the second layer: half the time of the encoder's backward pass.

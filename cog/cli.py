@@ -1,0 +1,81 @@
+"""The `cog` command: parse options by type, run, and turn errors into one line and an exit code."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from cog import commands
+from cog.config import PRESETS, preset
+from cog.console import messages
+from cog.errors import CogError, UsageError
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `cog` and exit: 0 done, 1 failed, 2 wrong usage."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        command = parse(arguments)
+        return int(command.run() or DONE)
+    except UsageError as error:
+        messages().print(f"cog: {error}", style="red", markup=False)
+        return WRONG_USAGE
+    except CogError as error:
+        messages().print(f"cog: {error}", style="red", markup=False)
+        return FAILED
+    except KeyboardInterrupt:
+        messages().print("cog: interrupted", style="red")
+        return FAILED
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The command that `arguments` ask for; exits with 2 when there is none or an option is unknown."""
+    subcommands: dict[str, Any] = {
+        "collect": commands.Collect,
+        "relabel": commands.Relabel,
+        "merge": commands.Merge,
+        "verify": commands.Verify,
+        "train": commands.Train,
+        "evaluate": commands.Evaluate,
+        "demo": commands.Demo,
+        "info": commands.Info,
+    }
+    if arguments[:1] == ["train"]:
+        return _parse_train(arguments[1:])
+    return tyro.extras.subcommand_cli_from_dict(
+        subcommands,
+        prog="cog",
+        description="Connect a new skill to past experience with offline reinforcement learning.",
+        args=arguments,
+    )
+
+
+def _parse_train(arguments: Sequence[str]) -> commands.Train:
+    """Options of `cog train`: the defaults are those of the preset that the options name."""
+    name = _chosen_preset(arguments)
+    if name not in PRESETS:
+        raise UsageError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    missing: Path = tyro.MISSING
+    default = commands.Train(config=preset(name, data=missing, out=missing), preset=name)
+    return tyro.cli(commands.Train, default=default, prog="cog train", args=arguments)
+
+
+def _chosen_preset(arguments: Sequence[str]) -> str:
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--preset="):
+            return argument.partition("=")[2]
+        if argument == "--preset" and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return PRESETS[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Environment speed: steps a second with image, beside the same loop over PyBullet's own Franka Panda.
+
+Both loops do the same work a step: inverse kinematics, motor targets, `scene.SUBSTEPS` physics substeps and one
+48x48 image by the software renderer. They run in turn on one core, so that a busy machine slows both.
+
+    python -m cog.experiments.bench_environment
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pybullet
+import pybullet_data
+import tyro
+
+import cog.envs
+from cog.console import console, table
+from cog.envs import scene
+from cog.envs.bullet import Client
+from cog.files import write_json
+
+PANDA_HAND = 11
+PANDA_JOINTS = tuple(range(7))
+PANDA_REST = (0.0, -0.3, 0.0, -2.2, 0.0, 2.0, 0.8)
+
+
+@dataclass(frozen=True)
+class BenchEnvironment:
+    """Measure environment steps a second."""
+
+    rounds: int = 5
+    """Rounds; each times both loops in turn."""
+    steps: int = 100
+    """Steps of the Panda loop in a round; the drawer loop takes ten times as many."""
+    out: Path | None = None
+    """JSON file for the figures; none writes none."""
+
+
+def drawer_loop() -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
+    """One step of the registered environment, as collection runs it, and its end."""
+    env = gymnasium.make(cog.envs.DRAWER_GRASP, start="closed", max_episode_steps=10**9)
+    env.reset(seed=0)
+    return env.step, env.close
+
+
+def panda_loop() -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
+    """The same step with PyBullet's Panda and plane, and its end."""
+    client = Client()
+    client.rebuild()
+    api = client.api
+    data = Path(pybullet_data.getDataPath())
+    client.load(data / "plane.urdf", fixed=True)
+    panda = client.load(data / "franka_panda" / "panda.urdf", fixed=True)
+    for joint, angle in zip(PANDA_JOINTS, PANDA_REST, strict=True):
+        api.resetJointState(panda, joint, angle)
+
+    def step(action: np.ndarray) -> np.ndarray:
+        state = api.getLinkState(panda, PANDA_HAND, computeForwardKinematics=1)
+        target = np.array(state[4]) + 0.2 * scene.POSITION_SCALE * action[:3]
+        angles = api.calculateInverseKinematics(
+            panda, PANDA_HAND, target.tolist(), state[5], maxNumIterations=20, residualThreshold=1e-4
+        )
+        api.setJointMotorControlArray(
+            panda, PANDA_JOINTS, pybullet.POSITION_CONTROL, targetPositions=angles[: len(PANDA_JOINTS)]
+        )
+        client.step(scene.SUBSTEPS)
+        return client.image(48, 48)
+
+    return step, client.close
+
+
+def seconds_per_step(step: Callable[[np.ndarray], object], actions: np.ndarray) -> float:
+    """Mean wall time of one step over `actions` (T, 8)."""
+    began = time.perf_counter()
+    for action in actions:
+        step(action)
+    return (time.perf_counter() - began) / len(actions)
+
+
+def measure(config: BenchEnvironment) -> dict[str, float]:
+    """Median steps a second of both loops and the median ratio of the rounds."""
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-0.4, 0.4, (10 * config.steps, 8)).astype(np.float32)
+    drawer, close_drawer = drawer_loop()
+    panda, close_panda = panda_loop()
+    seconds_per_step(drawer, actions[:20])
+    seconds_per_step(panda, actions[:5])
+    ours, theirs = [], []
+    for _ in range(config.rounds):
+        theirs.append(seconds_per_step(panda, actions[: config.steps]))
+        ours.append(seconds_per_step(drawer, actions))
+    close_drawer()
+    close_panda()
+    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
+    return {
+        "drawer_steps_per_second": 1 / statistics.median(ours),
+        "panda_steps_per_second": 1 / statistics.median(theirs),
+        "ratio": statistics.median(ratios),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+    }
+
+
+def main() -> None:
+    """Print the figures, and write them where asked."""
+    config = tyro.cli(BenchEnvironment)
+    figures = measure(config)
+    rows = [
+        ["cog/DrawerGrasp-v0, 48x48", f"{figures['drawer_steps_per_second']:.0f}"],
+        ["Franka Panda and plane.urdf, 48x48", f"{figures['panda_steps_per_second']:.1f}"],
+    ]
+    console().print(table("Environment steps on one core", ["loop", "steps/s"], rows))
+    console().print(json.dumps(figures))
+    if config.out is not None:
+        write_json(config.out, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The command line: exit codes, messages, and what it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cog import cli, commands
+from cog.errors import CogError
+
+
+def cog(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in another process."""
+    return subprocess.run(
+        [sys.executable, "-m", "cog.cli", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_help_names_every_command_without_loading_torch_or_pybullet():
+    code = (
+        "import sys\n"
+        "from cog import cli\n"
+        "try:\n    cli.run(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'pybullet', 'gymnasium', 'h5py', 'wandb'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    for name in ("collect", "relabel", "merge", "verify", "train", "evaluate", "demo", "info"):
+        assert name in run.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["juggle"],
+        ["collect"],
+        ["collect", "--out", "x", "--episodes", "2", "--vigour", "1"],
+        ["train", "--data", "x", "--out", "y", "--preset", "gpu"],
+        ["train", "--data", "x", "--out", "y", "--updates", "0"],
+        ["train", "--data", "x", "--out", "y", "--cql.discount", "1.5"],
+        ["collect", "--out", "x", "--episodes", "2", "--start", "ajar"],
+        ["collect", "--out", "x", "--episodes", "2", "--behaviour", "juggle"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2_and_writes_nothing(arguments, tmp_path):
+    run = cog(*arguments, cwd=tmp_path)
+    assert run.returncode == 2, run.stderr
+    assert run.stderr.strip() and "Traceback" not in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "nowhere"],
+        ["info", "nowhere"],
+        ["relabel", "nowhere", "--rule", "zero", "--name", "zero"],
+        ["merge", "--out", "m.json", "--task", "nowhere@success"],
+        ["train", "--data", "nowhere.json", "--out", "run"],
+        ["evaluate", "--checkpoint", "nowhere", "--out", "evaluation"],
+    ],
+    ids=" ".join,
+)
+def test_missing_inputs_exit_with_1_and_name_the_path(arguments, tmp_path):
+    run = cog(*arguments, cwd=tmp_path)
+    assert run.returncode == 1, run.stderr
+    assert "nowhere" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_an_error_of_the_toolkit_becomes_one_line_and_exit_code_1(monkeypatch, capsys):
+    class Broken:
+        def run(self):
+            raise CogError("the shelf is bent")
+
+    monkeypatch.setattr(cli, "parse", lambda arguments: Broken())
+    assert cli.run(["anything"]) == 1
+    assert "the shelf is bent" in capsys.readouterr().err
+
+
+def test_a_preset_gives_the_defaults_and_options_change_them():
+    command = cli.parse(["train", "--preset", "paper", "--data", "d", "--out", "o", "--cql.sampled-actions", "4"])
+    assert isinstance(command, commands.Train)
+    assert command.config.batch_size == 256 and command.config.network.encoder == "paper"
+    assert command.config.cql.sampled_actions == 4 and command.config.cql.discount == 0.99
+    assert cli.parse(["train", "--data", "d", "--out", "o"]).config.network.use_proprio
