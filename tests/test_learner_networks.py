@@ -157,3 +157,24 @@ def test_importing_the_learner_loads_no_simulator_and_settings_only_the_standard
     code = f"import sys, {module}; sys.exit(', '.join({set(absent)!r} & sys.modules.keys()) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_units_of_the_pose_do_not_matter_to_the_networks() -> None:
+    features = []
+    for scale, offset in ((1.0, 0.0), (100.0, 7.0)):
+        data = noise()
+        data.proprio = data.proprio * scale + offset
+        buffer = Buffer(data, torch.device("cpu"), 8, "uniform")
+        agent = create(config(), buffer)
+        batch = buffer.gather(torch.arange(8))
+        features.append(agent.average.encoder(batch.images, batch.proprio))
+    torch.testing.assert_close(features[0], features[1], rtol=1e-3, atol=1e-4)
+
+
+def test_a_gradient_laid_out_otherwise_in_memory_moves_the_right_weights() -> None:
+    agent = create(config(), Buffer(noise(), torch.device("cpu"), 8, "uniform"))
+    weight = torch.nn.Parameter(torch.zeros(3, 2))
+    agent.add_optimizer("test", [weight], lr=1.0)
+    target = torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    agent.minimise((weight.t() * target.t().contiguous()).sum(), "test")
+    torch.testing.assert_close(weight.detach(), -target)  # Adam's first step is the gradient's sign
