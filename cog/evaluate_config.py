@@ -1,0 +1,59 @@
+"""Every setting of an evaluation; only the standard library is imported: the command line starts fast."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cog.errors import UsageError
+
+LARGEST_SEED = 2**32
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One evaluation: which policy, from which starts, how often, where it is written."""
+
+    checkpoint: Path
+    """Run folder (its latest checkpoint is used) or one checkpoint folder."""
+    out: Path
+    """Folder of the evaluation; refused if it holds another one."""
+    starts: tuple[str, ...] = ("open", "closed")
+    """Starts to evaluate, each on the same episode seeds."""
+    episodes: int = 100
+    """Episodes from each start."""
+    seed: int = 0
+    """Seed of the list of episode seeds; the same list for every policy."""
+    only: tuple[int, ...] = ()
+    """Numbers of the episodes to run, all if empty; an episode comes out the same alone as among all."""
+    env: str = "cog/DrawerGrasp-v0"
+    """Gymnasium id of the environment."""
+    max_episode_steps: int = 50
+    """Steps after which an episode is cut off."""
+    workers: int = 0
+    """Processes; 0 is one per core; their number does not change the results."""
+    envs_per_worker: int = 10
+    """Episodes that a process runs side by side, as one batch for the policy."""
+    videos: int | None = None
+    """Successes and failures shown per start; none is one each (without imageio, a contact sheet only)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be evaluated.
+
+        Raises:
+            UsageError: naming the field, its value and what is allowed.
+        """
+        for name, value, low in (
+            ("episodes", self.episodes, 1),
+            ("max_episode_steps", self.max_episode_steps, 1),
+            ("envs_per_worker", self.envs_per_worker, 1),
+            ("workers", self.workers, 0),
+            ("videos", self.videos or 0, 0),
+        ):
+            if value < low:
+                raise UsageError(f"{name} is {value}; it must be at least {low}")
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise UsageError(f"seed is {self.seed}; it must lie in [0, 2**32)")
+        if not self.starts or len(set(self.starts)) != len(self.starts):
+            raise UsageError(f"starts are {self.starts}; name at least one, each once")
+        outside = [number for number in self.only if not 0 <= number < self.episodes]
+        if outside or len(set(self.only)) != len(self.only):
+            raise UsageError(f"only is {self.only}; name episodes from 0 to {self.episodes - 1}, each once")

@@ -1,0 +1,116 @@
+"""The result of an evaluation: read from its folder, shown as tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from cog.console import table
+from cog.errors import CogError
+from cog.files import read_json
+from cog.furthest import STAGES
+from cog.intervals import CONFIDENCE, Rate
+
+FORMAT = 1
+RESULT = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class StartResult:
+    """The outcome of all episodes from one start."""
+
+    start: str
+    """Name of the start."""
+    rate: Rate
+    """Success with its interval."""
+    mean_steps: float
+    """Mean number of steps of an episode."""
+    failures: Mapping[str, int]
+    """Failed episodes by the furthest stage they reached, from least to most."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation."""
+
+    results: tuple[StartResult, ...]
+    """One entry a start."""
+    episodes: tuple[Mapping[str, Any], ...]
+    """One {number, seed, start, success, steps, return, furthest} an episode."""
+    pictures: Mapping[str, tuple[str, ...]]
+    """Videos and contact sheet of each start, as paths within the folder."""
+    checkpoint_hash: str
+    """Hash of the weights that acted."""
+    out: Path
+    """Folder that holds `evaluation.json` and the videos."""
+
+    def result(self, start: str) -> StartResult:
+        """The entry of one start."""
+        return next(entry for entry in self.results if entry.start == start)
+
+
+def open_evaluation(folder: Path) -> Evaluation:
+    """Read the evaluation in a folder.
+
+    Raises:
+        CogError: there is none, or it is malformed.
+    """
+    path = folder / RESULT
+    value = read_json(path, "an evaluation")
+    try:
+        if (value["format"], value["kind"]) != (FORMAT, "evaluation"):
+            raise ValueError(f"format {value['format']}")
+        results = tuple(
+            StartResult(
+                start=entry["start"],
+                rate=Rate(entry["successes"], entry["episodes"], entry["low"], entry["high"]),
+                mean_steps=entry["mean_steps"],
+                failures={stage: entry["failures"][stage] for stage in _ordered(entry["failures"])},
+            )
+            for entry in value["results"]
+        )
+        pictures = {start: tuple(files) for start, files in value["pictures"].items()}
+        return Evaluation(results, tuple(value["episodes"]), pictures, value["checkpoint_hash"], folder)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CogError(f"{path}: this is no evaluation of this version of cog ({error!r})") from error
+
+
+def results_table(evaluation: Evaluation) -> Group:
+    """What people see: success, how failures ended, and the seed of every episode."""
+    rows = [
+        [
+            entry.start,
+            f"{entry.rate.successes}/{entry.rate.episodes}",
+            str(entry.rate),
+            f"{entry.mean_steps:.1f}",
+        ]
+        for entry in evaluation.results
+    ]
+    title = f"success with Wilson {CONFIDENCE:.0%} interval"
+    parts: list[Any] = [table(title, ["start", "successes", "rate", "mean steps"], rows)]
+    endings = [
+        [f"{entry.start}: {stage}", str(count)]
+        for entry in evaluation.results
+        for stage, count in entry.failures.items()
+    ]
+    if endings:
+        parts.append(table("how far the failures got", ["start: furthest stage", "episodes"], endings))
+    for entry in evaluation.results:
+        seeds = [
+            f"{episode['number']}:{episode['seed']}{'+' if episode['success'] else '-'}"
+            for episode in evaluation.episodes
+            if episode["start"] == entry.start
+        ]
+        parts.append(
+            Text(f"{entry.start}, number:seed, + success, - failure: {' '.join(seeds)}", style="dim")
+        )
+    parts.append(Text(f"{evaluation.out / RESULT}"))
+    return Group(*parts)
+
+
+def _ordered(failures: Mapping[str, int]) -> list[str]:
+    """Stages from least to most; unknown ones last."""
+    return sorted(failures, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES))

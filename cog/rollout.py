@@ -1,0 +1,258 @@
+"""Roll a policy out in groups of episodes that share its batches, the same whoever runs them.
+
+Episode i of a start always occupies row i mod B of a batch of B rows, whether or not its neighbours are
+running: floating-point results may depend on a batch's size and on the row, never on the row's company.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from cog.errors import CogError, UsageError
+from cog.furthest import furthest_stage
+from cog.networks import ObservationShape
+from cog.policy import Policy
+
+_EVALUATION_STREAM = 2  # without it, episodes would begin as those collected under the same seed did
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The environment as a policy needs it."""
+
+    env: str
+    """Gymnasium id."""
+    image: tuple[int, int, int] | None
+    """Shape of the images, or none for the simulator's state."""
+    max_episode_steps: int
+    """Steps after which an episode is cut off."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Episodes of one start that share batches."""
+
+    start: str
+    """Start of all of them."""
+    numbers: tuple[int, ...]
+    """Number of each episode."""
+    seeds: tuple[int, ...]
+    """Seed of each episode."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one episode."""
+
+    number: int
+    """Number of the episode, the same for every start and policy."""
+    seed: int
+    """`env.reset(seed=...)` with it and the start gives the same episode again."""
+    start: str
+    """Start of the episode."""
+    success: bool
+    """Whether the environment reported success."""
+    steps: int
+    """Number of steps."""
+    total: float
+    """Sum of the environment's rewards."""
+    furthest: str
+    """Furthest stage that was reached, see `cog.furthest`."""
+    actions: np.ndarray
+    """(T, A) float32, from which the episode can be replayed."""
+
+
+def episode_seeds(seed: int, episodes: int) -> list[int]:
+    """The episode seeds that `seed` stands for; a longer list begins with the shorter one."""
+    sequences = (
+        np.random.SeedSequence([seed, number], spawn_key=(_EVALUATION_STREAM,)) for number in range(episodes)
+    )
+    return [int(sequence.generate_state(1)[0]) for sequence in sequences]
+
+
+def make_environment(scene: Scene, start: str | None = None) -> Any:
+    """Build the environment; without a `start` it has the environment's default one.
+
+    Raises:
+        UsageError: there is none of that id, or it refuses the arguments.
+    """
+    import gymnasium
+
+    import cog.envs  # noqa: F401  (registers the ids)
+
+    arguments: dict[str, Any] = {"observation": "state"}
+    if scene.image is not None:
+        arguments = {"observation": "image", "image_size": scene.image[0]}
+    if start is not None:
+        arguments["start"] = start
+    try:
+        return gymnasium.make(
+            scene.env,
+            max_episode_steps=scene.max_episode_steps,
+            disable_env_checker=True,
+            terminate_on_success=True,
+            render_mode="rgb_array",
+            **arguments,
+        )
+    except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
+        raise UsageError(f"environment {scene.env!r} cannot be built: {error}") from error
+
+
+def check_scene(scene: Scene, shape: ObservationShape, actions: int, starts: Sequence[str]) -> None:
+    """Build the environment once and hold the policy's shapes and the starts against it.
+
+    Raises:
+        UsageError: no such environment or start.
+        CogError: the policy was trained on other observations or actions.
+    """
+    env = make_environment(scene)
+    try:
+        known = tuple(env.unwrapped.starts)
+        for start in starts:
+            if start not in known:
+                raise UsageError(f"start {start!r} is unknown; {scene.env} has: {', '.join(known)}")
+        spaces = {name: space.shape for name, space in env.observation_space.spaces.items()}
+        pose = "state" if scene.image is None else "proprio"
+        wanted: dict[str, tuple[int, ...]] = {pose: (shape.proprio,), "action": (actions,)}
+        if shape.image is not None:
+            wanted["image"] = tuple(shape.image)
+        found = {**spaces, "action": env.action_space.shape}
+        for name, expected in wanted.items():
+            if found.get(name) != expected:
+                raise CogError(
+                    f"the policy was trained with {name} {expected}, but {scene.env} gives "
+                    f"{found.get(name, 'none')}; use the environment and options that the data came from"
+                )
+    finally:
+        env.close()
+
+
+class Fleet:
+    """A policy and B environments in this process; a context manager that closes them."""
+
+    def __init__(self, checkpoint: Path, scene: Scene, rows: int) -> None:
+        self.policy = Policy.load(checkpoint)
+        self.scene = scene
+        self.rows = rows
+        self.envs: dict[int, Any] = {}
+
+    def roll(self, group: Group) -> list[Outcome]:
+        """Run the episodes of a group to their ends."""
+        rows = self.rows
+        running = {
+            number % rows: _Episode(self._env(number % rows), number, seed, group.start)
+            for number, seed in zip(group.numbers, group.seeds, strict=True)
+        }
+        episodes = list(running.values())
+        pose = "state" if self.scene.image is None else "proprio"
+        size = episodes[0].observation[pose].shape[0]
+        poses = np.zeros((rows, size), np.float32)
+        images = None if self.scene.image is None else np.zeros((rows, *self.scene.image), np.uint8)
+        while running:
+            for row, episode in running.items():
+                poses[row] = episode.observation[pose]
+                if images is not None:
+                    images[row] = episode.observation["image"]
+            actions = self.policy.act(images, poses)
+            for row, episode in list(running.items()):
+                if episode.step(actions[row]):
+                    del running[row]
+        return [episode.outcome() for episode in episodes]
+
+    def _env(self, row: int) -> Any:
+        """The environment of a row; building one takes as long as a hundred steps, so each is kept."""
+        if row not in self.envs:
+            self.envs[row] = make_environment(self.scene)
+        return self.envs[row]
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for env in self.envs.values():
+            env.close()
+
+
+class _Episode:
+    """One running episode."""
+
+    def __init__(self, env: Any, number: int, seed: int, start: str) -> None:
+        self.env = env
+        self.number, self.seed, self.start = number, seed, start
+        self.observation, info = env.reset(seed=seed, options={"start": start})
+        self.signals = [info["signals"]]
+        self.actions: list[np.ndarray] = []
+        self.total = 0.0
+        self.success = bool(info["success"])
+
+    def step(self, action: np.ndarray) -> bool:
+        """Apply an action (A,); whether the episode is over."""
+        self.actions.append(action.copy())
+        self.observation, reward, terminated, truncated, info = self.env.step(action)
+        self.signals.append(info["signals"])
+        self.total += float(reward)
+        self.success |= bool(info["success"])
+        return bool(terminated or truncated)
+
+    def outcome(self) -> Outcome:
+        signals = {name: np.array([entry[name] for entry in self.signals]) for name in self.signals[0]}
+        return Outcome(
+            number=self.number,
+            seed=self.seed,
+            start=self.start,
+            success=self.success,
+            steps=len(self.actions),
+            total=self.total,
+            furthest=furthest_stage(signals, self.success),
+            actions=np.stack(self.actions),
+        )
+
+
+def roll_in_worker(checkpoint: Path, scene: Scene, rows: int, group: Group) -> list[Outcome]:
+    """Run a group in a worker process, which keeps its policy and environments for the next one."""
+    torch.set_num_threads(1)
+    return _fleet(checkpoint, scene, rows).roll(group)
+
+
+def replay(scene: Scene, outcome: Outcome, size: int) -> np.ndarray:
+    """Frames (T + 1, size, size, 3) uint8 for people: the recorded actions again, from the same seed.
+
+    Raises:
+        CogError: the episode ended otherwise than before; the environment does not follow from its seed.
+    """
+    env = make_environment(scene)
+    try:
+        success = bool(env.reset(seed=outcome.seed, options={"start": outcome.start})[1]["success"])
+        frames = [_shrunk(env.render(), size)]
+        for action in outcome.actions:
+            success |= bool(env.step(action)[-1]["success"])
+            frames.append(_shrunk(env.render(), size))
+    finally:
+        env.close()
+    if success != outcome.success:
+        raise CogError(
+            f"episode {outcome.number} (seed {outcome.seed}, start '{outcome.start}') ended otherwise when "
+            f"replayed; {scene.env} must follow from its seed alone"
+        )
+    return np.stack(frames)
+
+
+def _shrunk(frame: np.ndarray, size: int) -> np.ndarray:
+    """The frame at `size` pixels; averaging areas also smooths the renderer's edges."""
+    small: np.ndarray = cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+    return small
+
+
+@cache
+def _fleet(checkpoint: Path, scene: Scene, rows: int) -> Fleet:
+    """This worker process's environments; they go with it."""
+    return Fleet(checkpoint, scene, rows)
