@@ -97,7 +97,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
 
 
 def _groups(config: EvaluateConfig) -> list[Group]:
-    """The episodes, cut into groups by number alone, so that `only` and `workers` move none to another row."""
+    """The episodes, cut into groups by number: neither `only` nor `workers` moves one to another row."""
     seeds = episode_seeds(config.seed, config.episodes)
     wanted = sorted(config.only) if config.only else list(range(config.episodes))
     rows = config.envs_per_worker
