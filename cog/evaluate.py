@@ -8,11 +8,15 @@ out/
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cog import checkpoint as checkpoints
@@ -69,15 +73,16 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         raise CogError(f"{config.out} is not empty and holds no evaluation; choose another folder")
 
     groups = _groups(config)
-    outcomes: list[Outcome] = []
-    total = sum(len(group.numbers) for group in groups)
-    for part in _rolled(config, checkpoint.folder, scene, groups):
-        outcomes += part
-        if on_progress is not None:
-            on_progress(len(outcomes), f"success {_share(outcomes)} of {total}")
-    order = {start: place for place, start in enumerate(config.starts)}
-    outcomes.sort(key=lambda outcome: (order[outcome.start], outcome.number))
-    pictures = {start: _pictures(config, scene, start, outcomes) for start in config.starts}
+    with _crew(config, checkpoint.folder, scene, len(groups)) as crew:
+        outcomes: list[Outcome] = []
+        for part in crew.roll(groups):
+            outcomes += part
+            if on_progress is not None:
+                on_progress(len(outcomes), f"success {_share(outcomes)}")
+        order = {start: place for place, start in enumerate(config.starts)}
+        outcomes.sort(key=lambda outcome: (order[outcome.start], outcome.number))
+        shown = _shown(config, outcomes)
+        pictures = _pictures(config, shown, crew.replay(shown))
     write_json(
         config.out / RESULT,
         {
@@ -111,47 +116,68 @@ def _groups(config: EvaluateConfig) -> list[Group]:
     ]
 
 
-def _rolled(
-    config: EvaluateConfig, folder: Path, scene: Scene, groups: Sequence[Group]
-) -> Iterator[list[Outcome]]:
-    """The outcomes of groups as they are finished."""
-    count = min(config.workers or cores(), len(groups))
+@dataclass(frozen=True)
+class _Crew:
+    """Who runs the episodes: this process or others."""
+
+    roll: Callable[[Sequence[Group]], Iterator[list[Outcome]]]
+    """Outcomes of groups as they are finished."""
+    replay: Callable[[Sequence[Outcome]], Iterator[np.ndarray]]
+    """Frames of episodes, in order."""
+
+
+@contextmanager
+def _crew(config: EvaluateConfig, folder: Path, scene: Scene, tasks: int) -> Iterator[_Crew]:
+    """Worker processes, or this one if one is enough."""
+    count = min(config.workers or cores(), tasks)
+    film = partial(replay, scene, size=VIDEO_SIZE)
     if count == 1:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker, for the same rounding
         try:
             with Fleet(folder, scene, config.envs_per_worker) as fleet:
-                yield from map(fleet.roll, groups)
+                yield _Crew(partial(map, fleet.roll), partial(map, film))
         finally:
             torch.set_num_threads(threads)
         return
+    roll = partial(roll_in_worker, folder, scene, config.envs_per_worker)
     with processes(count) as pool:
-        submitted = [
-            pool.submit(roll_in_worker, folder, scene, config.envs_per_worker, group) for group in groups
-        ]
-        for future in as_completed(submitted):
-            yield future.result()
+
+        def roll_all(groups: Sequence[Group]) -> Iterator[list[Outcome]]:
+            for future in as_completed([pool.submit(roll, group) for group in groups]):
+                yield future.result()
+
+        yield _Crew(roll_all, partial(pool.map, film))
 
 
-def _pictures(config: EvaluateConfig, scene: Scene, start: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """Replay the first successes and failures of a start for people; paths within the folder."""
-    shown = 1 if config.videos is None else config.videos
-    here = [outcome for outcome in outcomes if outcome.start == start]
-    chosen = [outcome for outcome in here if outcome.success][:shown]
-    chosen += [outcome for outcome in here if not outcome.success][:shown]
-    if not chosen:
-        return []
-    files: list[str] = []
-    rows = []
-    for outcome in chosen:
-        frames = replay(scene, outcome, VIDEO_SIZE)
-        ending = "success" if outcome.success else "failure"
-        rows.append((f"{start}, episode {outcome.number}, seed {outcome.seed}: {outcome.furthest}", frames))
+def _shown(config: EvaluateConfig, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The first successes and failures of each start."""
+    count = 1 if config.videos is None else config.videos
+    return [
+        outcome
+        for start in config.starts
+        for success in (True, False)
+        for outcome in [o for o in outcomes if (o.start, o.success) == (start, success)][:count]
+    ]
+
+
+def _pictures(
+    config: EvaluateConfig, shown: Sequence[Outcome], films: Iterable[np.ndarray]
+) -> dict[str, list[str]]:
+    """Write videos and contact sheets; their paths within the folder, by start."""
+    files: dict[str, list[str]] = {start: [] for start in config.starts}
+    rows: dict[str, list[tuple[str, np.ndarray]]] = {}
+    for outcome, frames in zip(shown, films, strict=True):
+        caption = f"{outcome.start}, episode {outcome.number}, seed {outcome.seed}: {outcome.furthest}"
+        rows.setdefault(outcome.start, []).append((caption, frames))
         if can_encode():
-            files.append(f"videos/{start}_{ending}_{outcome.number:03d}.mp4")
-            write_video(config.out / files[-1], frames)
-    files.append(f"sheet_{start}.png")
-    write_sheet(config.out / files[-1], rows)
+            ending = "success" if outcome.success else "failure"
+            file = f"videos/{outcome.start}_{ending}_{outcome.number:03d}.mp4"
+            write_video(config.out / file, frames)
+            files[outcome.start].append(file)
+    for start, films_here in rows.items():
+        files[start].append(f"sheet_{start}.png")
+        write_sheet(config.out / files[start][-1], films_here)
     return files
 
 

@@ -102,7 +102,7 @@ def test_summary_agrees_with_its_episodes(finished: Evaluation, settings: Evalua
 def test_finished_evaluation_is_not_repeated(
     settings: EvaluateConfig, finished: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cog.evaluate._rolled", lambda *_: pytest.fail("rolled out again"))
+    monkeypatch.setattr("cog.evaluate._crew", lambda *_: pytest.fail("rolled out again"))
     assert evaluate(settings) == finished
 
 
