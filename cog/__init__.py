@@ -1,5 +1,7 @@
 """cog: connect a new skill to past experience with offline reinforcement learning."""
 
-from cog.version import VERSION as __version__
+from cog import version
+
+__version__ = version.VERSION
 
 __all__ = ["__version__"]

@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tyro
 
 from cog import commands
-from cog.config import PRESETS, preset
+from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
 
@@ -61,10 +61,8 @@ def parse(arguments: Sequence[str]) -> Any:
 def _parse_train(arguments: Sequence[str]) -> commands.Train:
     """Options of `cog train`: the defaults are those of the preset that the options name."""
     name = _chosen_preset(arguments)
-    if name not in PRESETS:
-        raise UsageError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     missing: Path = tyro.MISSING
-    default = commands.Train(config=preset(name, data=missing, out=missing), preset=name)
+    default = commands.Train(config=preset(name, data=missing, out=missing), preset=cast(Preset, name))
     return tyro.cli(commands.Train, default=default, prog="cog train", args=arguments)
 
 

@@ -1,4 +1,4 @@
-"""The commands of `cog`: one frozen dataclass each, its fields the options; the work is imported when it runs."""
+"""The commands of `cog`: one frozen dataclass each, its fields the options; work is imported late."""
 
 from dataclasses import dataclass
 from pathlib import Path

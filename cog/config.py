@@ -48,7 +48,7 @@ class CQLConfig:
     """Weight of the conservative term (the paper's alpha); the starting value in the Lagrange form."""
     lagrange_gap: float | None = None
     """Gap that a learned conservative weight aims at; none keeps the weight fixed."""
-    sampled_actions: int = 4
+    sampled_actions: int = 2
     """N: actions drawn per state from each of uniform, pi(.|s) and pi(.|s') in the conservative term."""
     discount: float = 0.95
     """Discount of the return per step."""
@@ -60,13 +60,13 @@ class CQLConfig:
     """Adam's step size for the actor."""
     temperature_lr: float = 3e-4
     """Adam's step size for the entropy temperature and the learned conservative weight."""
-    initial_temperature: float = 0.1
+    initial_temperature: float = 0.05
     """Entropy temperature at the start."""
     target_entropy: float | None = None
     """Entropy in nats that the temperature aims at; none means minus the number of action dimensions."""
     bc_updates: int = 0
     """First updates, in which the actor imitates the data instead of climbing Q."""
-    bc_weight: float = 0.0
+    bc_weight: float = 0.3
     """Weight of the imitation term kept in the actor's loss for the whole run."""
     clip_targets: bool = True
     """Whether bootstrapped targets are bounded by what returns can be, given the rewards in the data."""
@@ -193,6 +193,7 @@ def preset(name: str, data: Path, out: Path) -> TrainConfig:
                 actor_lr=1e-4,
                 temperature_lr=1e-4,
                 initial_temperature=1.0,
+                bc_weight=0.0,
                 bc_updates=10_000,
                 clip_targets=False,
             ),

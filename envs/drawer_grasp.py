@@ -1,6 +1,6 @@
 """The drawer-and-grasp environment: take the object out of a drawer that starts open or closed."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import gymnasium
 import numpy as np
@@ -36,7 +36,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     held and the episode never terminates.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 24}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 24}  # noqa: RUF012
     starts: ClassVar[tuple[str, ...]] = tuple(scene.STARTS)
     signal_names: ClassVar[tuple[str, ...]] = (
         "object_height",
@@ -78,7 +78,9 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             self.observation_space = spaces.Dict(state=spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32))
         self._client = Client()
         self._client.rebuild()
-        self._neutral = Arm(self._client).neutral_angles()
+        self.arm = Arm(self._client)
+        self._neutral = self.arm.neutral_angles()
+        self._pose = self.arm.pose()
         self._clipped = 0
 
     # --- Gymnasium -------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         terminated = bool(info["success"] and self.terminate_on_success)
         return self._observe(), float(info["success"]), terminated, False, info
 
-    def render(self) -> np.ndarray:  # type: ignore[override]
+    def render(self) -> np.ndarray:
         """The scene for people, (render_size, render_size, 3) uint8; never what the policy sees."""
         return self._client.image(self._render_size, self._render_size)
 
@@ -175,6 +177,16 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if start not in scene.STARTS:
             raise UsageError(f"start {start!r} is unknown; this environment has: {', '.join(scene.STARTS)}")
         return start
+
+    def _space(self) -> spaces.Space[dict[str, np.ndarray]]:
+        def numbers(size: int) -> spaces.Box:
+            return spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+        if self._observation == "state":
+            return cast("spaces.Space[dict[str, np.ndarray]]", spaces.Dict(state=numbers(STATE_SIZE)))
+        pixels = spaces.Box(0, 255, (self._image_size, self._image_size, 3), np.uint8)
+        space = spaces.Dict(image=pixels, proprio=numbers(PROPRIO_SIZE))
+        return cast("spaces.Space[dict[str, np.ndarray]]", space)
 
     def _admit(self, action: np.ndarray) -> np.ndarray:
         command = np.asarray(action, dtype=np.float64)

@@ -1,7 +1,8 @@
 """Environment speed: steps a second with image, beside the same loop over PyBullet's own Franka Panda.
 
-Both loops do the same work a step: inverse kinematics, motor targets, `scene.SUBSTEPS` physics substeps and one
-48x48 image by the software renderer. They run in turn on one core, so that a busy machine slows both.
+Both loops do the same work a step: inverse kinematics, motor targets, `scene.SUBSTEPS` physics substeps and
+one 48x48 image by the software renderer. They run in short turns on one core, so that a busy machine slows
+both.
 
     python -m cog.experiments.bench_environment
 """
@@ -34,9 +35,9 @@ PANDA_REST = (0.0, -0.3, 0.0, -2.2, 0.0, 2.0, 0.8)
 class BenchEnvironment:
     """Measure environment steps a second."""
 
-    rounds: int = 5
+    rounds: int = 40
     """Rounds; each times both loops in turn."""
-    steps: int = 100
+    steps: int = 10
     """Steps of the Panda loop in a round; the drawer loop takes ten times as many."""
     out: Path | None = None
     """JSON file for the figures; none writes none."""
