@@ -104,7 +104,7 @@ class TrainConfig:
     """Arithmetic of matrix products and convolutions; parameters stay float32."""
     device: str = "cpu"
     """Where the run computes and keeps its frames: "cpu", "cuda" or "cuda:1"."""
-    threads: int = 0
+    threads: int = 1
     """Threads for one operation on the CPU; 0 leaves PyTorch's choice. Other counts round differently."""
     log_every: int = 100
     """Updates between two lines of metrics."""
@@ -172,6 +172,7 @@ def preset(name: str, data: Path, out: Path) -> TrainConfig:
             shift=4,
             bc_lr=1e-4,
             average_decay=0.0,
+            threads=0,
             log_every=1000,
             checkpoint_every=10_000,
             network=NetworkConfig(
