@@ -1,0 +1,232 @@
+"""The demo: a policy shown grasping only from an open drawer meets a closed one, from pixels to a report.
+
+out/
+  demo.json                  what is run, which stages are finished, seconds of each
+  data/                      task/, prior/, both.json, task_only.json
+  arms/<arm>/                the three training runs
+  evaluation/<arm>/          evaluation.json, videos/, sheet_<start>.png
+  learning_curves.png  summary.json  report.html
+"""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cog.config import to_json
+from cog.console import console, messages, progress, table
+from cog.datasets.collect import collect
+from cog.datasets.merge import write_merge
+from cog.datasets.relabel import open_view, relabel
+from cog.datasets.spec import CollectionSpec
+from cog.datasets.store import open_dataset
+from cog.errors import CogError
+from cog.evaluate import evaluate
+from cog.evaluation import Evaluation, open_evaluation
+from cog.experiments import demo_plan as plan
+from cog.experiments.arms import latest_metrics, train_arms
+from cog.experiments.curves import draw_curves
+from cog.experiments.demo_config import DemoConfig
+from cog.experiments.report import QUICK_NOTE, write_report
+from cog.experiments.stages import Stages
+from cog.files import code_version, read_json, write_json
+from cog.metrics import read_metrics
+from cog.rollout import episode_seeds
+from cog.workers import cores
+
+FORMAT = 1
+SUMMARY, REPORT, CURVES = "summary.json", "report.html", "learning_curves.png"
+VERSIONS = ("torch", "pybullet", "numpy", "gymnasium", "h5py")
+
+
+def run_demo(config: DemoConfig) -> dict[str, Any]:
+    """Run the demo, or what is missing of it, print its table and return what summary.json holds.
+
+    Raises:
+        CogError: the folder holds something else, or a stage failed; finished stages stay.
+    """
+    asked, config = config, config.sized()
+    stages = Stages(config.out, plan.identity(config))
+    screen = messages()
+    work = (
+        ("collect", "collect task and prior data", lambda: _collect(config)),
+        ("label", "relabel and merge", lambda: _label(config)),
+        ("train", f"train {', '.join(plan.ARMS)}: {config.updates} updates each", lambda: _train(config)),
+        ("evaluate", f"evaluate: {config.episodes} episodes a cell", lambda: _evaluate(config)),
+    )
+    if config.quick:
+        screen.print(QUICK_NOTE, style="yellow")
+    for number, (name, title, action) in enumerate(work, start=1):
+        state = " (finished before)" if stages.finished(name) else ""
+        screen.print(f"{number}/{len(work)} {title}{state}", style="bold", markup=False)
+        stages.run(name, action)
+    evaluations = {arm: open_evaluation(plan.evaluation(config, arm).out) for arm in plan.ARMS}
+    stages.run("report", lambda: _report(asked, config, stages, evaluations))
+    _show(config, evaluations, console())
+    return read_json(config.out / SUMMARY, "the demo's summary")
+
+
+def _collect(config: DemoConfig) -> None:
+    """Both collections."""
+    for name, spec in _specs(config).items():
+        with progress(f"collect {name}", spec.episodes, "episode") as advance:
+
+            def on_progress(done: int, total: int, successes: int, advance: Any = advance) -> None:
+                advance(done, f"success {successes / max(done, 1):.0%}")
+
+            collect(spec, config.out / "data" / name, workers=config.workers, on_progress=on_progress)
+
+
+def _label(config: DemoConfig) -> None:
+    """Reward the task data, leave the prior data without, and name what each arm learns from."""
+    data = config.out / "data"
+    relabel(data / "task", plan.TASK_RULE, plan.TASK_VIEW, scale=config.reward)
+    relabel(data / "prior", plan.PRIOR_RULE, plan.PRIOR_VIEW)
+    task, prior = f"{data / 'task'}@{plan.TASK_VIEW}", f"{data / 'prior'}@{plan.PRIOR_VIEW}"
+    write_merge(data / "both.json", [task], [prior], config.task_share)
+    write_merge(data / "task_only.json", [task])
+
+
+def _train(config: DemoConfig) -> None:
+    """All arms, side by side."""
+    train_arms({arm: plan.training(config, arm) for arm in plan.ARMS})
+
+
+def _evaluate(config: DemoConfig) -> None:
+    """All arms, one after the other, each on all cores."""
+    for arm in plan.ARMS:
+        with progress(f"evaluate {arm}", config.episodes * len(plan.STARTS), "episode") as advance:
+            evaluate(plan.evaluation(config, arm), on_progress=advance)
+
+
+def _report(
+    asked: DemoConfig, config: DemoConfig, stages: Stages, evaluations: Mapping[str, Evaluation]
+) -> None:
+    """Everything that is made from finished stages; pictures need optional packages and may be left out."""
+    summary = _summary(config, stages.seconds, evaluations)
+    write_json(config.out / SUMMARY, summary)
+    curves: Path | None = config.out / CURVES
+    try:
+        runs = {arm: plan.training(config, arm).out for arm in plan.ARMS}
+        draw_curves(config.out / CURVES, {arm: read_metrics(out) for arm, out in runs.items()})
+    except CogError as error:
+        curves = None
+        messages().print(f"{CURVES} left out: {error}", style="yellow", markup=False)
+    try:
+        commands = [_command(asked), *plan.commands(config)]
+        write_report(config.out / REPORT, summary, evaluations, curves, commands)
+    except CogError as error:
+        messages().print(f"{REPORT} left out: {error}", style="yellow", markup=False)
+
+
+def _summary(
+    config: DemoConfig, seconds: Mapping[str, float], evaluations: Mapping[str, Evaluation]
+) -> dict[str, Any]:
+    """What machines read."""
+    entries = [(arm, entry) for arm, evaluation in evaluations.items() for entry in evaluation.results]
+    versions = {name: metadata.version(name) for name in VERSIONS}
+    return {
+        "format": FORMAT,
+        "kind": "demo summary",
+        "quick": config.quick,
+        "note": QUICK_NOTE if config.quick else "",
+        "results": [
+            {
+                "arm": arm,
+                "start": entry.start,
+                "successes": entry.rate.successes,
+                "episodes": entry.rate.episodes,
+                "low": entry.rate.low,
+                "high": entry.rate.high,
+            }
+            for arm, entry in entries
+        ],
+        "endings": [
+            {
+                "arm": arm,
+                "start": entry.start,
+                "mean_steps": entry.mean_steps,
+                "failures": dict(entry.failures),
+            }
+            for arm, entry in entries
+        ],
+        "data": {name: _source(config, name) for name in _specs(config)},
+        "arms": {
+            arm: {
+                "checkpoint_hash": evaluation.checkpoint_hash,
+                "final_metrics": latest_metrics(plan.training(config, arm).out)[1],
+            }
+            for arm, evaluation in evaluations.items()
+        },
+        "seeds": {
+            "task data": plan.task_spec(config).seed,
+            "prior data": plan.prior_spec(config).seed,
+            "training": config.seed,
+            "evaluation": config.seed,
+            "episodes": episode_seeds(config.seed, config.episodes),
+        },
+        "seconds": {**seconds, "total": round(sum(seconds.values()), 2)},
+        "config": to_json(config),
+        "versions": {"cog": code_version(), "python": platform.python_version(), **versions},
+        "machine": {
+            "cpus": os.cpu_count(),
+            "cpus usable": cores(),
+            "architecture": platform.machine(),
+            "system": platform.system(),
+        },
+    }
+
+
+def _source(config: DemoConfig, name: str) -> dict[str, Any]:
+    """Counts of one dataset under its view."""
+    dataset = open_dataset(config.out / "data" / name)
+    view = open_view(dataset)
+    return {
+        "episodes": dataset.episode_count,
+        "steps": view.steps,
+        "successes": dataset.success_count,
+        "rewarded_steps": view.rewarded_steps,
+        "hash": dataset.hash,
+    }
+
+
+def _specs(config: DemoConfig) -> dict[str, CollectionSpec]:
+    """The two collections by the names of their folders."""
+    return {"task": plan.task_spec(config), "prior": plan.prior_spec(config)}
+
+
+def _show(config: DemoConfig, evaluations: Mapping[str, Evaluation], screen: Console) -> None:
+    """Where the results are and, last, the table."""
+    for name in (REPORT, SUMMARY):
+        if (config.out / name).exists():
+            screen.print(Text(str(config.out / name)))
+    if config.quick:
+        screen.print(QUICK_NOTE, style="yellow")
+    rows = [
+        [arm, *(_cell(evaluation, start) for start in plan.STARTS)] for arm, evaluation in evaluations.items()
+    ]
+    title = f"success from each start, {config.episodes} episodes, Wilson 95% interval"
+    title += " (quick run: the numbers mean nothing)" if config.quick else ""
+    screen.print(table(title, ["arm", *plan.STARTS], rows))
+
+
+def _cell(evaluation: Evaluation, start: str) -> str:
+    rate = evaluation.result(start).rate
+    return f"{rate.count}  {rate}"
+
+
+def _command(config: DemoConfig) -> str:
+    """The command line of this demo."""
+    parts = ["cog demo"]
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if value != item.default and item.name != "workers":
+            option = f"--{item.name.replace('_', '-')}"
+            parts.append(option if value is True else f"{option} {value}")
+    return " ".join(parts)

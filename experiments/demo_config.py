@@ -1,0 +1,67 @@
+"""Every setting of the demo; only light modules are imported, so that the command line starts fast."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from cog.errors import UsageError
+
+QUICK = {"task_episodes": 12, "prior_episodes": 16, "updates": 30, "episodes": 4}
+"""Sizes of a smoke test, whose numbers mean nothing."""
+LARGEST_SEED = 2**31  # the collections use twice the seed, and one more
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole chain: collect, relabel, merge, train three arms, evaluate, report."""
+
+    out: Path = Path("runs/demo")
+    """Folder of the demo; the same command continues one that was interrupted there."""
+    seed: int = 0
+    """Seed from which the seeds of data, training and evaluation follow."""
+    quick: bool = False
+    """Run everything in under a minute, as a smoke test whose numbers mean nothing."""
+    task_episodes: int = 1000
+    """Episodes of task data: grasps from open starts, rewarded."""
+    prior_episodes: int = 1500
+    """Episodes of prior data: drawer openings and wandering from closed starts, without reward."""
+    noise: float = 0.1
+    """Standard deviation of the noise on every action of the data."""
+    aim_error: float = 0.015
+    """Standard deviation (m) of the first aim of grasps and openings, so that the data hold recoveries."""
+    wander: float = 0.15
+    """Share of prior episodes that wander to no purpose."""
+    reward: float = 10.0
+    """Reward of the step on which the grasp succeeds."""
+    task_share: float = 0.5
+    """Share of task data in each batch of the arm that learns from both."""
+    updates: int = 8_000
+    """Gradient updates of each arm."""
+    episodes: int = 100
+    """Evaluation episodes from each start, the same ones for every arm."""
+    workers: int = 0
+    """Processes; 0 is one per core; their number does not change the results."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            UsageError: naming the field, its value and what is allowed.
+        """
+        for name in ("task_episodes", "prior_episodes", "updates", "episodes"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.workers < 0:
+            raise UsageError(f"workers is {self.workers}; it must be at least 0")
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise UsageError(f"seed is {self.seed}; it must lie in [0, 2**31)")
+        if not 0 < self.wander < 1:
+            raise UsageError(f"wander is {self.wander}; it must lie in (0, 1)")
+        if self.quick:
+            defaults = {item.name: item.default for item in fields(self)}
+            for name, value in QUICK.items():
+                if getattr(self, name) not in (value, defaults[name]):
+                    raise UsageError(f"quick sets {name} to {value}; leave out one of the two")
+
+    def sized(self) -> "DemoConfig":
+        """The demo as it is run, with the small sizes if it is a quick one."""
+        return replace(self, **QUICK) if self.quick else self  # type: ignore[arg-type]

@@ -1,0 +1,133 @@
+"""What the demo runs: two collections, three arms, their evaluations, and the commands that do the same."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cog.checkpoint import identity as training_identity
+from cog.config import TrainConfig, preset
+from cog.datasets.spec import BehaviourChoice, CollectionSpec
+from cog.evaluate_config import EvaluateConfig
+from cog.experiments.demo_config import DemoConfig
+from cog.files import code_version
+
+STARTS = ("open", "closed")
+ARMS: Mapping[str, tuple[str, str, str]] = {
+    "cog": ("cql", "both", "CQL on task and prior data"),
+    "cql_task_only": ("cql", "task_only", "CQL on task data only"),
+    "bc_task_only": ("bc", "task_only", "behaviour cloning on task data only"),
+}
+"""Algorithm, merge and description of each arm; the longest runs come first."""
+
+TASK_VIEW, PRIOR_VIEW = "success", "zero"
+TASK_RULE, PRIOR_RULE = "grasp_success", "zero"
+LOG_LINES = 100  # points of a learning curve
+QUICK_BATCH = 16
+
+
+def task_spec(config: DemoConfig) -> CollectionSpec:
+    """Task data: grasps, always from open starts."""
+    return CollectionSpec(
+        episodes=config.task_episodes,
+        behaviours=(BehaviourChoice("grasp", 1.0, {"aim_error": config.aim_error}),),
+        starts=("open",),
+        noise=config.noise,
+        seed=2 * config.seed,
+    )
+
+
+def prior_spec(config: DemoConfig) -> CollectionSpec:
+    """Prior data: openings and wandering, always from closed starts, never a success of the task."""
+    opening = BehaviourChoice("open_drawer", round(1 - config.wander, 6), {"aim_error": config.aim_error})
+    return CollectionSpec(
+        episodes=config.prior_episodes,
+        behaviours=(opening, BehaviourChoice("wander", config.wander)),
+        starts=("closed",),
+        noise=config.noise,
+        keep="failure",
+        seed=2 * config.seed + 1,
+    )
+
+
+def training(config: DemoConfig, arm: str) -> TrainConfig:
+    """One arm: the `cpu` preset for the same number of updates; one thread, so that arms run side by side."""
+    algorithm, data, _ = ARMS[arm]
+    base = preset("cpu", config.out / "data" / f"{data}.json", config.out / "arms" / arm)
+    return replace(
+        base,
+        algorithm=algorithm,  # type: ignore[arg-type]
+        seed=config.seed,
+        updates=config.updates,
+        batch_size=QUICK_BATCH if config.quick else base.batch_size,
+        log_every=max(1, config.updates // LOG_LINES),
+        threads=1,
+    )
+
+
+def evaluation(config: DemoConfig, arm: str) -> EvaluateConfig:
+    """Both starts on the same episode seeds for every arm."""
+    return EvaluateConfig(
+        checkpoint=config.out / "arms" / arm,
+        out=config.out / "evaluation" / arm,
+        starts=STARTS,
+        episodes=config.episodes,
+        seed=config.seed,
+        workers=1 if config.quick else config.workers,  # few episodes are over before a process has started
+        videos=0 if config.quick and arm != "cog" else None,
+    )
+
+
+def identity(config: DemoConfig) -> dict[str, Any]:
+    """Everything that decides the numbers, to tell one demo from another."""
+    return {
+        "quick": config.quick,
+        "task": task_spec(config).to_json(),
+        "prior": prior_spec(config).to_json(),
+        "reward": config.reward,
+        "task_share": config.task_share,
+        "arms": {arm: training_identity(training(config, arm)) for arm in ARMS},
+        "evaluation": {"episodes": config.episodes, "seed": config.seed, "starts": list(STARTS)},
+        "code_version": code_version(),
+    }
+
+
+def commands(config: DemoConfig) -> list[str]:
+    """The `cog` commands that give the same data, policies and evaluations, one by one."""
+    data = config.out / "data"
+    lines = [
+        _collect(task_spec(config), data / "task"),
+        _collect(prior_spec(config), data / "prior"),
+        f"cog relabel {data / 'task'} --rule {TASK_RULE} --name {TASK_VIEW} --scale {config.reward:g}",
+        f"cog relabel {data / 'prior'} --rule {PRIOR_RULE} --name {PRIOR_VIEW}",
+        f"cog merge --out {data / 'both.json'} --task {data / 'task'}@{TASK_VIEW} "
+        f"--prior {data / 'prior'}@{PRIOR_VIEW} --task-share {config.task_share:g}",
+        f"cog merge --out {data / 'task_only.json'} --task {data / 'task'}@{TASK_VIEW}",
+    ]
+    for arm in ARMS:
+        run = training(config, arm)
+        lines.append(
+            f"cog train --data {run.data} --out {run.out} --algorithm {run.algorithm} --seed {run.seed} "
+            f"--updates {run.updates} --batch-size {run.batch_size} --log-every {run.log_every} --threads 1"
+        )
+    for arm in ARMS:
+        asked = evaluation(config, arm)
+        lines.append(
+            f"cog evaluate --checkpoint {asked.checkpoint} --out {asked.out} --starts {' '.join(STARTS)} "
+            f"--episodes {asked.episodes} --seed {asked.seed}"
+        )
+    return lines
+
+
+def _collect(spec: CollectionSpec, out: Path) -> str:
+    """The command that collects a spec."""
+    behaviours = " ".join(
+        f"{choice.name}={choice.weight:g}"
+        + (":" if choice.options else "")
+        + ",".join(f"{name}={value}" for name, value in choice.options.items())
+        for choice in spec.behaviours
+    )
+    return (
+        f"cog collect --out {out} --start {' '.join(spec.starts)} --behaviour {behaviours} "
+        f"--episodes {spec.episodes} --noise {spec.noise:g} --keep {spec.keep} --seed {spec.seed}"
+    )
