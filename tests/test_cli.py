@@ -81,7 +81,9 @@ def test_an_error_of_the_toolkit_becomes_one_line_and_exit_code_1(monkeypatch, c
 
 
 def test_a_preset_gives_the_defaults_and_options_change_them():
-    command = cli.parse(["train", "--preset", "paper", "--data", "d", "--out", "o", "--cql.sampled-actions", "4"])
+    command = cli.parse(
+        ["train", "--preset", "paper", "--data", "d", "--out", "o", "--cql.sampled-actions", "4"]
+    )
     assert isinstance(command, commands.Train)
     assert command.config.batch_size == 256 and command.config.network.encoder == "paper"
     assert command.config.cql.sampled_actions == 4 and command.config.cql.discount == 0.99

@@ -1,0 +1,127 @@
+"""Several demos in one table and one picture: what each arm reached with each seed, with its interval.
+
+python -m cog.experiments.summarise --runs runs/seed0 runs/seed1 runs/seed2 --out docs
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from cog.console import console
+from cog.errors import CogError, missing_extra
+from cog.files import read_json, write_atomically, write_json
+
+TABLE, PICTURE = "demo.json", "demo.png"
+COLOURS = {"cog": "#1f6fb2", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
+LABELS = {
+    "cog": "COG: task + prior data",
+    "cql_task_only": "CQL: task data only",
+    "bc_task_only": "BC: task data only",
+}
+
+
+@dataclass(frozen=True)
+class Summarise:
+    """Join the summaries of demos that differ in their seed."""
+
+    runs: tuple[Path, ...]
+    """Folders of finished demos."""
+    out: Path = Path("docs")
+    """Folder for demo.json and demo.png."""
+
+
+def gather(runs: Sequence[Path]) -> dict[str, Any]:
+    """Results of all runs, one entry a seed, arm and start.
+
+    Raises:
+        CogError: a folder holds no finished demo, or a quick one.
+    """
+    results, seconds = [], {}
+    for run in runs:
+        summary = read_json(run / "summary.json", "the summary of a demo")
+        if summary["quick"]:
+            raise CogError(f"{run} is a quick demo; its numbers mean nothing")
+        seed = summary["config"]["seed"]
+        results += [{"seed": seed, **entry} for entry in summary["results"]]
+        seconds[str(seed)] = summary["seconds"]
+    return {
+        "command": "cog demo --seed SEED --out runs/seedSEED",
+        "results": results,
+        "seconds": seconds,
+        "versions": summary["versions"],
+        "machine": summary["machine"],
+    }
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """The table as the README prints it."""
+    lines = ["| arm | start | " + " | ".join(f"seed {seed}" for seed in _seeds(table)) + " |"]
+    lines.append("| --- | --- |" + " --- |" * len(_seeds(table)))
+    for arm in LABELS:
+        for start in ("closed", "open"):
+            cells = [_cell(table, arm, start, seed) for seed in _seeds(table)]
+            lines.append(f"| `{arm}` | {start} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def draw(table: Mapping[str, Any], path: Path) -> None:
+    """Bars of success with 95 % intervals, one bar a seed, one panel a start."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_extra("matplotlib", "report") from error
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = {
+        "open": "drawer starts open (as in the task data)",
+        "closed": "drawer starts closed (never shown)",
+    }
+    for panel, (start, title) in zip(panels, titles.items(), strict=True):
+        for place, arm in enumerate(LABELS):
+            entries = [e for e in table["results"] if e["arm"] == arm and e["start"] == start]
+            for number, entry in enumerate(entries):
+                rate = entry["successes"] / entry["episodes"]
+                x = place + 0.25 * (number - (len(entries) - 1) / 2)
+                reach = [[rate - entry["low"]], [entry["high"] - rate]]
+                panel.bar(x, rate, 0.22, color=COLOURS[arm])
+                panel.errorbar(x, rate, reach, color="black", capsize=2, linewidth=1)
+        panel.set_title(title, fontsize=10)
+        panel.set_xticks(range(len(LABELS)), [label.replace(": ", "\n") for label in LABELS.values()])
+        panel.tick_params(labelsize=8)
+        panel.set_ylim(0, 1)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("success, 100 episodes a bar")
+
+    def save(temporary: Path) -> None:
+        figure.savefig(temporary, format="png", dpi=140)
+
+    write_atomically(path, save)
+
+
+def main() -> None:
+    """Write the table and the picture, and print the table for the README."""
+    config = tyro.cli(Summarise)
+    table = gather(config.runs)
+    write_json(config.out / TABLE, table)
+    draw(table, config.out / PICTURE)
+    console().print(markdown(table), markup=False)
+
+
+def _seeds(table: Mapping[str, Any]) -> list[int]:
+    return sorted({entry["seed"] for entry in table["results"]})
+
+
+def _cell(table: Mapping[str, Any], arm: str, start: str, seed: int) -> str:
+    (entry,) = [
+        entry
+        for entry in table["results"]
+        if (entry["arm"], entry["start"], entry["seed"]) == (arm, start, seed)
+    ]
+    return f"{entry['successes']}/{entry['episodes']} [{entry['low']:.2f}, {entry['high']:.2f}]"
+
+
+if __name__ == "__main__":
+    main()
