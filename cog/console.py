@@ -83,7 +83,7 @@ def _plain_lines(screen: Console, title: str, total: int, unit: str, began: floa
             return
         last = now
         rate = done / max(now - began, 1e-9)
-        left = (total - done) / rate if rate > 0 else float("inf")
-        screen.print(f"{title}: {done}/{total} {unit}s, {rate:.1f}/s, {left:.0f} s left  {note}")
+        left = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left  {note}" if done else ""
+        screen.print(f"{title}: {done}/{total} {unit}s{left}", markup=False)
 
     return advance
