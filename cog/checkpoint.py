@@ -8,7 +8,6 @@ checkpoints/
     state.json                configuration, shapes, data fingerprint, hashes of the two files above
 """
 
-import os
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from torch import Tensor
 from cog.agent import Agent
 from cog.config import TrainConfig, differences, from_json, to_json
 from cog.errors import CogError
-from cog.files import TEMPORARY_SUFFIX, code_version, hash_file, hash_json, read_json, write_json
+from cog.files import TEMPORARY_SUFFIX, code_version, fsync, hash_file, hash_json, read_json, write_json
 from cog.networks import ObservationShape
 
 FORMAT = 1
@@ -86,12 +85,12 @@ def save(root: Path, agent: Agent, drawn: Tensor, fingerprint: str, metrics_posi
         }
         write_json(staged / "state.json", state | {"hash": hash_json(state)})
         for name in TENSOR_FILES:
-            _fsync(staged / name)
-        _fsync(staged)
+            fsync(staged / name)
+        fsync(staged)
         if final.exists():  # a kill came between its rename and latest.json
             shutil.rmtree(final)
         staged.rename(final)
-        _fsync(root)
+        fsync(root)
         write_json(root / "latest.json", {"folder": final.name})
         _prune(root, final)
     except (OSError, SafetensorError) as error:
@@ -239,12 +238,3 @@ def _prune(root: Path, newest: Path) -> None:
     older = sorted((folder for folder in root.glob("step_*") if folder < newest), reverse=True)
     for folder in older[KEPT - 1 :]:
         shutil.rmtree(folder)
-
-
-def _fsync(path: Path) -> None:
-    """Push a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

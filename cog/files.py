@@ -29,10 +29,9 @@ def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         writer(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        fsync(temporary)
         temporary.replace(path)
-        _fsync_folder(path.parent)
+        fsync(path.parent)
     except OSError as error:
         raise CogError(
             f"{path}: could not be written ({error.strerror or error}); the file is as it was before. "
@@ -95,9 +94,9 @@ def code_version() -> str:
     return f"cog {VERSION}"
 
 
-def _fsync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def fsync(path: Path) -> None:
+    """Push a file, or a folder and the renames in it, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,13 +5,16 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from cog.errors import CogError
+
+ASK_AGAIN = 0.2  # s
 
 
 def cores() -> int:
@@ -35,10 +38,7 @@ def processes(count: int) -> Iterator[Executor]:
     except BaseException as error:
         left = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in left:
-            process.terminate()
-        for process in left:
-            process.join()
+        _stop(left)
         if isinstance(error, BrokenProcessPool):
             raise CogError(
                 "a worker process died (killed, or out of memory); what was finished is kept, "
@@ -46,6 +46,18 @@ def processes(count: int) -> Iterator[Executor]:
             ) from error
         raise
     pool.shutdown()
+
+
+def _stop(workers: Sequence[BaseProcess]) -> None:
+    """Ask until every worker has ended.
+
+    One may hold back SIGTERM until it has saved; if another was stopped meanwhile while it read from the queue
+    of tasks, it never gets the queue's word that the pool has shut down.
+    """
+    while left := [worker for worker in workers if worker.is_alive()]:
+        for worker in left:
+            worker.terminate()
+        left[0].join(ASK_AGAIN)
 
 
 def _follow_parent() -> None:

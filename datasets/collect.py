@@ -7,16 +7,10 @@ with the shards that are missing.
 
 import contextlib
 import fcntl
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait as wait_for_process
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from cog.datasets.problem import DataError
@@ -36,6 +30,7 @@ from cog.datasets.store import (
 )
 from cog.errors import CogError, missing_extra
 from cog.files import TEMPORARY_SUFFIX, code_version, hash_file, read_json, write_bytes, write_json
+from cog.workers import cores, processes
 
 FORMAT = 1
 SHARDS_IN_FLIGHT = 2  # for each worker: one being computed, one waiting
@@ -104,13 +99,7 @@ def _computed(
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             shard = running.pop(future)
-            try:
-                data, episodes, steps, successes = future.result()
-            except BrokenProcessPool as error:
-                raise CogError(
-                    "a worker process died (killed, or out of memory); finished shards are kept, "
-                    "run the same command again, with fewer workers if memory is short"
-                ) from error
+            data, episodes, steps, successes = future.result()
             yield shard, data, ShardEntry(shard_name(shard), hash_bytes(data), episodes, steps, successes)
 
 
@@ -138,39 +127,12 @@ def _executor(workers: int, tasks: int, dask_address: str | None) -> Iterator[tu
         with client:
             yield client.get_executor(pure=False), SHARDS_IN_FLIGHT * max(1, sum(client.nthreads().values()))
         return
-    count = min(workers if workers > 0 else len(os.sched_getaffinity(0)), tasks)
+    count = min(workers or cores(), tasks)
     if count <= 1:
         yield _InThisProcess(), 1
         return
-    # Spawned, not forked: a forked simulator or BLAS may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_prepare_worker)
-    try:
+    with processes(count) as pool:
         yield pool, SHARDS_IN_FLIGHT * count
-    except BaseException:
-        workers_left = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in workers_left:
-            process.terminate()  # workers hold nothing that could be lost
-        raise
-    pool.shutdown()
-
-
-def _prepare_worker() -> None:
-    """Let a worker end silently on Ctrl-C, and whenever its parent is gone, even by SIGKILL."""
-    signal.signal(signal.SIGINT, _leave)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    os._exit(128 + signal.SIGINT)
-
-
-def _follow(sentinel: int) -> None:
-    wait_for_process([sentinel])
-    os._exit(1)
 
 
 def _header(spec: CollectionSpec, environment: dict[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def encode_shard(episodes: Sequence[Episode], spec_hash: str, index: int, path: 
                 )
             else:
                 file.create_dataset(field, data=array, chunks=chunks, fletcher32=True)
+            file.flush()  # space is allotted in this order, whatever other threads do
         file["signals"].attrs["names"] = json.dumps(list(names))
     return buffer.getvalue()
 
