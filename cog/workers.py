@@ -51,8 +51,8 @@ def processes(count: int) -> Iterator[Executor]:
 def _stop(workers: Sequence[BaseProcess]) -> None:
     """Ask until every worker has ended.
 
-    One may hold back SIGTERM until it has saved; if another was stopped meanwhile while it read from the queue
-    of tasks, it never gets the queue's word that the pool has shut down.
+    One may hold SIGTERM back until it has saved. If another was stopped meanwhile, holding the lock of the
+    task queue, the first then waits for that lock and never learns that the pool has shut down.
     """
     while left := [worker for worker in workers if worker.is_alive()]:
         for worker in left:
