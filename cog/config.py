@@ -18,8 +18,8 @@ from cog.errors import UsageError
 class NetworkConfig:
     """The shape of encoder, critics and actor."""
 
-    encoder: Literal["patch", "small", "medium", "paper"] = "patch"
-    """Convolutions: "small" and "medium" are strided for CPUs, "paper" is the reference's with max-pools."""
+    encoder: Literal["patch", "paper"] = "patch"
+    """Convolutions: "patch" takes strided patches, cheap on a CPU; "paper" is the reference's with max-pools."""
     sharing: Literal["shared", "separate"] = "shared"
     """Whether one encoder, trained by the critics, serves all, or each critic and the actor has its own."""
     bottleneck: int = 128

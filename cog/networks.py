@@ -242,7 +242,7 @@ def widened(tensor: Tensor) -> Tensor:
 
 
 def _convolutions(kind: str, channels: int) -> nn.Sequential:
-    """48x48 images end as 32x6x6 ("small"), 32x12x12 ("medium") or 16x12x12 ("paper")."""
+    """48x48 images end as 16x12x12, by overlapping patches ("patch") or by the reference's layers ("paper")."""
     if kind == "patch":
         return nn.Sequential(
             nn.Conv2d(channels, 32, 8, stride=4, padding=2),
@@ -250,13 +250,6 @@ def _convolutions(kind: str, channels: int) -> nn.Sequential:
             nn.Conv2d(32, 16, 3, padding=1),
             nn.ReLU(),
         )
-    if kind in ("small", "medium"):
-        small = kind == "small"
-        # Patches that do not overlap in the second layer: half the time of the encoder's backward pass.
-        second = nn.Conv2d(16, 32, 2, stride=2) if small else nn.Conv2d(16, 32, 4, stride=2, padding=1)
-        third = nn.Conv2d(32, 32, 3, stride=2 if small else 1, padding=1)
-        first = nn.Conv2d(channels, 16, 4, stride=2, padding=1)
-        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third, nn.ReLU())
     layers = nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1),
         nn.MaxPool2d(2),

@@ -83,9 +83,9 @@ def test_every_sampled_action_is_scored_at_the_present_state() -> None:
 
 
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
-@pytest.mark.parametrize("encoder", ["small", "paper"])
+@pytest.mark.parametrize("encoder", ["patch", "paper"])
 def test_encode_once_gives_the_gradients_of_the_naive_plan(sharing: str, encoder: str) -> None:
-    agent, batch = make(dtype=torch.float64, sharing=sharing, encoder=encoder, layer_norm=encoder == "small")
+    agent, batch = make(dtype=torch.float64, sharing=sharing, encoder=encoder, layer_norm=encoder == "patch")
     parameters = list(agent.critic.parameters())
     loss, encoded, actions = critic_total(agent, batch)
     ours = torch.autograd.grad(loss, parameters)

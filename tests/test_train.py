@@ -251,6 +251,6 @@ def test_progress_tells_update_total_losses_and_realised_shares(tmp_path: Path) 
 
 
 def test_every_encoder_sharing_and_precision_trains(tmp_path: Path) -> None:
-    for i, changes in enumerate(({"encoder": "medium"}, {"sharing": "separate"}, {"precision": "bfloat16"})):
+    for i, changes in enumerate(({"encoder": "paper"}, {"sharing": "separate"}, {"precision": "bfloat16"})):
         train(config(tmp_path / str(i), updates=2, clip_gradient=1.0, **changes), noise())
         assert len(read_metrics(tmp_path / str(i))) == 2
