@@ -242,7 +242,7 @@ def widened(tensor: Tensor) -> Tensor:
 
 
 def _convolutions(kind: str, channels: int) -> nn.Sequential:
-    """48x48 images end as 16x12x12, by overlapping patches ("patch") or by the reference's layers ("paper")."""
+    """48x48 images end as 16x12x12, by overlapping patches ("patch") or as in the reference ("paper")."""
     if kind == "patch":
         return nn.Sequential(
             nn.Conv2d(channels, 32, 8, stride=4, padding=2),
