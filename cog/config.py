@@ -19,7 +19,7 @@ class NetworkConfig:
     """The shape of encoder, critics and actor."""
 
     encoder: Literal["patch", "paper"] = "patch"
-    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" is the reference's, with max-pools."""
+    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" is the reference's."""
     sharing: Literal["shared", "separate"] = "shared"
     """Whether one encoder, trained by the critics, serves all, or each critic and the actor has its own."""
     bottleneck: int = 128
