@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -180,7 +180,7 @@ class Info:
 class Train:
     """Train a policy on merged data; every setting of the preset can be changed."""
 
-    config: tyro.conf.OmitArgPrefixes[TrainConfig]
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """The run."""
     preset: Preset = "cpu"
     """Settings to start from: "cpu" learns in minutes on two cores, "paper" follows the reference."""
@@ -205,7 +205,7 @@ class Train:
 class Evaluate:
     """Roll a checkpoint out on named starts and report success with its interval."""
 
-    config: tyro.conf.OmitArgPrefixes[EvaluateConfig]
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")]
     """The evaluation."""
 
     def run(self) -> None:
@@ -221,7 +221,7 @@ class Evaluate:
 class Demo:
     """Run the whole chain: collect, relabel, merge, train three arms, evaluate, report."""
 
-    config: tyro.conf.OmitArgPrefixes[DemoConfig]
+    config: Annotated[DemoConfig, tyro.conf.arg(name="")]
     """The demo."""
 
     def run(self) -> None:
