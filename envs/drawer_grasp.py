@@ -68,14 +68,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
-        if observation == "image":
-            pixels = (image_size, image_size, 3)
-            self.observation_space = spaces.Dict(
-                image=spaces.Box(0, 255, pixels, np.uint8),
-                proprio=spaces.Box(-np.inf, np.inf, (PROPRIO_SIZE,), np.float32),
-            )
-        else:
-            self.observation_space = spaces.Dict(state=spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32))
+        self.observation_space = self._space()
         self._client = Client()
         self._client.rebuild()
         self.arm = Arm(self._client)

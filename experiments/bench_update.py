@@ -1,28 +1,50 @@
 """How long one CQL update takes, beside the naive plan of the same computation.
 
-    python -m cog.experiments.bench_update --network paper --sampled 1 10 --threads 2 --out update.json
+    python -m cog.experiments.bench_update --network paper cpu --sampled 1 10 --out docs/bench_update.json
 
 Both plans train the same networks on the same synthetic batches, in turn, so that other load on the machine
 hits both; medians are compared. The naive plan crops in every network pass, ours once an update.
 """
 
-import argparse
 import dataclasses
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+import tyro
 
 from cog.buffer import Buffer
-from cog.config import preset
+from cog.config import Preset, preset
+from cog.console import console, progress, table
 from cog.cql import CQL
 from cog.experiments.naive_cql import naive_update
 from cog.files import code_version, write_json
 from cog.train import create, keep_freed_memory
+
+
+@dataclass(frozen=True)
+class BenchUpdate:
+    """Measure CQL updates beside the naive plan."""
+
+    network: tuple[Preset, ...] = ("paper", "cpu")
+    """Presets to measure."""
+    sampled: tuple[int, ...] = (1, 10)
+    """Values of N, the sampled actions of each kind."""
+    batch_size: int = 256
+    """Transitions in a batch."""
+    repeats: int = 5
+    """Updates timed of each plan."""
+    threads: int = 1
+    """Threads of one operation."""
+    seed: int = 0
+    """Seed of data and weights."""
+    out: Path | None = None
+    """JSON file for the figures; none writes none."""
 
 
 def synthetic(frames: int, seed: int) -> Any:
@@ -72,34 +94,23 @@ def measure(network: str, batch_size: int, sampled: int, repeats: int, seed: int
 
 
 def main() -> None:
-    """Measure each combination asked for and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--network", nargs="+", default=["paper", "cpu"], help="presets to measure")
-    parser.add_argument("--sampled", nargs="+", type=int, default=[1, 10], help="values of N")
-    parser.add_argument("--batch-size", type=int, default=256, help="transitions in a batch")
-    parser.add_argument("--repeats", type=int, default=5, help="updates timed of each plan")
-    parser.add_argument("--threads", type=int, default=1, help="threads of one operation")
-    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    """Measure each combination asked for, print a table and write it where asked."""
+    config = tyro.cli(BenchUpdate)
+    torch.set_num_threads(config.threads)
     keep_freed_memory()
-    print(f"{'network':8} {'batch':>5} {'N':>3} {'naive ms':>9} {'ours ms':>9} {'ratio':>6}")
-    results = []
-    for network in arguments.network:
-        for sampled in arguments.sampled:
-            row = measure(network, arguments.batch_size, sampled, arguments.repeats, arguments.seed)
-            results.append(row)
-            print(
-                f"{network:8} {row['batch_size']:5} {sampled:3} {row['naive_ms']:9.1f} {row['ours_ms']:9.1f} "
-                f"{row['ratio']:6.2f}",
-                flush=True,
-            )
-    if arguments.out:
-        facts = {"code": code_version(), "torch": torch.__version__, "threads": arguments.threads}
-        write_json(arguments.out, facts | {"results": results})
+    cases = [(network, sampled) for network in config.network for sampled in config.sampled]
+    results: list[dict[str, Any]] = []
+    with progress("benchmark", len(cases), "case") as advance:
+        for network, sampled in cases:
+            advance(len(results), f"{network}, N = {sampled}")
+            results.append(measure(network, config.batch_size, sampled, config.repeats, config.seed))
+        advance(len(cases), "")
+    columns = ("network", "batch_size", "sampled_actions", "naive_ms", "ours_ms", "ratio")
+    rows = [[str(result[column]) for column in columns] for result in results]
+    console().print(table(f"One CQL update, {config.threads} thread", columns, rows))
+    if config.out is not None:
+        facts = {"code": code_version(), "torch": torch.__version__, "threads": config.threads}
+        write_json(config.out, facts | {"results": results})
 
 
 if __name__ == "__main__":
