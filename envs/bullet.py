@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
@@ -44,6 +45,7 @@ class Client:
                 stacklevel=2,
             )
         self._view = self.api.computeViewMatrix(scene.CAMERA_EYE, scene.CAMERA_TARGET, (0, 0, 1))
+        self._projections: dict[float, Any] = {}
 
     def rebuild(self) -> None:
         """Empty the world: what happens next depends on nothing that came before."""
@@ -73,18 +75,22 @@ class Client:
 
     def image(self, height: int, width: int) -> np.ndarray:
         """What the camera sees, (height, width, 3) uint8 RGB, by the software renderer."""
-        projection = self.api.computeProjectionMatrixFOV(scene.CAMERA_FIELD, width / height, 0.05, 2.0)
+        aspect = width / height
+        if aspect not in self._projections:
+            projection = self.api.computeProjectionMatrixFOV(scene.CAMERA_FIELD, aspect, 0.05, 2.0)
+            self._projections[aspect] = projection
         pixels = self.api.getCameraImage(
             width,
             height,
             self._view,
-            projection,
+            self._projections[aspect],
             shadow=0,
             renderer=pybullet.ER_TINY_RENDERER,
             flags=pybullet.ER_NO_SEGMENTATION_MASK,
         )[2]
         image = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
-        return np.ascontiguousarray(image[..., :3])
+        rgb: np.ndarray = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
+        return rgb
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""

@@ -1,5 +1,6 @@
 """The drawer-and-grasp environment: take the object out of a drawer that starts open or closed."""
 
+import math
 from typing import Any, ClassVar, Literal, cast
 
 import gymnasium
@@ -74,6 +75,8 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.arm = Arm(self._client)
         self._neutral = self.arm.neutral_angles()
         self._pose = self.arm.pose()
+        self._finger_opening = self.arm.opening()
+        self._travel = 0.0  # how far the drawer is out, m
         self._clipped = 0
 
     # --- Gymnasium -------------------------------------------------------------------------------
@@ -111,7 +114,7 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if command[7] > scene.SWITCH:
             self.arm.drive_to(self._neutral)
             self._client.step(scene.NEUTRAL_SUBSTEPS)
-        self._pose = self.arm.pose()
+        self._look()
         signals = self.signals()
         info = self._info(signals)
         terminated = bool(info["success"] and self.terminate_on_success)
@@ -133,11 +136,11 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def drawer_opening(self) -> float:
         """Opening of the drawer as a fraction of its travel."""
-        return float(np.clip(self._travel() / scene.DRAWER_TRAVEL, 0.0, 1.0))
+        return min(max(self._travel / scene.DRAWER_TRAVEL, 0.0), 1.0)
 
     def in_world(self, point: np.ndarray) -> np.ndarray:
         """A point (3,) of the drawer's frame, in the world's."""
-        shifted = point + np.array([0.0, self._travel(), 0.0])
+        shifted = point + np.array([0.0, self._travel, 0.0])
         return self._cabinet_position + self._cabinet_axes @ shifted
 
     def pull_direction(self) -> np.ndarray:
@@ -152,17 +155,13 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         tray = self.in_world(scene.DRAWER_CENTRE)
         return {
             "object_height": float(thing[2]),
-            "object_gripper_distance": float(np.linalg.norm(thing - gripper)),
+            "object_gripper_distance": _length(thing - gripper),
             "drawer_opening": self.drawer_opening(),
-            "handle_gripper_distance": float(np.linalg.norm(handle - gripper)),
-            "gripper_opening": self.arm.opening(),
+            "handle_gripper_distance": _length(handle - gripper),
+            "gripper_opening": self._finger_opening,
             "gripper_height": float(gripper[2]),
-            "object_drawer_distance": float(np.linalg.norm((thing - tray)[:2])),
+            "object_drawer_distance": _length((thing - tray)[:2]),
         }
-
-    def _travel(self) -> float:
-        """How far the drawer is out, m."""
-        return float(self._client.api.getJointState(self._cabinet, SLIDE_JOINT)[0])
 
     # --- Parts of a step -------------------------------------------------------------------------
 
@@ -185,9 +184,12 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         command = np.asarray(action, dtype=np.float64)
         if command.shape != (ACTION_SIZE,):
             raise UsageError(f"an action has shape ({ACTION_SIZE},), got {command.shape}")
+        size = np.abs(command)
+        if size.max() <= 1.0:
+            return command
         if not np.isfinite(command).all():
             raise UsageError(f"an action must be finite, got {command.tolist()}")
-        self._clipped += int((np.abs(command) > 1.0).sum())
+        self._clipped += int((size > 1.0).sum())
         return np.clip(command, -1.0, 1.0)
 
     def _build(self, layout: scene.Layout) -> None:
@@ -206,17 +208,24 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         api.setJointMotorControl2(
             self._cabinet, SLIDE_JOINT, api.VELOCITY_CONTROL, targetVelocity=0.0, force=scene.DRAWER_FORCE
         )
+        self._travel = layout.opening * scene.DRAWER_TRAVEL
         self._object = client.load(
             scene.ASSETS / "cube.urdf", self.in_world(layout.object), layout.cabinet_yaw + layout.object_yaw
         )
         self.arm.place(layout.gripper)
         client.step(SETTLE_SUBSTEPS)
+        self._look()
+
+    def _look(self) -> None:
+        """Read once what signals, observations and the next action are computed from."""
         self._pose = self.arm.pose()
+        self._finger_opening = self.arm.opening()
+        self._travel = float(self._client.api.getJointState(self._cabinet, SLIDE_JOINT)[0])
 
     def _proprio(self) -> np.ndarray:
         position, rotation = self._pose
         relative = position - scene.NEUTRAL_POSITION
-        return np.concatenate([relative, rotation, [self.arm.opening(), float(self.arm.is_open)]])
+        return np.concatenate([relative, rotation, [self._finger_opening, float(self.arm.is_open)]])
 
     def _observe(self) -> dict[str, np.ndarray]:
         proprio = self._proprio().astype(np.float32)
@@ -244,3 +253,8 @@ class DrawerGrasp(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             "clipped": self._clipped,
             "start": self.start,
         }
+
+
+def _length(offset: np.ndarray) -> float:
+    """Length of an offset, m."""
+    return math.sqrt(offset @ offset)

@@ -1,0 +1,61 @@
+"""The table over seeds: every cell once, quick demos refused, the README's copy up to date."""
+
+from pathlib import Path
+
+import pytest
+
+from cog.errors import CogError
+from cog.experiments.summarise import LABELS, draw, gather, markdown
+from cog.files import read_json, write_json
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two finished demos of different seeds."""
+    for seed in (3, 4):
+        results = [
+            {
+                "arm": arm,
+                "start": start,
+                "successes": seed + len(arm),
+                "episodes": 100,
+                "low": 0.1,
+                "high": 0.3,
+            }
+            for arm in LABELS
+            for start in ("open", "closed")
+        ]
+        summary = {
+            "quick": False,
+            "config": {"seed": seed},
+            "results": results,
+            "seconds": {"total": 1.0},
+            "versions": {},
+            "machine": {},
+        }
+        write_json(tmp_path / str(seed) / "summary.json", summary)
+    return [tmp_path / "3", tmp_path / "4"]
+
+
+def test_the_table_has_one_cell_for_each_arm_start_and_seed(runs, tmp_path):
+    table = gather(runs)
+    assert len(table["results"]) == 12
+    lines = markdown(table).splitlines()
+    assert len(lines) == 2 + 6 and lines[0] == "| arm | start | seed 3 | seed 4 |"
+    assert "| `cog` | closed | 6/100 [0.01, 0.30] | 7/100 [0.01, 0.30] |" in lines
+    draw(table, tmp_path / "demo.png")
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_quick_demo_is_refused(runs):
+    summary = read_json(runs[0] / "summary.json", "a summary")
+    write_json(runs[0] / "summary.json", {**summary, "quick": True})
+    with pytest.raises(CogError, match="quick demo"):
+        gather(runs)
+
+
+def test_the_readme_prints_the_committed_table():
+    table = read_json(ROOT / "docs" / "demo.json", "the committed results")
+    assert markdown(table) in (ROOT / "README.md").read_text()
