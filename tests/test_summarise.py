@@ -21,7 +21,7 @@ def runs(tmp_path):
                 "start": start,
                 "successes": seed + len(arm),
                 "episodes": 100,
-                "low": 0.1,
+                "low": 0.01,
                 "high": 0.3,
             }
             for arm in LABELS

@@ -1,6 +1,7 @@
 """Scripted behaviours by name: the policies that collect data."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from cog.envs.behaviours.close_drawer import CloseDrawer
 from cog.envs.behaviours.grasp import Grasp
 from cog.envs.behaviours.open_drawer import OpenDrawer
 from cog.envs.behaviours.wander import Wander
-from cog.envs.drawer_grasp import DrawerGrasp
 from cog.errors import UsageError
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {
@@ -21,32 +21,38 @@ BEHAVIOURS: dict[str, type[Behaviour]] = {
 }
 
 
-def behaviour_options(name: str) -> dict[str, Any]:
+def behaviour_options(name: str, known: Mapping[str, type] = BEHAVIOURS) -> dict[str, Any]:
     """The options of a behaviour with their defaults.
 
     Raises:
         UsageError: there is no behaviour of that name.
     """
-    if name not in BEHAVIOURS:
-        raise UsageError(f"behaviour {name!r} is unknown; there are: {', '.join(BEHAVIOURS)}")
-    parameters = list(inspect.signature(BEHAVIOURS[name]).parameters.values())[2:]
+    if name not in known:
+        raise UsageError(f"behaviour {name!r} is unknown; there are: {', '.join(known)}")
+    parameters = list(inspect.signature(known[name]).parameters.values())[2:]
     return {parameter.name: parameter.default for parameter in parameters}
 
 
 def make_behaviour(
-    name: str, env: DrawerGrasp, rng: np.random.Generator, options: dict[str, Any] | None = None
+    name: str, env: Any, rng: np.random.Generator, options: dict[str, Any] | None = None
 ) -> Behaviour:
     """Build a behaviour for an environment that has just been reset.
+
+    A scene of one's own brings its behaviours as an attribute `behaviours`, names mapped to classes that are
+    built from (env, rng, options); without it, the behaviours are those of the drawer scene.
 
     Raises:
         UsageError: the behaviour or one of its options does not exist.
     """
-    known = behaviour_options(name)
+    known: Mapping[str, type] = getattr(env, "behaviours", BEHAVIOURS)
+    choices = behaviour_options(name, known)
     for option in options or {}:
-        if option not in known:
-            choices = ", ".join(known) or "none"
-            raise UsageError(f"behaviour {name!r} has no option {option!r}; it has: {choices}")
-    return BEHAVIOURS[name](env, rng, **(options or {}))
+        if option not in choices:
+            raise UsageError(
+                f"behaviour {name!r} has no option {option!r}; it has: {', '.join(choices) or 'none'}"
+            )
+    behaviour: Behaviour = known[name](env, rng, **(options or {}))
+    return behaviour
 
 
 __all__ = ["BEHAVIOURS", "Behaviour", "behaviour_options", "make_behaviour"]
