@@ -1,5 +1,6 @@
 """The commands of `cog`: one frozen dataclass each, its fields the options; work is imported late."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -187,18 +188,53 @@ class Train:
     resume: bool = False
     """Continue the run in the output folder from its last checkpoint."""
 
+    evaluate_episodes: int = 0
+    """Episodes from each start after every checkpoint, shown with the losses; 0 evaluates never."""
+    evaluate_starts: tuple[str, ...] = ("open", "closed")
+    """Starts of these evaluations; each is written to evaluations/UPDATE in the run's folder."""
+
     def run(self) -> None:
         from cog.train import train
 
         config = self.config
+        success = ""
         with progress(f"train {config.algorithm}", config.updates, "update") as advance:
+
+            def on_progress(update: int, _: int, values: Mapping[str, float]) -> None:
+                advance(update, f"{metrics_note(values, TRAINING_NOTE)}  {success}")
+
+            def on_checkpoint(update: int, folder: Path) -> None:
+                nonlocal success
+                if self.evaluate_episodes:
+                    success = self._success(update, folder)
+
             checkpoint = train(
                 config,
                 resume=self.resume,
-                on_progress=lambda update, _, values: advance(update, metrics_note(values, TRAINING_NOTE)),
+                on_progress=on_progress,
                 on_message=lambda text: messages().print(text, markup=False),
+                on_checkpoint=on_checkpoint,
             )
+        if success:
+            console().print(success, markup=False)
         console().print(f"{checkpoint}")
+
+    def _success(self, update: int, folder: Path) -> str:
+        """Evaluate a checkpoint in this run's folder and say what it reached from each start."""
+        from cog.evaluate import evaluate
+
+        report = evaluate(
+            EvaluateConfig(
+                checkpoint=folder,
+                out=self.config.out / "evaluations" / f"{update:07d}",
+                starts=self.evaluate_starts,
+                episodes=self.evaluate_episodes,
+                seed=self.config.seed,
+                videos=0,
+            )
+        )
+        rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in report.results)
+        return f"success at {update}: {rates}"
 
 
 @dataclass(frozen=True)

@@ -88,3 +88,15 @@ def test_a_preset_gives_the_defaults_and_options_change_them():
     assert command.config.batch_size == 256 and command.config.network.encoder == "paper"
     assert command.config.cql.sampled_actions == 4 and command.config.cql.discount == 0.99
     assert cli.parse(["train", "--data", "d", "--out", "o"]).config.network.use_proprio
+
+
+def test_training_shows_the_latest_success_rate_when_asked(tmp_path, capsys):
+    data = str(tmp_path / "data")
+    assert cli.run(["collect", "--out", data, "--episodes", "1", "--max-steps", "4", "--workers", "1"]) == 0
+    assert cli.run(["relabel", data, "--rule", "grasp_success", "--name", "success"]) == 0
+    out = tmp_path / "run"
+    options = ["--updates", "2", "--batch-size", "4", "--checkpoint-every", "1"]
+    evaluation = ["--evaluate-episodes", "1", "--evaluate-starts", "open"]
+    assert cli.run(["train", "--data", data, "--out", str(out), *options, *evaluation]) == 0
+    assert "success at 2: open 0/1" in capsys.readouterr().out
+    assert (out / "evaluations/0000001/evaluation.json").exists()
