@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
@@ -17,7 +18,7 @@ from cog.networks import Actor, Encoder, ObservationShape, PolicyNetwork
 Metrics = dict[str, Tensor]
 
 
-class Agent(nn.Module):
+class Agent(nn.Module, ABC):
     """Base of `CQL` and `BC`: an agent turns batches into updates of its networks.
 
     Initial weights come from PyTorch's own generator (see `create` in `cog.train`, which seeds a copy of it);
@@ -37,13 +38,13 @@ class Agent(nn.Module):
         self.generator = torch.Generator(device=config.device)
         self.generator.manual_seed(config.seed)
 
+    @abstractmethod
     def update(self, batch: Batch) -> Metrics:
         """Learn from one batch; the metrics stay on the device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def policy_encoder(self) -> Encoder:
         """The encoder whose features the actor sees."""
-        raise NotImplementedError
 
     def ready(self) -> None:
         """Call once the networks exist and are where they belong: start the average from the policy."""
