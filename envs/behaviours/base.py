@@ -23,6 +23,7 @@ class Behaviour(ABC):
         self.env = env
         self.rng = rng
         self.phase = 0
+        self.steps = 0  # within the phase, or without progress in it
         self.done = False
         self.recoveries = 0
 
@@ -43,9 +44,14 @@ class Behaviour(ABC):
         """Gripper centre (3,) m."""
         return self.env.arm.pose()[0]
 
+    def enter(self, phase: int) -> None:
+        """Go on to a phase."""
+        self.phase = phase
+        self.steps = 0
+
     def restart(self) -> None:
         """Begin again from the first phase and count a recovery."""
-        self.phase = 0
+        self.enter(0)
         self.recoveries += 1
 
 

@@ -24,19 +24,18 @@ class Grasp(Behaviour):
         """`aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss."""
         super().__init__(env, rng)
         self._aim = np.append(rng.normal(0.0, 1.0, 2) * aim_error, 0.0)
-        self._steps = 0
 
     def act(self) -> np.ndarray:
         target = self.env.object_position() + self._aim
         error = target - self.gripper()
         if self.phase == 0 and sideways(error) < ALIGNED and self.env.arm.is_open:
-            self._enter(1)
+            self.enter(1)
         if self.phase == 1:
-            self._steps += 1
-            if sideways(error) > LOST or self._steps > DESCENT_STEPS:
+            self.steps += 1
+            if sideways(error) > LOST or self.steps > DESCENT_STEPS:
                 self.restart()
             elif -error[2] < REACHED:
-                self._enter(2)
+                self.enter(2)
         if self.phase == 3 and np.linalg.norm(error - self._aim) > SLIPPED:
             self.restart()
         if self.phase == 0:
@@ -47,17 +46,12 @@ class Grasp(Behaviour):
         if self.phase == 1:
             return self.toward(target, OPEN)
         if self.phase == 2:
-            self._steps += 1
-            if self._steps >= CLOSING_STEPS:
-                self._enter(3)
+            self.steps += 1
+            if self.steps >= CLOSING_STEPS:
+                self.enter(3)
             return self.toward(target, CLOSE)
         return self.toward(raised(self.gripper(), LIFT), CLOSE)
 
     def restart(self) -> None:
         super().restart()
         self._aim = np.zeros(3)
-        self._steps = 0
-
-    def _enter(self, phase: int) -> None:
-        self.phase = phase
-        self._steps = 0

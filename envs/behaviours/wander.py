@@ -31,8 +31,8 @@ class Wander(Behaviour):
         self._choose()
 
     def act(self) -> np.ndarray:
-        self._steps += 1
-        if np.linalg.norm(self._target - self.gripper()) < ARRIVED or self._steps > LEG_STEPS:
+        self.steps += 1
+        if np.linalg.norm(self._target - self.gripper()) < ARRIVED or self.steps > LEG_STEPS:
             self._choose()
             if self.rng.random() < self._neutral_probability:
                 return self.toward(self._target, self._command, neutral=RETURN)
@@ -41,4 +41,4 @@ class Wander(Behaviour):
     def _choose(self) -> None:
         self._target = self.rng.uniform(self._low, scene.WORKSPACE_HIGH)
         self._command = CLOSE if self.rng.random() < self._close_probability else OPEN
-        self._steps = 0
+        self.steps = 0
