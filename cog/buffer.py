@@ -61,6 +61,7 @@ class Batch(NamedTuple):
     actions: Tensor  # (B, A)
     rewards: Tensor  # (B,)
     masks: Tensor  # (B,)
+    imitated: Tensor | None = None  # (B,) 1 where the action may be imitated, else 0; none means everywhere
 
 
 class Buffer:
@@ -105,21 +106,22 @@ class Buffer:
         # Two relabels of one dataset share a name; a number keeps their metrics apart.
         self.names = [name if names.count(name) == 1 else f"{name}#{i}" for i, name in enumerate(names)]
         self.drawn = torch.zeros(len(self.names), dtype=torch.int64, device=device)
-        self._groups = self._balanced(transitions) if sampling == "balanced" else None
+        self._shares = [float(source["share"]) for source in transitions.sources]
+        self._members = self._balanced() if sampling == "balanced" else None
         image = None if transitions.frames is None else transitions.frames.shape[1:]
         self.shape = ObservationShape(image, transitions.proprio.shape[1])
 
-    def sample(self, generator: torch.Generator) -> Batch:
-        """Draw one batch with replacement."""
-        if self._groups is None:
-            index = torch.randint(
-                len(self.actions), (self.batch_size,), generator=generator, device=self.device
-            )
+    def sample(self, generator: torch.Generator, size: int | None = None) -> Batch:
+        """Draw one batch with replacement, of `size` transitions if given."""
+        size = self.batch_size if size is None else size
+        if self._members is None:
+            index = torch.randint(len(self.actions), (size,), generator=generator, device=self.device)
             self.drawn += torch.bincount(self.source[index], minlength=len(self.drawn))
         else:
             parts = []
-            for number, (members, count) in enumerate(self._groups):
+            for number, count in enumerate(batch_counts(self._shares, size)):
                 if count:
+                    members = self._members[number]
                     pick = torch.randint(len(members), (count,), generator=generator, device=self.device)
                     parts.append(members[pick])
                     self.drawn[number] += count
@@ -169,19 +171,17 @@ class Buffer:
         once = bool((self.masks[self.rewards > 0] == 0).all())
         return low * persistent, high if once else high * persistent
 
-    def _balanced(self, transitions: Transitions) -> list[tuple[Tensor, int]]:
-        """Members and count per batch of each source; counts follow the shares by largest remainder."""
-        shares = [float(source["share"]) for source in transitions.sources]
-        groups = []
-        for number, count in enumerate(batch_counts(shares, self.batch_size)):
-            members = (self.source == number).nonzero()[:, 0]
-            if count and len(members) == 0:
+    def _balanced(self) -> list[Tensor]:
+        """The members of each source; a source that has a share must have some."""
+        batch_counts(self._shares, self.batch_size)
+        members = [(self.source == number).nonzero()[:, 0] for number in range(len(self._shares))]
+        for name, share, found in zip(self.names, self._shares, members, strict=True):
+            if share and len(found) == 0:
                 raise CogError(
-                    f"source {self.names[number]} has share {shares[number]} but holds no transitions; "
+                    f"source {name} has share {share} but holds no transitions; "
                     "collect more or leave it out of the merge"
                 )
-            groups.append((members, count))
-        return groups
+        return members
 
 
 def batch_counts(shares: Sequence[float], batch_size: int) -> list[int]:

@@ -178,7 +178,8 @@ class CQL(Agent):
             metrics["q_policy"] = q.detach().mean()
         weight = 1.0 if warm_up else cql.bc_weight
         if weight:
-            likelihood = encoded.policy.log_prob(batch.actions, self.config.network.action_limit).mean()
+            likelihood = encoded.policy.log_prob(batch.actions, self.config.network.action_limit)
+            likelihood = (likelihood if batch.imitated is None else likelihood * batch.imitated).mean()
             loss = loss - weight * likelihood
             metrics["log_likelihood"] = likelihood.detach()
         return loss, metrics | {"actor_loss": loss.detach(), "entropy": -log_prob.detach().mean()}

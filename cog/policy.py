@@ -39,8 +39,12 @@ class Policy:
         return cls(network.to(device), checkpoint.shape, checkpoint.config, checkpoint.update)
 
     @torch.no_grad()
-    def act(self, images: np.ndarray | None, proprio: np.ndarray | None) -> np.ndarray:
+    def act(
+        self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray | None = None
+    ) -> np.ndarray:
         """Actions (B, A) in [-1, 1] for images (B, H, W, C) uint8 and poses (B, P); either may be unused.
+
+        They are the policy's modes, or with standard normal `noise` (B, A) float32 draws from it.
 
         Raises:
             CogError: shapes that the policy was not trained for.
@@ -57,5 +61,10 @@ class Policy:
                 found = "none" if proprio is None else str(proprio.shape)
                 raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
             poses = torch.from_numpy(np.asarray(proprio, np.float32)).to(device)
-        actions: np.ndarray = self.network(pictures, poses).mode().cpu().numpy()
-        return actions
+        policy = self.network(pictures, poses)
+        if noise is None:
+            actions: np.ndarray = policy.mode().cpu().numpy()
+            return actions
+        spread = policy.log_std.exp() * torch.from_numpy(noise).to(device)
+        drawn: np.ndarray = (policy.mean + spread).tanh().cpu().numpy()
+        return drawn

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,13 +10,14 @@ from pathlib import Path
 import torch
 
 from cog import checkpoint
-from cog.agent import Agent, Metrics
+from cog.agent import Agent
 from cog.bc import BC
 from cog.buffer import Buffer, Transitions
 from cog.config import TrainConfig, from_json, to_json
 from cog.cql import CQL
 from cog.errors import CogError
 from cog.files import read_json, write_json
+from cog.guard import refuse_bad_parameters, refuse_divergence, to_host
 from cog.metrics import MetricsWriter
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -58,8 +58,8 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     if transitions is None:
-        transitions = _load(config)
-    device = _device(config)
+        transitions = load_data(config)
+    device = usable_device(config)
     buffer = Buffer(transitions, device, config.batch_size, config.sampling, on_message)
     agent = create(config, buffer)
     root = config.out / "checkpoints"
@@ -73,7 +73,7 @@ def train(
     del transitions  # on an accelerator the host's copy is not needed any more
 
     def save() -> Path:
-        _refuse_bad_parameters(agent, root)
+        refuse_bad_parameters(agent, root)
         folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, writer.position())
         if on_checkpoint is not None:
             on_checkpoint(agent.updates_done, folder)
@@ -85,8 +85,8 @@ def train(
             metrics = agent.update(buffer.sample(agent.generator))
             update = agent.updates_done
             if update % config.log_every == 0 or update == config.updates:
-                values = _read(metrics)
-                _refuse_divergence(config, update, values, root)
+                values = to_host(metrics)
+                refuse_divergence(config, update, values, root)
                 values |= {f"share/{name}": share for name, share in buffer.shares().items()}
                 writer.write(update, values)
                 if on_progress is not None:
@@ -128,7 +128,7 @@ def _claim(config: TrainConfig, resume: bool) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
 
 
-def _load(config: TrainConfig) -> Transitions:
+def load_data(config: TrainConfig) -> Transitions:
     """Read `config.data`; HDF5 is needed only here."""
     from cog.datasets.merge import open_merge
     from cog.datasets.transitions import load
@@ -137,7 +137,7 @@ def _load(config: TrainConfig) -> Transitions:
     return transitions
 
 
-def _device(config: TrainConfig) -> torch.device:
+def usable_device(config: TrainConfig) -> torch.device:
     """The device asked for, if this machine has it."""
     device = torch.device(config.device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -158,39 +158,6 @@ def keep_freed_memory() -> None:
             (-2, 1 << 26),
         ):  # M_MMAP_, M_TRIM_THRESHOLD, M_TOP_PAD
             library.mallopt(option, value)
-
-
-def _read(metrics: Metrics) -> dict[str, float]:
-    """Bring metrics to the host in one transfer."""
-    values = torch.stack([value.float() for value in metrics.values()]).tolist()
-    return dict(zip(metrics, values, strict=True))
-
-
-def _refuse_divergence(config: TrainConfig, update: int, values: Mapping[str, float], root: Path) -> None:
-    """Stop when a loss is not finite or Q is larger than any sensible return."""
-    kept = f"The last good checkpoint is under {root}." if (root / "latest.json").exists() else ""
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        raise CogError(
-            f"update {update}: {', '.join(bad)} not finite; the run has diverged. Try smaller learning "
-            f"rates, a gradient limit (--clip-gradient 10) or a smaller conservative weight. {kept}"
-        )
-    if values.get("q_size", 0.0) > config.runaway_q:
-        raise CogError(
-            f"update {update}: |Q| reached {values['q_size']:.3g}, above the limit {config.runaway_q:.3g}; "
-            "the critics run away. Try a smaller conservative weight, more sampled actions or bounded "
-            f"targets (--cql.clip-targets). {kept}"
-        )
-
-
-def _refuse_bad_parameters(agent: Agent, root: Path) -> None:
-    """A checkpoint with NaN in it would bury the last good one."""
-    sums = torch.stack([parameter.detach().float().sum() for parameter in agent.parameters()])
-    if not bool(sums.isfinite().all()):
-        raise CogError(
-            f"update {agent.updates_done}: a weight is not finite; the run has diverged and this state is "
-            f"not saved. Earlier checkpoints, if any, are under {root}. Try smaller learning rates."
-        )
 
 
 @contextlib.contextmanager
