@@ -96,11 +96,15 @@ class Relabel:
     """Reward of a step on which the rule holds."""
     terminate: bool = True
     """Whether the first rewarded step ends the episode, or rewards persist and nothing terminates."""
+    only: str | None = None
+    """Keep only episodes whose last frame satisfies this rule, such as drawer_opened; none keeps all."""
 
     def run(self) -> None:
         from cog.datasets.relabel import relabel
 
-        view = relabel(self.dataset, self.rule, self.name, scale=self.scale, terminate=self.terminate)
+        view = relabel(
+            self.dataset, self.rule, self.name, scale=self.scale, terminate=self.terminate, only=self.only
+        )
         console().print(str(view), markup=False)
 
 

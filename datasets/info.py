@@ -35,7 +35,7 @@ def _describe_merge(merge: Merge) -> dict[str, Any]:
                 "view": str(source.view),
                 "share": round(source.share, 6),
                 "steps": source.view.steps,
-                "episodes": source.dataset.episode_count,
+                "episodes": source.episodes,
             }
             for number, source in enumerate(merge.sources)
         },

@@ -1,6 +1,5 @@
 """Materialise: copy a view or a merge into shards that hold their rewards, and load to the same arrays."""
 
-import dataclasses
 from pathlib import Path
 
 from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
@@ -34,7 +33,7 @@ def _copy(source: Source, folder: Path) -> Dataset:
     spec = {
         "kind": "materialised",
         "of": source.dataset.hash,
-        "view": dataclasses.asdict(source.view),
+        "view": source.view.to_json(),
         "spec": dict(source.dataset.spec),
     }
     largest = max(shard.episodes for shard in source.dataset.shards)

@@ -36,6 +36,11 @@ class Source:
         """Name of the dataset's folder."""
         return self.dataset.path.resolve().name
 
+    @property
+    def episodes(self) -> int:
+        """Number of episodes that the view keeps."""
+        return self.dataset.episode_count if self.view.episodes is None else self.view.episodes
+
 
 @dataclass(frozen=True)
 class Merge:

@@ -1,5 +1,7 @@
 """Relabel: give a dataset rewards by a rule, as a small view file beside its untouched shards.
 
+A view may also select: keep `only` the episodes whose last frame satisfies a rule, as successes do.
+
 A view names the rule and the hash of the rewards that it gave. Rewards are computed again whenever the data
 are loaded and must have that hash, so a rule that has changed since is noticed.
 """
@@ -57,38 +59,70 @@ class View:
     """Remaining steps on which the rule is positive."""
     episodes_rewarded: int
     """Episodes with such a step."""
+    only: str | None = None
+    """Rule that the last frame of an episode must satisfy for the view to keep it; none keeps all."""
+    episodes: int | None = None
+    """Episodes kept; none where the view keeps all."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The view as JSON values; a view that keeps all episodes is written as before there were others."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
 
     def hash(self) -> str:
         """Identity of the view."""
-        return hash_json(dataclasses.asdict(self))
+        return hash_json(self.to_json())
 
     def __str__(self) -> str:
         if self.rule == STORED:
             return f"view '{self.name}': the rewards in the shards, {self.steps} steps"
         end = "ending their episodes" if self.terminate else "persistent"
+        kept = "" if self.only is None else f"; only the {self.episodes} episodes that end in {self.only}"
         return (
             f"view '{self.name}': rule {self.rule}, {self.rewarded_steps} rewarded steps ({end}) in "
-            f"{self.episodes_rewarded} episodes, {self.steps} steps, reward sum {self.reward_sum:g}"
+            f"{self.episodes_rewarded} episodes, {self.steps} steps, reward sum {self.reward_sum:g}{kept}"
         )
 
 
-def relabel(dataset_path: Path, rule: str, name: str, *, scale: float = 1.0, terminate: bool = True) -> View:
+def relabel(
+    dataset_path: Path,
+    rule: str,
+    name: str,
+    *,
+    scale: float = 1.0,
+    terminate: bool = True,
+    only: str | None = None,
+) -> View:
     """Apply a rule to a dataset and write the view `relabels/<name>.json`.
+
+    Args:
+        dataset_path: folder of the dataset.
+        rule: what gives the rewards, see `resolve`.
+        name: name of the view.
+        scale: factor on the rule's values.
+        terminate: whether the first rewarded step ends its episode.
+        only: rule that the last recorded frame of an episode must satisfy for the view to keep it.
 
     Raises:
         UsageError: the rule, name or scale is not valid.
-        CogError: the rule fails on an episode, or a different view of that name exists; nothing is written.
+        CogError: a rule fails on an episode, `only` keeps none, or a different view of that name exists;
+            nothing is written.
     """
     if not re.fullmatch(r"\w[\w.-]*", name) or name == STORED:
         raise UsageError(f"view name {name!r}: use letters, digits, '_', '-' and '.'; '{STORED}' is reserved")
     if not math.isfinite(scale) or scale <= 0:
         raise UsageError(f"scale must be finite and positive, got {scale}")
     dataset = open_dataset(dataset_path)
-    blank = View(name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0)
+    blank = View(name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only)
     tally = _Tally()
     for _ in _apply(dataset, blank, tally):
         pass
     view = tally.complete(blank)
+    if view.episodes == 0:
+        raise CogError(
+            f"{dataset.path}: none of its {dataset.episode_count} episodes ends in '{only}'; nothing was "
+            "written, choose another rule or collect more"
+        )
     path = _path(dataset, name)
     if path.exists():
         if open_view(dataset, name) != view:
@@ -96,7 +130,7 @@ def relabel(dataset_path: Path, rule: str, name: str, *, scale: float = 1.0, ter
                 f"{path} exists already with other content; choose another name, or delete it first"
             )
         return view
-    write_json(path, {"format": FORMAT, "kind": "relabel", **dataclasses.asdict(view)})
+    write_json(path, {"format": FORMAT, "kind": "relabel", **view.to_json()})
     return view
 
 
@@ -126,13 +160,14 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     value = read_json(path, "a reward view")
     if value.pop("format", None) != FORMAT or value.pop("kind", None) != "relabel":
         raise DataError(Problem(path, "format", f"must be of kind 'relabel' and format {FORMAT}", AGAIN))
-    fields = {item.name: item.type for item in dataclasses.fields(View)}
+    fields = {item.name: item.type for item in dataclasses.fields(View)} | {"only": str, "episodes": int}
+    wanted = fields.keys() if "only" in value else fields.keys() - {"only", "episodes"}
     for field, kind in fields.items():
         accepted = (int, float) if kind is float else (kind,)
-        if field not in value or type(value[field]) not in accepted:
+        if field in wanted and (field not in value or type(value[field]) not in accepted):
             raise DataError(Problem(path, field, f"must be present, of type {kind}", AGAIN))
-    if value.keys() != fields.keys():
-        raise DataError(Problem(path, "keys", f"unknown: {', '.join(value.keys() - fields.keys())}", AGAIN))
+    if value.keys() != wanted:
+        raise DataError(Problem(path, "keys", f"unknown: {', '.join(value.keys() - wanted)}", AGAIN))
     view = View(**value)
     if view.name != name or view.dataset_hash != dataset.hash:
         rule = "the view belongs to another dataset or name"
@@ -142,6 +177,8 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
 
 def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
     """Episodes with `rewards` and `terminals`, cut after the first terminal step where the view says so.
+
+    Those that the view does not keep are left out.
 
     Raises:
         CogError: the rule fails, or gives other rewards than when the view was written; the latter is known
@@ -190,7 +227,7 @@ class _Tally:
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=32)
         self._sum = 0.0
-        self._steps = self._rewarded = self._episodes = 0
+        self._steps = self._rewarded = self._episodes = self._kept = 0
 
     def add(self, rewards: np.ndarray, terminals: np.ndarray, hits: int) -> None:
         self._digest.update(len(rewards).to_bytes(8, "little") + rewards.tobytes() + terminals.tobytes())
@@ -198,6 +235,7 @@ class _Tally:
         self._steps += len(rewards)
         self._rewarded += hits
         self._episodes += hits > 0
+        self._kept += 1
 
     def complete(self, view: View) -> View:
         return replace(
@@ -207,13 +245,17 @@ class _Tally:
             steps=self._steps,
             rewarded_steps=self._rewarded,
             episodes_rewarded=self._episodes,
+            episodes=None if view.only is None else self._kept,
         )
 
 
 def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
     """Compute rewards episode by episode; step t is judged by what it led to, frame t + 1."""
     rule = resolve(view.rule)
+    kept = None if view.only is None else resolve(view.only)
     for number, episode in enumerate(dataset.episodes()):
+        if kept is not None and _evaluate(kept, str(view.only), episode, number)[-1] <= 0:
+            continue
         values = _evaluate(rule, view.rule, episode, number)
         hits = values > 0
         terminals = np.zeros(len(episode), bool)

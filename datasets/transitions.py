@@ -48,7 +48,7 @@ def load(merge: Merge) -> Transitions:
         CogError: a shard is damaged, or a rule fails or has changed since its view was written.
     """
     steps = sum(source.view.steps for source in merge.sources)
-    frames = steps + sum(source.dataset.episode_count for source in merge.sources)
+    frames = steps + sum(source.episodes for source in merge.sources)
     environment = merge.sources[0].dataset.environment
     shapes = environment["observations"]
     images = None if "state" in shapes else np.empty((frames, *shapes["image"]), np.uint8)
@@ -62,10 +62,10 @@ def load(merge: Merge) -> Transitions:
 
     frame = step = count = 0
     for number, source in enumerate(merge.sources):
-        last = step + source.view.steps
+        last, last_episode = step + source.view.steps, count + source.episodes
         for episode in labelled(source.dataset, source.view):
             length = len(episode)
-            if step + length > last:
+            if step + length > last or count == last_episode:
                 raise _changed(source)
             at, where = slice(step, step + length), slice(frame, frame + length + 1)
             if images is not None:
@@ -75,7 +75,7 @@ def load(merge: Merge) -> Transitions:
             frame_index[at] = np.arange(frame, frame + length)
             numbers[at], episodes[at] = number, count
             step, frame, count = step + length, frame + length + 1, count + 1
-        if step != last:
+        if step != last or count != last_episode:
             raise _changed(source)
 
     sources = [
@@ -110,5 +110,5 @@ def _fingerprint(arrays: Sequence[np.ndarray | None], roles: Sequence[tuple[str,
 
 
 def _changed(source: Source) -> DataError:
-    rule = f"the view '{source.view.name}' counts other steps than its rule gives now"
+    rule = f"the view '{source.view.name}' counts other steps or episodes than its rule gives now"
     return DataError(Problem(source.dataset.path, "steps", rule, AGAIN))

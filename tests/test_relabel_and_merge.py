@@ -10,10 +10,12 @@ from cog.datasets.info import describe
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge, parse_source, write_merge
 from cog.datasets.relabel import labelled, open_view, relabel
-from cog.datasets.store import open_dataset
+from cog.datasets.store import open_dataset, write_dataset
 from cog.datasets.transitions import load
 from cog.datasets.verify import verify
 from cog.errors import CogError, UsageError
+from cog.files import hash_json
+from tests.conftest import make_episode
 
 
 @pytest.fixture
@@ -336,3 +338,54 @@ def test_info_counts_what_the_episodes_hold(merge, make_dataset):
     merged = describe(merge.path)
     assert merged["steps"] == len(load(merge).actions)
     assert json.loads(json.dumps(merged)) == merged
+
+
+def test_a_view_may_keep_only_the_episodes_that_end_in_a_predicate(make_dataset, tmp_path):
+    dataset = make_dataset(episodes=7)
+    view = relabel(dataset.path, "zero", "good", only="grasp_success")
+    kept = list(labelled(dataset, view))
+    wanted = [episode for episode in dataset.episodes() if episode.signals["object_height"][-1] > 0.1]
+    assert view.episodes == len(kept) == len(wanted) == 4
+    for found, episode in zip(kept, wanted, strict=True):
+        np.testing.assert_array_equal(found.actions, episode.actions)
+    assert view.steps == sum(len(episode) for episode in wanted)
+    assert "only the 4 episodes that end in grasp_success" in str(view)
+    transitions = load(write_merge(tmp_path / "good.json", [f"{dataset.path}@good"]))
+    assert len(transitions.frames) == view.steps + 4, "no frame is left unfilled"
+    np.testing.assert_array_equal(transitions.actions, np.concatenate([e.actions for e in wanted]))
+    assert verify(dataset.path) == [] and open_view(dataset, "good") == view
+
+
+def test_the_last_recorded_frame_is_judged_even_where_the_reward_comes_earlier(tmp_path):
+    episodes = [make_episode(np.random.default_rng(0), 5, rewarded=1) for _ in range(2)]
+    episodes[1].signals["object_height"][-1] = 0.0  # held from step 1 on, dropped at the end
+    dataset = write_dataset(tmp_path / "data", episodes, {"kind": "made"})
+    assert relabel(dataset.path, "grasp_success", "all").episodes_rewarded == 2
+    view = relabel(dataset.path, "grasp_success", "held", only="grasp_success")
+    assert (view.episodes, view.episodes_rewarded, view.steps) == (1, 1, 2)
+
+
+def test_a_view_that_keeps_all_has_the_identity_it_had_before_views_could_select(make_dataset):
+    view = relabel(make_dataset().path, "grasp_success", "reward", scale=10.0)
+    fields = ("name", "rule", "scale", "terminate", "dataset_hash", "reward_hash", "reward_sum", "steps")
+    fields += ("rewarded_steps", "episodes_rewarded")
+    assert view.hash() == hash_json({name: getattr(view, name) for name in fields})
+
+
+def test_a_selection_that_is_forged_empty_or_unknown_is_refused(make_dataset, tmp_path):
+    dataset = make_dataset(episodes=6, task=False)
+    with pytest.raises(CogError, match=r"none of its 6 episodes ends in 'grasp_success'"):
+        relabel(dataset.path, "zero", "good", only="grasp_success")
+    with pytest.raises(UsageError, match="unknown"):
+        relabel(dataset.path, "zero", "good", only="flown")
+    dataset = make_dataset("other", episodes=6)
+    relabel(dataset.path, "zero", "good", only="grasp_success")
+    write_merge(tmp_path / "good.json", [f"{dataset.path}@good"])
+    file = dataset.path / "relabels" / "good.json"
+    value = json.loads(file.read_text())
+    for change, message in (({"episodes": 2}, "relabel_hash"), ({"only": 3}, "only"), ({"only": None}, "keys")):
+        file.write_text(json.dumps({k: v for k, v in {**value, **change}.items() if v is not None}))
+        with pytest.raises(CogError, match=message):
+            open_merge(tmp_path / "good.json")
+    file.write_text(json.dumps({**value, "episodes": 2}))
+    assert any("reward_hash" in str(problem) for problem in verify(dataset.path))
