@@ -35,6 +35,8 @@ class Collect:
     """Which episodes are kept; others are drawn again."""
     env: str = "cog/DrawerGrasp-v0"
     """Gymnasium id of the environment."""
+    env_options: tuple[str, ...] = ()
+    """Further arguments of the environment, each as name=value, such as objects=train."""
     observation: Literal["image", "state"] = "image"
     """What is recorded: images and the arm's pose, or the simulator's state."""
     image_size: int = 48
@@ -53,9 +55,11 @@ class Collect:
     def run(self) -> None:
         from cog.datasets.collect import collect
         from cog.datasets.spec import CollectionSpec, parse_behaviour
+        from cog.options import parse_options
 
         spec = CollectionSpec(
             env=self.env,
+            env_options=parse_options(self.env_options),
             starts=self.start,
             behaviours=tuple(parse_behaviour(text) for text in self.behaviour),
             episodes=self.episodes,

@@ -26,6 +26,7 @@ from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import FORMAT, RESULT, Evaluation, open_evaluation, results_table
 from cog.files import code_version, hash_file, read_json, write_json
 from cog.intervals import CONFIDENCE, wilson
+from cog.options import parse_options
 from cog.rollout import (
     Fleet,
     Group,
@@ -60,7 +61,8 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     if config.videos and not can_encode():
         raise missing_extra("imageio-ffmpeg", "report")
     checkpoint = checkpoints.load(config.checkpoint)
-    scene = Scene(config.env, checkpoint.shape.image, config.max_episode_steps)
+    options = tuple(parse_options(config.env_options).items())
+    scene = Scene(config.env, checkpoint.shape.image, config.max_episode_steps, options)
     check_scene(scene, checkpoint.shape, checkpoint.action_dimensions, config.starts)
     identity = {
         "config": {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY},

@@ -26,6 +26,8 @@ class EvaluateConfig:
     """Numbers of the episodes to run, all if empty; an episode comes out the same alone as among all."""
     env: str = "cog/DrawerGrasp-v0"
     """Gymnasium id of the environment."""
+    env_options: tuple[str, ...] = ()
+    """Further arguments of the environment, each as name=value, such as objects=held_out."""
     max_episode_steps: int = 50
     """Steps after which an episode is cut off."""
     workers: int = 0

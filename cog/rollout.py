@@ -33,6 +33,8 @@ class Scene:
     """Shape of the images, or none for the simulator's state."""
     max_episode_steps: int
     """Steps after which an episode is cut off."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Further arguments of the environment."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def make_environment(scene: Scene, start: str | None = None) -> Any:
             terminate_on_success=True,
             render_mode="rgb_array",
             **arguments,
+            **dict(scene.options),
         )
     except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
         raise UsageError(f"environment {scene.env!r} cannot be built: {error}") from error

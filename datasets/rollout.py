@@ -33,6 +33,7 @@ def make_environment(spec: CollectionSpec) -> Any:
             image_size=spec.image_size,
             terminate_on_success=spec.terminate_on_success,
             max_episode_steps=spec.max_episode_steps,
+            **spec.env_options,
         )
     except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
         raise UsageError(f"environment {spec.env!r} cannot be built: {error}") from error
@@ -71,6 +72,7 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
             "action": list(env.action_space.shape),
             "signal_names": list(env.unwrapped.signal_names),
             "rewards": False,
+            **({"options": dict(spec.env_options)} if spec.env_options else {}),
         }
     finally:
         env.close()

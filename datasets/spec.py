@@ -5,7 +5,6 @@ Episode i of a collection draws its start and behaviour from (seed, i), and atte
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 
 from cog.errors import UsageError
 from cog.files import hash_json
+from cog.options import read_pairs
 
 Keep = Literal["all", "success", "failure"]
 LARGEST_SEED = 2**32  # one word of entropy, so that (seed, episode, attempt) are never confused
@@ -59,6 +59,8 @@ class CollectionSpec:
     """What is recorded: images and the arm's pose, or the simulator's state."""
     image_size: int = 48
     """Height and width of the images in pixels."""
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the environment, such as its objects or what is randomised."""
     max_episode_steps: int = 50
     """Steps after which an episode is cut off."""
     terminate_on_success: bool = True
@@ -100,6 +102,8 @@ class CollectionSpec:
         value = dataclasses.asdict(self)
         value["starts"] = list(self.starts)
         value["behaviours"] = [dataclasses.asdict(choice) for choice in self.behaviours]
+        if not self.env_options:
+            del value["env_options"]  # so that collections without them keep their identity
         return value
 
     @staticmethod
@@ -153,23 +157,11 @@ def parse_behaviour(text: str) -> BehaviourChoice:
     """
     head, _, tail = text.partition(":")
     name, equals, weight = head.partition("=")
-    options: dict[str, Any] = {}
     try:
-        for pair in filter(None, tail.split(",")):
-            key, separator, value = pair.partition("=")
-            if not (key and separator) or key in options:
-                raise ValueError(pair)
-            options[key] = _value(value)
+        options = read_pairs(list(filter(None, tail.split(","))))
         if not name:
             raise ValueError(text)
         return BehaviourChoice(name, float(weight) if equals else 1.0, options)
     except ValueError as error:
         form = "NAME, NAME=WEIGHT or NAME=WEIGHT:option=value,..."
         raise UsageError(f"behaviour {text!r} cannot be read; write {form}") from error
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

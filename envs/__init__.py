@@ -3,13 +3,17 @@
 import gymnasium
 
 DRAWER_GRASP = "cog/DrawerGrasp-v0"
-EPISODE_STEPS = 50  # the paper's horizon for drawer starts
+DOUBLE_DRAWER = "cog/DoubleDrawer-v0"
+PICK_PLACE = "cog/PickPlace-v0"
+SCENES = {
+    DRAWER_GRASP: ("cog.envs.drawer_grasp:DrawerGrasp", 50),
+    DOUBLE_DRAWER: ("cog.envs.double_drawer:DoubleDrawer", 80),
+    PICK_PLACE: ("cog.envs.pick_place:PickPlace", 40),
+}
+"""Class and horizon (steps, the paper's) of each scene."""
 
-if DRAWER_GRASP not in gymnasium.registry:
-    gymnasium.register(
-        id=DRAWER_GRASP,
-        entry_point="cog.envs.drawer_grasp:DrawerGrasp",
-        max_episode_steps=EPISODE_STEPS,
-    )
+for name, (entry_point, steps) in SCENES.items():
+    if name not in gymnasium.registry:
+        gymnasium.register(id=name, entry_point=entry_point, max_episode_steps=steps)
 
-__all__ = ["DRAWER_GRASP", "EPISODE_STEPS"]
+__all__ = ["DOUBLE_DRAWER", "DRAWER_GRASP", "PICK_PLACE", "SCENES"]

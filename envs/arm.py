@@ -15,6 +15,7 @@ POINTING_DOWN = (0.0, np.pi / 2, np.pi / 2)  # roll, pitch, yaw; fingers open al
 POSITION_GAINS = [0.25] * len(ARM_JOINTS)
 JOINT_FORCES = [60.0, 60.0, 40.0, 20.0, 20.0, 12.0]  # N m
 FINGER_FORCE = 30.0  # N
+CLOSE_SUBSTEPS = 40  # from open fingers to a firm hold
 IK_ITERATIONS = 20
 IK_RESIDUAL = 1e-4
 
@@ -22,8 +23,9 @@ IK_RESIDUAL = 1e-4
 class Arm:
     """A WidowX-250 in a PyBullet world; positions in m, rotations (roll, pitch, yaw) from pointing down."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, workspace: scene.Workspace) -> None:
         self._client = client
+        self._workspace = workspace
         self._body = client.load(scene.ASSETS / "widowx250.urdf", fixed=True)
         self._down = np.array(client.api.getQuaternionFromEuler(POINTING_DOWN))
         self._up = self._down * np.array([-1.0, -1.0, -1.0, 1.0])
@@ -40,9 +42,18 @@ class Arm:
         self._drive(self._angles())
         self._drive_fingers()
 
+    def close_around(self, body: int) -> None:
+        """Close the gripper, which has just been placed, on a body between its fingers, without gravity."""
+        self.is_open = False
+        self._drive_fingers()
+        api = self._client.api
+        api.setGravity(0, 0, 0)
+        self._client.step(CLOSE_SUBSTEPS)
+        api.setGravity(0, 0, scene.GRAVITY)
+
     def neutral_angles(self) -> tuple[float, ...]:
         """The joint angles of the neutral pose; leaves the arm there."""
-        self.place(scene.NEUTRAL_POSITION)
+        self.place(self._workspace.neutral)
         return tuple(self._angles())
 
     def pose(self) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +71,7 @@ class Arm:
     def move(self, position: np.ndarray, rotation: np.ndarray) -> None:
         """Set the motors towards a pose within the workspace; the simulation moves the arm there."""
         api = self._client.api
-        target = np.clip(position, scene.WORKSPACE_LOW, scene.WORKSPACE_HIGH)
+        target = np.clip(position, self._workspace.low, self._workspace.high)
         turn = np.clip(rotation, -scene.ROTATION_LIMIT, scene.ROTATION_LIMIT)
         _, orientation = api.multiplyTransforms(
             (0, 0, 0), api.getQuaternionFromEuler(turn.tolist()), (0, 0, 0), self._down

@@ -11,6 +11,7 @@ import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
 from cog.envs import scene
+from cog.envs.scene import Camera
 
 
 class Connection(BulletClient):
@@ -36,16 +37,18 @@ class Connection(BulletClient):
 class Client:
     """A private PyBullet connection without a display or OpenGL."""
 
-    def __init__(self) -> None:
+    def __init__(self, camera: Camera) -> None:
         self.api = Connection()
+        self._camera = camera
         if not pybullet.isNumpyEnabled():
             warnings.warn(
                 "this PyBullet was built without NumPy: images are copied element by element. "
                 "Rebuild it with: pip install --no-build-isolation --no-binary pybullet pybullet",
                 stacklevel=2,
             )
-        self._view = self.api.computeViewMatrix(scene.CAMERA_EYE, scene.CAMERA_TARGET, (0, 0, 1))
         self._projections: dict[float, Any] = {}
+        self.aim(camera)
+        self._light: dict[str, Any] = {}
 
     def rebuild(self) -> None:
         """Empty the world: what happens next depends on nothing that came before."""
@@ -55,6 +58,16 @@ class Client:
             numSolverIterations=scene.SOLVER_ITERATIONS, deterministicOverlappingPairs=1
         )
         self.api.setGravity(0, 0, scene.GRAVITY)
+        self.aim(self._camera)
+        self._light = {}
+
+    def aim(self, camera: Camera) -> None:
+        """See through this camera until the world is rebuilt."""
+        self._view = self.api.computeViewMatrix(camera.eye, camera.target, (0, 0, 1))
+
+    def light(self, direction: np.ndarray, colour: np.ndarray) -> None:
+        """Light from `direction` (3,), of `colour` (3,), until the world is rebuilt."""
+        self._light = {"lightDirection": direction.tolist(), "lightColor": colour.tolist()}
 
     def load(
         self,
@@ -68,6 +81,46 @@ class Client:
         turn = self.api.getQuaternionFromEuler((0, 0, yaw))
         return int(self.api.loadURDF(str(urdf), place, turn, useFixedBase=fixed))
 
+    def solid(
+        self,
+        shape: str,
+        size: tuple[float, float, float],
+        colour: tuple[float, float, float],
+        mass: float,
+        position: np.ndarray,
+        yaw: float = 0.0,
+    ) -> int:
+        """Load a `box`, `cylinder` or `sphere` of `size` (m); without mass (kg) it never moves."""
+        half = [length / 2 for length in size]
+        kind: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
+            "box": (self.api.GEOM_BOX, {"halfExtents": half}, {"halfExtents": half}),
+            "cylinder": (
+                self.api.GEOM_CYLINDER,
+                {"radius": half[0], "height": size[2]},
+                {"radius": half[0], "length": size[2]},
+            ),
+            "sphere": (self.api.GEOM_SPHERE, {"radius": half[0]}, {"radius": half[0]}),
+        }
+        geometry, solid, visible = kind[shape]
+        return int(
+            self.api.createMultiBody(
+                mass,
+                self.api.createCollisionShape(geometry, **solid),
+                self.api.createVisualShape(geometry, rgbaColor=[*colour, 1], **visible),
+                position.tolist(),
+                self.api.getQuaternionFromEuler((0, 0, yaw)),
+            )
+        )
+
+    def position(self, body: int) -> np.ndarray:
+        """Centre of a body, (3,) m."""
+        return np.array(self.api.getBasePositionAndOrientation(body)[0])
+
+    def pose(self, body: int) -> tuple[np.ndarray, np.ndarray]:
+        """Centre (3,) m and quaternion (4,) of a body."""
+        position, quaternion = self.api.getBasePositionAndOrientation(body)
+        return np.array(position), np.array(quaternion)
+
     def step(self, substeps: int) -> None:
         """Advance the simulation by a number of substeps of `scene.TIME_STEP` s."""
         for _ in range(substeps):
@@ -77,7 +130,7 @@ class Client:
         """What the camera sees, (height, width, 3) uint8 RGB, by the software renderer."""
         aspect = width / height
         if aspect not in self._projections:
-            projection = self.api.computeProjectionMatrixFOV(scene.CAMERA_FIELD, aspect, 0.05, 2.0)
+            projection = self.api.computeProjectionMatrixFOV(self._camera.field, aspect, 0.05, 2.0)
             self._projections[aspect] = projection
         pixels = self.api.getCameraImage(
             width,
@@ -87,6 +140,7 @@ class Client:
             shadow=0,
             renderer=pybullet.ER_TINY_RENDERER,
             flags=pybullet.ER_NO_SEGMENTATION_MASK,
+            **self._light,
         )[2]
         image = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
         rgb: np.ndarray = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -24,6 +25,7 @@ import cog.envs
 from cog.console import console, table
 from cog.envs import scene
 from cog.envs.bullet import Client
+from cog.envs.drawer_grasp import DrawerGrasp
 from cog.files import write_json
 
 PANDA_HAND = 11
@@ -38,21 +40,25 @@ class BenchEnvironment:
     rounds: int = 40
     """Rounds; each times both loops in turn."""
     steps: int = 10
-    """Steps of the Panda loop in a round; the drawer loop takes ten times as many."""
+    """Steps of the Panda loop in a round; the scene's loop takes ten times as many."""
+    env: str = cog.envs.DRAWER_GRASP
+    """Gymnasium id of the scene."""
+    start: str = "closed"
+    """Start of its episodes."""
     out: Path | None = None
     """JSON file for the figures; none writes none."""
 
 
-def drawer_loop() -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
-    """One step of the registered environment, as collection runs it, and its end."""
-    env = gymnasium.make(cog.envs.DRAWER_GRASP, start="closed", max_episode_steps=10**9)
+def make_scene(config: BenchEnvironment) -> Any:
+    """The registered environment, as collection runs it, in an episode that goes on for ever."""
+    env = gymnasium.make(config.env, start=config.start, max_episode_steps=10**9)
     env.reset(seed=0)
-    return env.step, env.close
+    return env
 
 
 def panda_loop() -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
     """The same step with PyBullet's Panda and plane, and its end."""
-    client = Client()
+    client = Client(DrawerGrasp.camera)
     client.rebuild()
     api = client.api
     data = Path(pybullet_data.getDataPath())
@@ -84,27 +90,39 @@ def seconds_per_step(step: Callable[[np.ndarray], object], actions: np.ndarray) 
     return (time.perf_counter() - began) / len(actions)
 
 
+def seconds_per_reset(env: Any, resets: int) -> float:
+    """Median wall time of one reset, the first image included."""
+    times = []
+    for seed in range(resets):
+        began = time.perf_counter()
+        env.reset(seed=seed)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
 def measure(config: BenchEnvironment) -> dict[str, float]:
-    """Median steps a second of both loops and the median ratio of the rounds."""
+    """Median steps a second of both loops, the median ratio of the rounds, and the median time of a reset."""
     rng = np.random.default_rng(0)
     actions = rng.uniform(-0.4, 0.4, (10 * config.steps, 8)).astype(np.float32)
-    drawer, close_drawer = drawer_loop()
+    env = make_scene(config)
     panda, close_panda = panda_loop()
-    seconds_per_step(drawer, actions[:20])
+    seconds_per_step(env.step, actions[:20])
     seconds_per_step(panda, actions[:5])
     ours, theirs = [], []
     for _ in range(config.rounds):
         theirs.append(seconds_per_step(panda, actions[: config.steps]))
-        ours.append(seconds_per_step(drawer, actions))
-    close_drawer()
+        ours.append(seconds_per_step(env.step, actions))
+    reset = seconds_per_reset(env, config.rounds)
+    env.close()
     close_panda()
     ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
     return {
-        "drawer_steps_per_second": 1 / statistics.median(ours),
+        "scene_steps_per_second": 1 / statistics.median(ours),
         "panda_steps_per_second": 1 / statistics.median(theirs),
         "ratio": statistics.median(ratios),
         "ratio_low": min(ratios),
         "ratio_high": max(ratios),
+        "reset_milliseconds": 1000 * reset,
     }
 
 
@@ -113,7 +131,7 @@ def main() -> None:
     config = tyro.cli(BenchEnvironment)
     figures = measure(config)
     rows = [
-        ["cog/DrawerGrasp-v0, 48x48", f"{figures['drawer_steps_per_second']:.0f}"],
+        [f"{config.env}, 48x48", f"{figures['scene_steps_per_second']:.0f}"],
         ["Franka Panda and plane.urdf, 48x48", f"{figures['panda_steps_per_second']:.1f}"],
     ]
     console().print(table("Environment steps on one core", ["loop", "steps/s"], rows))

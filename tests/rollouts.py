@@ -10,9 +10,11 @@ import numpy as np
 import cog.envs
 
 
-def random_rollout_digest(seed: int, steps: int = 40) -> str:
+def random_rollout_digest(
+    seed: int, steps: int = 40, env_id: str = cog.envs.DRAWER_GRASP, start: str = "closed"
+) -> str:
     """Hash of every observation, reward and signal of a random rollout."""
-    env = gymnasium.make(cog.envs.DRAWER_GRASP, start="closed")
+    env = gymnasium.make(env_id, start=start)
     rng = np.random.default_rng(seed)
     digest = hashlib.blake2b()
     observation, info = env.reset(seed=seed)
@@ -26,8 +28,9 @@ def random_rollout_digest(seed: int, steps: int = 40) -> str:
     return digest.hexdigest()
 
 
-def digest_in_new_process(seed: int) -> str:
+def digest_in_new_process(seed: int, env_id: str = cog.envs.DRAWER_GRASP, start: str = "closed") -> str:
     """The same digest, computed by another process."""
-    code = f"from tests.rollouts import random_rollout_digest; print(random_rollout_digest({seed}))"
+    call = f"random_rollout_digest({seed}, env_id={env_id!r}, start={start!r})"
+    code = f"from tests.rollouts import random_rollout_digest; print({call})"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return run.stdout.strip().splitlines()[-1]

@@ -68,8 +68,10 @@ def test_unknown_behaviours_and_options_are_refused_by_name():
     env = gymnasium.make(cog.envs.DRAWER_GRASP, observation="state")
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match=r"'juggle'.*grasp, open_drawer"):
+    with pytest.raises(UsageError, match=r"'juggle'.*grasp, place"):
         make_behaviour("juggle", env.unwrapped, rng)
+    with pytest.raises(UsageError, match=r"needs the scene PickPlace"):
+        make_behaviour("place", env.unwrapped, rng)
     with pytest.raises(UsageError, match=r"no option 'vigour'.*aim_error"):
         make_behaviour("grasp", env.unwrapped, rng, {"vigour": 1.0})
     env.close()

@@ -7,7 +7,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import cog.envs
-from cog.envs import scene
+from cog.envs import drawer_grasp, scene
+from cog.envs.drawer_grasp import DrawerGrasp
 from cog.errors import UsageError
 from tests.rollouts import digest_in_new_process, random_rollout_digest
 
@@ -44,8 +45,8 @@ def test_a_seed_fixes_the_episode_whatever_came_before(env):
 
 
 def test_every_start_varies_arm_cabinet_and_object(env):
-    for name, start in scene.STARTS.items():
-        layouts = [scene.draw_layout(start, np.random.default_rng(i)) for i in range(50)]
+    for name, start in drawer_grasp.STARTS.items():
+        layouts = [drawer_grasp.draw_layout(start, np.random.default_rng(i)) for i in range(50)]
         for field in ("gripper", "cabinet", "object"):
             spread = np.std([getattr(layout, field) for layout in layouts], axis=0)
             assert (spread[:2] > 0.005).all(), (name, field, spread)
@@ -110,7 +111,7 @@ def test_returning_to_neutral_keeps_the_gripper_as_it_is(env):
     env.step(np.array([0, 0, 0, 0, 0, 0, -1, 0], dtype=np.float32))
     env.step(np.array([0, 0, 0, 0, 0, 0, 0, 1], dtype=np.float32))
     position, rotation = env.unwrapped.arm.pose()
-    assert np.allclose(position, scene.NEUTRAL_POSITION, atol=0.01)
+    assert np.allclose(position, DrawerGrasp.workspace.neutral, atol=0.01)
     assert np.abs(rotation).max() < 0.05
     assert not env.unwrapped.arm.is_open and env.unwrapped.arm.opening() < 0.1
 

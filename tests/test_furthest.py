@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 import cog.envs
-from cog.envs import scene
+from cog.envs import drawer_grasp, scene
 from cog.envs.behaviours import make_behaviour
+from cog.envs.cabinet import DRAWER_FLOOR
+from cog.envs.objects import CUBE
 from cog.furthest import DRAWER_OPEN, FAILURE, OBJECT_LIFTED, STAGES, furthest_stage
 
 
@@ -51,8 +53,8 @@ def test_other_environments_get_no_stage() -> None:
 
 
 def test_thresholds_fit_the_scene() -> None:
-    assert scene.STARTS["open"].opening[0] > DRAWER_OPEN > scene.STARTS["closed"].opening[1]
-    assert scene.DRAWER_FLOOR + scene.OBJECT_SIZE < OBJECT_LIFTED < scene.SUCCESS_HEIGHT
+    assert drawer_grasp.STARTS["open"].opening[0] > DRAWER_OPEN > drawer_grasp.STARTS["closed"].opening[1]
+    assert DRAWER_FLOOR + CUBE.height < OBJECT_LIFTED < scene.GRASP_HEIGHT
 
 
 def test_scripted_opening_gets_to_the_open_drawer_and_no_further() -> None:

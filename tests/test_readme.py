@@ -40,11 +40,11 @@ def test_every_command_of_the_readme_runs(tmp_path):
 
 
 def test_the_readme_names_every_start_and_behaviour():
-    from cog.envs import scene
+    from cog.envs import double_drawer, pick_place
     from cog.envs.behaviours import BEHAVIOURS
 
     text = README.read_text()
-    for name in [*scene.STARTS, *BEHAVIOURS]:
+    for name in [*double_drawer.STARTS, *pick_place.STARTS, *BEHAVIOURS]:
         assert f"`{name}`" in text, name
 
 

@@ -39,8 +39,8 @@ def test_grasp_success_is_the_environments_success_at_every_step():
 
 
 def test_the_thresholds_of_learner_and_scene_are_the_same():
-    assert rewards.GRASP_HEIGHT == scene.SUCCESS_HEIGHT
-    assert rewards.GRASP_DISTANCE == scene.SUCCESS_DISTANCE
+    assert rewards.GRASP_HEIGHT == scene.GRASP_HEIGHT
+    assert rewards.GRASP_DISTANCE == scene.GRASP_DISTANCE
 
 
 def test_drawer_opened_becomes_true_while_the_drawer_is_pulled():

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from cog.envs.behaviours.base import Behaviour
-from cog.envs.behaviours.close_drawer import CloseDrawer
+from cog.envs.behaviours.carry import Place
+from cog.envs.behaviours.chains import CloseThenOpen, MoveBlocker, MoveBlockerThenOpen, PickAndPlace
+from cog.envs.behaviours.close_drawer import CloseDrawer, CloseTopDrawer
 from cog.envs.behaviours.grasp import Grasp
 from cog.envs.behaviours.open_drawer import OpenDrawer
 from cog.envs.behaviours.wander import Wander
@@ -15,8 +17,14 @@ from cog.errors import UsageError
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {
     "grasp": Grasp,
+    "place": Place,
+    "pick_and_place": PickAndPlace,
     "open_drawer": OpenDrawer,
     "close_drawer": CloseDrawer,
+    "close_top_drawer": CloseTopDrawer,
+    "close_then_open": CloseThenOpen,
+    "move_blocker": MoveBlocker,
+    "move_blocker_then_open": MoveBlockerThenOpen,
     "wander": Wander,
 }
 
@@ -51,6 +59,9 @@ def make_behaviour(
             raise UsageError(
                 f"behaviour {name!r} has no option {option!r}; it has: {', '.join(choices) or 'none'}"
             )
+    needed = getattr(known[name], "scene", object)
+    if not isinstance(env, needed):
+        raise UsageError(f"behaviour {name!r} needs the scene {needed.__name__}, not {type(env).__name__}")
     behaviour: Behaviour = known[name](env, rng, **(options or {}))
     return behaviour
 

@@ -6,20 +6,21 @@ from typing import ClassVar
 import numpy as np
 
 from cog.envs import scene
-from cog.envs.drawer_grasp import DrawerGrasp
+from cog.envs.tabletop import Tabletop
 
 OPEN, CLOSE = 0.7, -0.7  # gripper commands, clear of the switch and of noise
 STAY, RETURN = -0.7, 0.7  # neutral commands
 APPROACH_GAIN = 0.9  # share of the remaining distance asked for in one step
-CLEARANCE = 0.13  # m, height at which the fingers pass over all furniture
 
 
 class Behaviour(ABC):
     """One skill: `phases` names its phases, `phase` is the current one, `done` tells that it has finished."""
 
     phases: ClassVar[tuple[str, ...]]
+    scene: ClassVar[type] = Tabletop
+    """The scene, or family of scenes, that it needs."""
 
-    def __init__(self, env: DrawerGrasp, rng: np.random.Generator) -> None:
+    def __init__(self, env: Tabletop, rng: np.random.Generator) -> None:
         self.env = env
         self.rng = rng
         self.phase = 0

@@ -1,12 +1,13 @@
-"""Close the drawer: push the handle's plate from the front."""
+"""Close a drawer: push the handle's plate of the lower one, or the bare front of the upper one."""
 
 import numpy as np
 
-from cog.envs import scene
-from cog.envs.behaviours.base import CLEARANCE, CLOSE, raised
+from cog.envs.behaviours.base import CLOSE, raised
 from cog.envs.behaviours.move_drawer import MoveDrawer
+from cog.envs.cabinet import HANDLE_PLATE
+from cog.envs.double_drawer import TOP, TOP_FACE, DoubleDrawer
 
-IN_FRONT = np.array([0.0, 0.045, 0.0])  # m, from the plate to where the push begins; drawer's frame
+IN_FRONT = np.array([0.0, 0.045, 0.0])  # m, from the plate or front to where the push begins; drawer's frame
 PUSH_HEIGHT = 0.045  # m
 
 
@@ -17,11 +18,30 @@ class CloseDrawer(MoveDrawer):
     direction = -1
     wanted = 0.04
     fingers = CLOSE
-    hover = CLEARANCE
+    hover = 0.0
     reached = PUSH_HEIGHT + 0.01
     aligned = 0.02
+    patience = 30
 
-    def target(self) -> np.ndarray:
-        place = self.env.in_world(scene.HANDLE_PLATE + IN_FRONT)
+    def place(self) -> np.ndarray:
+        place = self.env.cabinet.in_world(HANDLE_PLATE + IN_FRONT)
         # The workspace ends before the place from which an open drawer is pushed straight: stay inside.
-        return raised(np.clip(place, scene.WORKSPACE_LOW, scene.WORKSPACE_HIGH), PUSH_HEIGHT)
+        return raised(np.clip(place, self.env.workspace.low, self.env.workspace.high), PUSH_HEIGHT)
+
+
+class CloseTopDrawer(MoveDrawer):
+    """Phases: 0 before the front, 1 descend, 2 push, 3 lift, 4 return to neutral; a stall starts again."""
+
+    scene = DoubleDrawer
+    phases = ("before the upper drawer", "descend", "push", "lift", "return to neutral")
+    drawer = TOP
+    direction = -1
+    wanted = 0.04
+    fingers = CLOSE
+    hover = 0.0
+    reached = TOP_FACE[2] + 0.012
+    aligned = 0.02
+    patience = 30
+
+    def place(self) -> np.ndarray:
+        return self.env.cabinet.in_world(TOP_FACE + IN_FRONT, TOP)

@@ -1,32 +1,56 @@
-"""Grasp: take the object out of the open drawer."""
+"""Grasp: take the object, out of the open drawer or from the table."""
+
+from typing import ClassVar
 
 import numpy as np
 
-from cog.envs.behaviours.base import CLOSE, OPEN, Behaviour, raised, sideways
-from cog.envs.drawer_grasp import DrawerGrasp
+from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
+from cog.envs.tabletop import Tabletop
 
-HOVER = 0.105  # m, height from which the fingers descend around the object
+HOVER = 0.025  # m below the clearance, from which the fingers descend around the object
 ALIGNED = 0.012  # m, horizontal error that allows the descent
 LOST = 0.025  # m, horizontal error that stops it
-REACHED = 0.010  # m, height above the object's centre at which the fingers close
-LIFT = 0.20  # m, height the object is carried to
+REACHED = 0.010  # m, height above the grip at which the fingers close
+LIFT = 0.07  # m above the clearance, to which the object is carried
+LIFTED = 0.05  # m above the clearance, from which the arm returns to neutral
 SLIPPED = 0.05  # m, object-gripper distance at which the grasp has failed
 CLOSING_STEPS = 2
 DESCENT_STEPS = 8  # a descent that takes longer is stuck
 
 
 class Grasp(Behaviour):
-    """Phases: 0 above the object, 1 descend, 2 close, 3 lift; after a miss or a slip it tries again."""
+    """Phases: 0 above the object, 1 descend, 2 close, 3 lift, 4 return to neutral; a slip starts again."""
 
-    phases = ("above the object", "descend", "close", "lift")
+    phases = ("above the object", "descend", "close", "lift", "return to neutral")
+    astray: ClassVar[float] = 0.5
+    """Probability that a clumsy grasp aims at a random place (the reference's figure)."""
 
-    def __init__(self, env: DrawerGrasp, rng: np.random.Generator, aim_error: float = 0.0) -> None:
-        """`aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss."""
+    def __init__(
+        self, env: Tabletop, rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
+    ) -> None:
+        """A behaviour for `env`.
+
+        `aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss.
+        `suboptimal`: with probability `astray` it closes at a random place, and does not notice.
+        """
         super().__init__(env, rng)
         self._aim = np.append(rng.normal(0.0, 1.0, 2) * aim_error, 0.0)
+        self._height = env.workspace.clearance
+        self._astray: np.ndarray | None = None
+        if suboptimal and rng.random() < self.astray:
+            self._astray = self.somewhere()
+
+    def grip(self) -> np.ndarray:
+        """Where the fingers close, (3,) m."""
+        return self.env.object_position()
+
+    def somewhere(self) -> np.ndarray:
+        """A random place where the object might have been, (3,) m."""
+        low, high = self.env.object_range()
+        return self.rng.uniform(low, high)
 
     def act(self) -> np.ndarray:
-        target = self.env.object_position() + self._aim
+        target = (self.grip() if self._astray is None else self._astray) + self._aim
         error = target - self.gripper()
         if self.phase == 0 and sideways(error) < ALIGNED and self.env.arm.is_open:
             self.enter(1)
@@ -36,13 +60,23 @@ class Grasp(Behaviour):
                 self.restart()
             elif -error[2] < REACHED:
                 self.enter(2)
-        if self.phase == 3 and np.linalg.norm(error - self._aim) > SLIPPED:
-            self.restart()
+        if self.phase == 3:
+            if self._astray is None and np.linalg.norm(error - self._aim) > SLIPPED:
+                self.restart()
+            elif self.gripper()[2] > self._height + LIFTED:
+                self.enter(4)
+        return self._command(target, error)
+
+    def restart(self) -> None:
+        super().restart()
+        self._aim = np.zeros(3)
+
+    def _command(self, target: np.ndarray, error: np.ndarray) -> np.ndarray:
         if self.phase == 0:
             # Never cross the drawer's walls low down: rise first, then move sideways.
-            if self.gripper()[2] < HOVER - 0.03 and sideways(error) > LOST:
-                return self.toward(raised(self.gripper(), HOVER + 0.02), OPEN)
-            return self.toward(raised(target, HOVER), OPEN)
+            if self.gripper()[2] < self._height - HOVER - 0.03 and sideways(error) > LOST:
+                return self.toward(raised(self.gripper(), self._height - 0.005), OPEN)
+            return self.toward(raised(target, self._height - HOVER), OPEN)
         if self.phase == 1:
             return self.toward(target, OPEN)
         if self.phase == 2:
@@ -50,8 +84,7 @@ class Grasp(Behaviour):
             if self.steps >= CLOSING_STEPS:
                 self.enter(3)
             return self.toward(target, CLOSE)
-        return self.toward(raised(self.gripper(), LIFT), CLOSE)
-
-    def restart(self) -> None:
-        super().restart()
-        self._aim = np.zeros(3)
+        if self.phase == 3:
+            return self.toward(raised(self.gripper(), self._height + LIFT), CLOSE)
+        self.done = True
+        return self.toward(self.gripper(), CLOSE, neutral=RETURN)

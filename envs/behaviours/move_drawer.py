@@ -1,4 +1,4 @@
-"""Move the drawer by its handle: what opening and closing it have in common."""
+"""Move a drawer: what opening and closing have in common."""
 
 import math
 from abc import abstractmethod
@@ -6,18 +6,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from cog.envs.behaviours.base import CLEARANCE, RETURN, Behaviour, raised, sideways
+from cog.envs.behaviours.base import RETURN, Behaviour, raised, sideways
 from cog.envs.drawer_grasp import DrawerGrasp
 
 DESCENT_STEPS = 8  # a descent that takes longer stands on an edge
 STALLED_STEPS = 3  # moving steps without progress before it tries again
 PROGRESS = 0.01  # share of the travel that counts as progress
 LEAD = 0.04  # m, how far ahead of the gripper the movement aims
+FLIP = 0.4  # probability that a clumsy movement goes the wrong way for a step
+CLUMSY_TRIES = 2  # descents after which a clumsy behaviour gives up
 
 
 class MoveDrawer(Behaviour):
-    """Phases: 0 above the handle, 1 descend, 2 move it, 3 lift, 4 return to neutral; a stall starts again."""
+    """Phases: 0 above the drawer, 1 descend, 2 move it, 3 lift, 4 return to neutral; a stall starts again."""
 
+    scene = DrawerGrasp
+    drawer: ClassVar[int] = 0
+    """Which drawer, from the bottom up."""
     direction: ClassVar[int]
     """1 to open, -1 to close."""
     wanted: ClassVar[float]
@@ -25,29 +30,43 @@ class MoveDrawer(Behaviour):
     fingers: ClassVar[float]
     """Gripper command throughout."""
     hover: ClassVar[float]
-    """Height (m) from which the fingers descend."""
+    """Height (m) below the clearance from which the fingers descend."""
     reached: ClassVar[float]
-    """Height (m) below which they are at the handle."""
+    """Height (m) below which they are at the drawer."""
     aligned: ClassVar[float]
     """Horizontal error (m) that allows the descent."""
     lost: ClassVar[float] = math.inf
     """Horizontal error (m) that stops it."""
     speed: ClassVar[float] = 1.0
     """Largest component of the movement, as a share of a full step."""
+    patience: ClassVar[int]
+    """Steps after which a clumsy movement gives up."""
 
-    def __init__(self, env: DrawerGrasp, rng: np.random.Generator) -> None:
+    def __init__(
+        self, env: DrawerGrasp, rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
+    ) -> None:
+        """A behaviour for `env`.
+
+        `aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss.
+        `suboptimal`: each step of the movement goes the wrong way with probability `FLIP`, until it gives up.
+        """
         super().__init__(env, rng)
+        self.env: DrawerGrasp = env
+        self.clearance = env.workspace.clearance
         self._furthest = 0.0
+        self._aim = np.append(rng.normal(0.0, 1.0, 2) * aim_error, 0.0)
+        self._clumsy = suboptimal
+        self._moves = 0
 
     @abstractmethod
-    def target(self) -> np.ndarray:
-        """Where the fingers take the handle, (3,) m."""
+    def place(self) -> np.ndarray:
+        """Where the fingers take the drawer, (3,) m."""
 
     def act(self) -> np.ndarray:
-        target = self.target()
+        target = self.place() + self._aim
         error = target - self.gripper()
-        moved = self.direction * self.env.drawer_opening()
-        if moved > self.direction * self.wanted and self.phase < 3:
+        moved = self.direction * self.env.cabinet.opening(self.drawer)
+        if self.phase < 3 and (moved > self.direction * self.wanted or self._gives_up()):
             self.enter(3)
         if self.phase == 0 and sideways(error) < self.aligned:
             self.enter(1)
@@ -59,28 +78,38 @@ class MoveDrawer(Behaviour):
                 self.enter(2)
                 self._furthest = moved
         if self.phase == 2:
-            self.steps = 0 if moved > self._furthest + PROGRESS else self.steps + 1
+            self._moves += 1
+            self.steps = 0 if self._clumsy or moved > self._furthest + PROGRESS else self.steps + 1
             self._furthest = max(self._furthest, moved)
             if self.steps > STALLED_STEPS:
                 self.restart()
-        if self.phase == 3 and self.gripper()[2] > CLEARANCE - 0.02:
+        if self.phase == 3 and self.gripper()[2] > self.clearance - 0.02:
             self.enter(4)
         return self._command(target, error)
 
+    def restart(self) -> None:
+        super().restart()
+        self._aim = np.zeros(3)
+
+    def _gives_up(self) -> bool:
+        return self._clumsy and (self._moves >= self.patience or self.recoveries >= CLUMSY_TRIES)
+
     def _command(self, target: np.ndarray, error: np.ndarray) -> np.ndarray:
         if self.phase == 0:
-            # Never cross the handle low down: rise first, then move sideways.
-            if self.gripper()[2] < CLEARANCE - 0.04 and sideways(error) > self.aligned:
-                return self.toward(raised(self.gripper(), CLEARANCE), self.fingers)
-            return self.toward(raised(target, self.hover), self.fingers)
+            # Never cross the furniture low down: rise first, then move sideways.
+            if self.gripper()[2] < self.clearance - 0.04 and sideways(error) > self.aligned:
+                return self.toward(raised(self.gripper(), self.clearance), self.fingers)
+            return self.toward(raised(target, self.clearance - self.hover), self.fingers)
         if self.phase == 1:
             return self.toward(target, self.fingers)
         if self.phase == 2:
-            # Keep to the drawer's axis, so that the fingers stay at the plate.
-            axis = self.direction * self.env.pull_direction()
+            # Keep to the drawer's axis, so that the fingers stay where they push.
+            axis = self.direction * self.env.cabinet.pull_direction()
             along = (self.gripper() - target) @ axis
-            return self.toward(target + axis * (along + LEAD), self.fingers, speed=self.speed)
+            lead = -LEAD if self._clumsy and self.rng.random() < FLIP else LEAD
+            speed = 1.0 if self._clumsy else self.speed
+            return self.toward(target + axis * (along + lead), self.fingers, speed)
         if self.phase == 3:
-            return self.toward(raised(self.gripper(), CLEARANCE + 0.03), self.fingers)
+            return self.toward(raised(self.gripper(), self.clearance + 0.03), self.fingers)
         self.done = True
         return self.toward(self.gripper(), self.fingers, neutral=RETURN)

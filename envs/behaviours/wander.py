@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from cog.envs import scene
 from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, STAY, Behaviour
-from cog.envs.drawer_grasp import DrawerGrasp
+from cog.envs.tabletop import Tabletop
 
 ARRIVED = 0.02  # m
 LEG_STEPS = 8  # a leg that takes longer is blocked: choose another point
@@ -17,7 +16,7 @@ class Wander(Behaviour):
 
     def __init__(
         self,
-        env: DrawerGrasp,
+        env: Tabletop,
         rng: np.random.Generator,
         lowest: float = 0.05,
         close_probability: float = 0.2,
@@ -25,7 +24,7 @@ class Wander(Behaviour):
     ) -> None:
         """`lowest`: least height of the points (m); the probabilities are per point."""
         super().__init__(env, rng)
-        self._low = np.array([*scene.WORKSPACE_LOW[:2], lowest])
+        self._low = np.array([*env.workspace.low[:2], lowest])
         self._close_probability = close_probability
         self._neutral_probability = neutral_probability
         self._choose()
@@ -39,6 +38,6 @@ class Wander(Behaviour):
         return self.toward(self._target, self._command, neutral=STAY)
 
     def _choose(self) -> None:
-        self._target = self.rng.uniform(self._low, scene.WORKSPACE_HIGH)
+        self._target = self.rng.uniform(self._low, self.env.workspace.high)
         self._command = CLOSE if self.rng.random() < self._close_probability else OPEN
         self.steps = 0

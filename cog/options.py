@@ -1,0 +1,42 @@
+"""Options as text: `name=value`, the value in JSON or else plain."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from cog.errors import UsageError
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Read `name=value` texts.
+
+    Raises:
+        UsageError: a text has another form, or a name comes twice.
+    """
+    try:
+        return read_pairs(texts)
+    except ValueError as error:
+        raise UsageError(f"option {str(error)!r} cannot be read; write name=value, each name once") from error
+
+
+def read_pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """The same, for callers with words of their own.
+
+    Raises:
+        ValueError: with the text that cannot be read.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (name and separator) or name in options:
+            raise ValueError(text)
+        options[name] = _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,93 @@
+"""Carry: set a held object down in the tray; pick up an object, or the blocker, and take it there."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
+from cog.envs.behaviours.grasp import Grasp
+from cog.envs.double_drawer import BLOCKER_HEIGHT, DoubleDrawer
+from cog.envs.pick_place import PickPlace
+from cog.envs.tabletop import Tabletop
+
+ABOVE_TRAY = 0.025  # m, horizontal error that allows lowering
+LOWERED = 0.012  # m, error in height at which the fingers open
+SINK_STEPS = 8  # lowering that takes longer stands on something: let go
+CLEAR = 0.05  # m above the release, from which the arm returns to neutral
+ASTRAY = 0.5  # probability that a clumsy placing misses (the reference's figure)
+FARTHEST = 0.20  # m, largest error of a clumsy placing
+BESIDE = (0.06, 0.10)  # m, how far from the post a clumsy grasp closes
+GRIP_BELOW_TOP = 0.02  # m, where the blocker is held
+
+
+class Place(Behaviour):
+    """Phases: 0 above the tray, 1 lower, 2 release, 3 lift, 4 return to neutral."""
+
+    scene: ClassVar[type] = PickPlace
+    release_height: ClassVar[float] = 0.03
+    """Height (m) at which the fingers let go."""
+    phases = ("above the tray", "lower", "release", "lift", "return to neutral")
+
+    def __init__(self, env: Tabletop, rng: np.random.Generator, suboptimal: bool = False) -> None:
+        """`suboptimal`: with probability one half it aims up to 20 cm beside the tray."""
+        super().__init__(env, rng)
+        self._carry = env.workspace.clearance + 0.03
+        self._error = np.zeros(3)
+        if suboptimal and rng.random() < ASTRAY:
+            angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(0.06, FARTHEST)
+            self._error = distance * np.array([np.cos(angle), np.sin(angle), 0.0])
+
+    def destination(self) -> np.ndarray:
+        """Where the gripper lets go, (3,) m."""
+        env: Any = self.env
+        return np.asarray(env.tray_position() + np.array([0.0, 0.0, self.release_height]))
+
+    def act(self) -> np.ndarray:
+        low, high = self.env.workspace.low, self.env.workspace.high
+        target = np.clip(self.destination() + self._error, low, high)
+        error = target - self.gripper()
+        if self.phase == 0 and sideways(error) < ABOVE_TRAY:
+            self.enter(1)
+        if self.phase == 1:
+            self.steps += 1
+            if -error[2] < LOWERED or self.steps > SINK_STEPS:
+                self.enter(2)
+        elif self.phase == 2:
+            self.enter(3)
+        if self.phase == 3 and -error[2] > CLEAR:
+            self.enter(4)
+        if self.phase == 0:
+            if self.gripper()[2] < self._carry - 0.04:
+                return self.toward(raised(self.gripper(), self._carry), CLOSE)
+            return self.toward(raised(target, self._carry), CLOSE)
+        if self.phase == 1:
+            return self.toward(target, CLOSE)
+        if self.phase == 2:
+            return self.toward(self.gripper(), OPEN)
+        if self.phase == 3:
+            return self.toward(raised(self.gripper(), self._carry), OPEN)
+        self.done = True
+        return self.toward(self.gripper(), OPEN, neutral=RETURN)
+
+
+class GraspBlocker(Grasp):
+    """Take the post by its upper end; the phases are those of `Grasp`."""
+
+    scene = DoubleDrawer
+    astray = 0.7
+
+    def grip(self) -> np.ndarray:
+        env: Any = self.env
+        return np.asarray(env.blocker_position() + np.array([0.0, 0.0, BLOCKER_HEIGHT / 2 - GRIP_BELOW_TOP]))
+
+    def somewhere(self) -> np.ndarray:
+        """A random place beside the post, at the height of the grip."""
+        angle, distance = self.rng.uniform(-np.pi, np.pi), self.rng.uniform(*BESIDE)
+        return self.grip() + distance * np.array([np.cos(angle), np.sin(angle), 0.0])
+
+
+class PlaceBlocker(Place):
+    """Set the post down in the tray; the phases are those of `Place`."""
+
+    scene = DoubleDrawer
+    release_height = BLOCKER_HEIGHT - GRIP_BELOW_TOP + 0.005

@@ -1,0 +1,70 @@
+"""Chains: behaviours one after the other, as the prior data of the paper's harder starts were collected."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from cog.envs.behaviours.base import Behaviour
+from cog.envs.behaviours.carry import GraspBlocker, Place, PlaceBlocker
+from cog.envs.behaviours.close_drawer import CloseTopDrawer
+from cog.envs.behaviours.grasp import Grasp
+from cog.envs.behaviours.open_drawer import OpenDrawer
+from cog.envs.double_drawer import DoubleDrawer
+from cog.envs.pick_place import PickPlace
+from cog.envs.tabletop import Tabletop
+
+
+class Chain(Behaviour):
+    """Behaviours in turn, each begun when the one before has finished."""
+
+    links: ClassVar[tuple[type[Behaviour], ...]]
+    """The behaviours."""
+    phases = ("as its links",)
+
+    def __init__(self, env: Tabletop, rng: np.random.Generator, suboptimal: bool = False) -> None:
+        """`suboptimal`: every link is the clumsy version of itself."""
+        super().__init__(env, rng)
+        self._suboptimal = suboptimal
+        self._number = 0
+        self._link = self._begin()
+
+    def act(self) -> np.ndarray:
+        if self._link.done:
+            self._number += 1
+            self._link = self._begin()
+        action = self._link.act()
+        self.phase, self.recoveries = self._link.phase, self._link.recoveries
+        self.done = self._link.done and self._number == len(self.links) - 1
+        return action
+
+    def _begin(self) -> Behaviour:
+        link: Behaviour = self.links[self._number](self.env, self.rng, suboptimal=self._suboptimal)  # type: ignore[call-arg]
+        return link
+
+
+class PickAndPlace(Chain):
+    """Grasp the object and set it down in the tray."""
+
+    scene = PickPlace
+    links = (Grasp, Place)
+
+
+class CloseThenOpen(Chain):
+    """Push the upper drawer shut, then open the lower one."""
+
+    scene = DoubleDrawer
+    links = (CloseTopDrawer, OpenDrawer)
+
+
+class MoveBlocker(Chain):
+    """Take the post from behind the handle to the tray."""
+
+    scene = DoubleDrawer
+    links = (GraspBlocker, PlaceBlocker)
+
+
+class MoveBlockerThenOpen(Chain):
+    """Take the post to the tray, then open the lower drawer."""
+
+    scene = DoubleDrawer
+    links = (GraspBlocker, PlaceBlocker, OpenDrawer)

@@ -1,0 +1,64 @@
+"""A cabinet with sliding drawers: where its handles are, how far its drawers are out.
+
+All points are given in the drawer's frame: origin below the middle of its front face, on the table when the
+drawer is closed; y is the direction in which it opens.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from cog.envs.bullet import Client
+
+HANDLE_GAP = np.array([0.0, 0.040, 0.03])  # m, between front and plate, where fingers hook
+HANDLE_PLATE = np.array([0.0, 0.077, 0.04])  # m, middle of the T's plate
+DRAWER_CENTRE = np.array([0.0, -0.067, 0.0])  # m, of the tray
+DRAWER_FLOOR = 0.011  # m, height of the tray's upper side
+SLIDE_FORCE = 6.0  # N, friction of a slide
+
+
+class Cabinet:
+    """A cabinet in a PyBullet world; its joints, in order, are its drawers from the bottom up."""
+
+    def __init__(
+        self,
+        client: Client,
+        urdf: Path,
+        position: np.ndarray,
+        yaw: float,
+        travel: float,
+        openings: list[float],
+    ) -> None:
+        """Load it at `position` (3,) m with heading `yaw` rad, each drawer out by a share of `travel` m."""
+        api = client.api
+        self._api = api
+        self._body = client.load(urdf, position, yaw, fixed=True)
+        self._joints = range(len(openings))
+        self.position, self.yaw, self.travel = position, yaw, travel
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        self._axes = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        self._out = [opening * travel for opening in openings]
+        for joint, out in zip(self._joints, self._out, strict=True):
+            api.resetJointState(self._body, joint, out)
+            api.setJointMotorControl2(
+                self._body, joint, api.VELOCITY_CONTROL, targetVelocity=0.0, force=SLIDE_FORCE
+            )
+
+    def look(self) -> None:
+        """Read once how far the drawers are out."""
+        self._out = [float(self._api.getJointState(self._body, joint)[0]) for joint in self._joints]
+
+    def opening(self, drawer: int = 0) -> float:
+        """How far a drawer is out, as a share of its travel within [0, 1]."""
+        return min(max(self._out[drawer] / self.travel, 0.0), 1.0)
+
+    def in_world(self, point: np.ndarray, drawer: int = 0) -> np.ndarray:
+        """A point (3,) of a drawer's frame, in the world's."""
+        shifted = point + np.array([0.0, self._out[drawer], 0.0])
+        world: np.ndarray = self.position + self._axes @ shifted
+        return world
+
+    def pull_direction(self) -> np.ndarray:
+        """Unit vector (3,) along which the drawers open."""
+        direction: np.ndarray = self._axes[:, 1]
+        return direction

@@ -1,0 +1,138 @@
+"""The paper's drawer scene: two stacked drawers, the object in the lower one, and two ways to be in its way.
+
+`closed`: the lower drawer must be opened. `blocked_drawer`: the upper drawer stands half open above the lower
+one's handle and must be pushed shut first. `blocked_object`: a post stands in front of the lower drawer, astride
+its handle, where the fingers would go, and must be moved to the tray or aside first. `open` is where the task
+begins.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cog.envs import scene
+from cog.envs.cabinet import DRAWER_CENTRE, DRAWER_FLOOR, HANDLE_GAP, Cabinet
+from cog.envs.drawer_grasp import DrawerGrasp
+from cog.envs.objects import Thing, load_object
+from cog.envs.scene import Camera, Range, Workspace, draw, outside
+from cog.envs.tabletop import PROPRIO_SIZE, length
+
+# --- Constants of the scene ----------------------------------------------------------------------
+CABINET_URDF = scene.ASSETS / "double_cabinet.urdf"
+CABINET_POSITION = np.array([0.33, -0.02, 0.0])  # middle of the lower front face, on the table
+DRAWER_TRAVEL = 0.13  # m, of both drawers; the stops are 0.01 m further
+BOTTOM, TOP = 0, 1  # the drawers
+TOP_FACE = np.array([0.0, -0.01, 0.108])  # m, middle of the upper drawer's front, in its own frame
+TRAY_POSITION = np.array([0.16, 0.205, 0.0])  # m, middle of the tray, which never moves
+TRAY_FLOOR = 0.004  # m
+BLOCKER_HEIGHT = 0.14  # m; the palm meets its upper end before the fingers are behind the handle
+BLOCKING = np.array([0.0, 0.041, 0.0])  # m, where it stands astride the handle's stalk; drawer's frame
+
+
+@dataclass(frozen=True)
+class Start:
+    """A named distribution of initial states: uniform ranges, each (low, high)."""
+
+    opening: Range
+    """Opening of the lower drawer as a fraction of its travel."""
+    top_opening: Range = (0.0, 0.02)
+    """Opening of the upper drawer as a fraction of its travel."""
+    blocked: bool = False
+    """Whether the blocker stands astride the handle, or else in the tray."""
+    gripper: tuple[Range, ...] = ((-0.04, 0.04), (-0.05, 0.06), (-0.02, 0.04))
+    """Gripper centre relative to the neutral position, one range per axis (m)."""
+    cabinet: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
+    """Cabinet position relative to its nominal place, x and y (m)."""
+    cabinet_yaw: Range = (-0.08, 0.08)
+    """Cabinet heading about its nominal one (rad)."""
+    object: tuple[Range, ...] = ((-0.028, 0.028), (-0.04, 0.04))
+    """Object position relative to the middle of the lower drawer's tray, x and y (m)."""
+    object_yaw: Range = (-0.3, 0.3)
+    """Object heading (rad)."""
+    blocker: tuple[Range, ...] = ((-0.0015, 0.0015), (-0.01, 0.01))
+    """Blocker position astride the handle relative to `BLOCKING`, x and y (m)."""
+    aside: tuple[Range, ...] = ((-0.03, 0.03), (-0.03, 0.03))
+    """Blocker position relative to the middle of the tray, x and y (m)."""
+    shifted: bool = False
+    """Whether the cabinet stands outside its range, at one to two times its bounds."""
+
+
+_SEEN = {
+    "open": Start(opening=(0.88, 1.0)),
+    "closed": Start(opening=(0.0, 0.02)),
+    "blocked_drawer": Start(opening=(0.0, 0.02), top_opening=(0.42, 0.58)),
+    "blocked_object": Start(opening=(0.0, 0.02), blocked=True),
+}
+STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}
+
+
+class DoubleDrawer(DrawerGrasp):
+    """A WidowX-250 before a cabinet with two drawers, a tray and a post that may stand in the way.
+
+    Success: `object_height` > 0.10 m and `object_gripper_distance` < 0.06 m. The state observation (27,)
+    appends object position (m) and quaternion, opening of the lower drawer, handle position (m), cabinet
+    position and heading, opening of the upper drawer, blocker position (m) and how upright it stands (m).
+    """
+
+    workspace = Workspace(
+        low=np.array([0.13, -0.12, 0.022]),
+        high=np.array([0.43, 0.24, 0.27]),
+        neutral=np.array([0.30, 0.08, 0.20]),
+        clearance=0.165,
+    )
+    camera = Camera(eye=(0.70, 0.10, 0.50), target=(0.28, 0.035, 0.045), field=42.0)
+    starts: ClassVar[tuple[str, ...]] = tuple(STARTS)
+    signal_names: ClassVar[tuple[str, ...]] = (
+        *DrawerGrasp.signal_names,
+        "top_drawer_opening",
+        "blocker_gap_distance",
+        "blocker_gripper_distance",
+        "blocker_height",
+    )
+    state_size = PROPRIO_SIZE + 3 + 4 + 1 + 3 + 3 + 1 + 3 + 1
+
+    def furnish(self, start: str, thing: Thing, rng: np.random.Generator) -> np.ndarray:
+        chosen, client = STARTS[start], self._client
+        openings = [float(rng.uniform(*chosen.opening)), float(rng.uniform(*chosen.top_opening))]
+        gripper = self.workspace.neutral + draw(chosen.gripper, rng)
+        shift = draw(chosen.cabinet, rng)
+        shift = outside(shift, chosen.cabinet) if chosen.shifted else shift
+        yaw = float(rng.uniform(*chosen.cabinet_yaw))
+        cabinet = Cabinet(
+            client, CABINET_URDF, CABINET_POSITION + np.append(shift, 0.0), yaw, DRAWER_TRAVEL, openings
+        )
+        self.cabinet = cabinet
+        client.load(scene.ASSETS / "tray.urdf", TRAY_POSITION, fixed=True)
+        place = DRAWER_CENTRE + np.append(draw(chosen.object, rng), DRAWER_FLOOR + thing.height / 2)
+        heading = yaw + float(rng.uniform(*chosen.object_yaw))
+        self.object = load_object(client, thing, cabinet.in_world(place), heading)
+        astride = cabinet.in_world(BLOCKING + np.append(draw(chosen.blocker, rng), 0.0))
+        aside = TRAY_POSITION + np.append(draw(chosen.aside, rng), TRAY_FLOOR)
+        foot = astride if chosen.blocked else aside
+        centre = foot + np.array([0.0, 0.0, BLOCKER_HEIGHT / 2])
+        self.blocker = client.load(scene.ASSETS / "blocker.urdf", centre, yaw)
+        return gripper
+
+    def tray_position(self) -> np.ndarray:
+        """Middle of the tray, (3,) m."""
+        return TRAY_POSITION
+
+    def blocker_position(self) -> np.ndarray:
+        """Centre of the blocker, (3,) m."""
+        return self._client.position(self.blocker)
+
+    def signals(self) -> dict[str, float]:
+        blocker = self.blocker_position()
+        gap = self.cabinet.in_world(HANDLE_GAP)
+        return super().signals() | {
+            "top_drawer_opening": self.cabinet.opening(TOP),
+            "blocker_gap_distance": length((blocker - gap)[:2]),
+            "blocker_gripper_distance": length(blocker - self.gripper_position()),
+            "blocker_height": float(blocker[2]),
+        }
+
+    def state(self) -> list[Any]:
+        position, quaternion = self._client.pose(self.blocker)
+        _, _, up = np.array(self._client.api.getMatrixFromQuaternion(quaternion.tolist())).reshape(3, 3)
+        return [*super().state(), [self.cabinet.opening(TOP)], position, [up[2] * BLOCKER_HEIGHT / 2]]

@@ -1,0 +1,116 @@
+"""The paper's pick-and-place scene: an object on the table, or already in the gripper, and a tray for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cog.envs import scene
+from cog.envs.objects import Thing, load_object
+from cog.envs.scene import Camera, Range, Workspace, draw, outside
+from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, length
+
+# --- Constants of the scene ----------------------------------------------------------------------
+TRAY_POSITION = np.array([0.20, -0.02, 0.0])  # nominal middle of the tray
+OBJECT_POSITION = np.array([0.31, 0.10, 0.0])  # nominal place of the object on the table
+PLACED_DISTANCE = 0.045  # m, largest horizontal distance from the tray's middle
+PLACED_HEIGHT = 0.05  # m, largest height of the object's centre
+RELEASED_OPENING = 0.8  # least finger opening; the object lies there by itself
+
+
+@dataclass(frozen=True)
+class Start:
+    """A named distribution of initial states: uniform ranges, each (low, high)."""
+
+    held: bool
+    """Whether the object is in the closed gripper, or else on the table."""
+    gripper: tuple[Range, ...] = ((-0.03, 0.03), (-0.03, 0.03), (-0.02, 0.03))
+    """Gripper centre relative to the neutral position, one range per axis (m)."""
+    tray: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
+    """Tray position relative to its nominal place, x and y (m)."""
+    object: tuple[Range, ...] = ((-0.07, 0.07), (-0.06, 0.06))
+    """Object position on the table relative to its nominal place, x and y (m)."""
+    object_yaw: Range = (-0.3, 0.3)
+    """Object heading (rad)."""
+    grip: tuple[Range, ...] = ((-0.004, 0.004), (-0.006, 0.006), (-0.008, 0.008))
+    """Position of a held object relative to the gripper's centre (m)."""
+    shifted: bool = False
+    """Whether tray (and object) stand outside their ranges, the tray at one to two times its bounds."""
+
+
+_SEEN = {"held": Start(held=True), "table": Start(held=False)}
+STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}
+
+
+class PickPlace(Tabletop):
+    """A WidowX-250 before an object and a tray.
+
+    Success: the object lies in the tray (`object_tray_distance` < 0.045 m, `object_height` < 0.05 m) and the
+    fingers have let go of it (`gripper_opening` > 0.8). The state observation (18,) appends object position (m)
+    and quaternion and tray position (m).
+    """
+
+    workspace = Workspace(
+        low=np.array([0.13, -0.12, 0.018]),
+        high=np.array([0.43, 0.24, 0.25]),
+        neutral=np.array([0.28, 0.06, 0.15]),
+        clearance=0.09,
+    )
+    camera = Camera(eye=(0.66, 0.08, 0.42), target=(0.27, 0.045, 0.02), field=40.0)
+    starts: ClassVar[tuple[str, ...]] = tuple(STARTS)
+    signal_names: ClassVar[tuple[str, ...]] = (
+        "object_height",
+        "object_gripper_distance",
+        "object_tray_distance",
+        "gripper_opening",
+        "gripper_height",
+    )
+    state_size = PROPRIO_SIZE + 3 + 4 + 3
+
+    def furnish(self, start: str, thing: Thing, rng: np.random.Generator) -> np.ndarray:
+        chosen = STARTS[start]
+        gripper = self.workspace.neutral + draw(chosen.gripper, rng)
+        tray, spot = draw(chosen.tray, rng), draw(chosen.object, rng)
+        if chosen.shifted:
+            tray, spot = outside(tray, chosen.tray), spot + np.array([0.0, 0.05])
+        self._tray_position = TRAY_POSITION + np.append(tray, 0.0)
+        self._client.load(scene.ASSETS / "tray.urdf", self._tray_position, fixed=True)
+        offset = draw(chosen.grip, rng)
+        on_table = OBJECT_POSITION + np.append(spot, thing.height / 2)
+        yaw = float(rng.uniform(*chosen.object_yaw))
+        self._held = chosen.held
+        place = gripper + offset if chosen.held else on_table
+        self.object = load_object(self._client, thing, place, 0.0 if chosen.held else yaw)
+        return gripper
+
+    def arrange(self) -> None:
+        if self._held:
+            self.arm.close_around(self.object)
+
+    def tray_position(self) -> np.ndarray:
+        """Middle of the tray, (3,) m."""
+        return self._tray_position
+
+    def object_range(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = np.array(STARTS["table"].object).T
+        height = self.object_position()[2]
+        return np.append(OBJECT_POSITION[:2] + low, height), np.append(OBJECT_POSITION[:2] + high, height)
+
+    def signals(self) -> dict[str, float]:
+        gripper, thing = self.gripper_position(), self.object_position()
+        return {
+            "object_height": float(thing[2]),
+            "object_gripper_distance": length(thing - gripper),
+            "object_tray_distance": length((thing - self._tray_position)[:2]),
+            "gripper_opening": self.finger_opening(),
+            "gripper_height": float(gripper[2]),
+        }
+
+    def success(self, signals: Mapping[str, float]) -> bool:
+        inside = signals["object_tray_distance"] < PLACED_DISTANCE
+        down = signals["object_height"] < PLACED_HEIGHT
+        return inside and down and signals["gripper_opening"] > RELEASED_OPENING
+
+    def state(self) -> list[Any]:
+        return [*self._client.pose(self.object), self._tray_position]

@@ -1,0 +1,33 @@
+"""Randomisation of what a policy should not depend on: lighting, camera and friction; off by default."""
+
+import numpy as np
+
+from cog.envs.bullet import Client
+from cog.envs.scene import Camera
+
+LIGHT_SPREAD = 0.6  # of the light's direction, beside a unit vector that points up
+LIGHT_RANGE = (0.75, 1.1)  # brightness of each colour
+CAMERA_SPREAD = 0.012  # m, standard deviation of the camera's place and of what it looks at
+FRICTION_RANGE = (0.6, 1.5)  # factor on the object's lateral friction
+RANDOMISATIONS = ("lighting", "camera", "friction")
+"""What the option `randomise` of a scene may name; all draws follow from the episode's seed."""
+
+
+def randomise_lighting(client: Client, camera: Camera, rng: np.random.Generator) -> None:
+    """Light from another direction, of another colour."""
+    direction = np.array([0.0, 0.0, 1.0]) + LIGHT_SPREAD * rng.uniform(-1, 1, 3) * [1, 1, 0]
+    client.light(direction, rng.uniform(*LIGHT_RANGE, 3))
+
+
+def randomise_camera(client: Client, camera: Camera, rng: np.random.Generator) -> None:
+    """Move the camera and what it looks at by about a centimetre."""
+    eye, target = (
+        np.array(point) + CAMERA_SPREAD * rng.standard_normal(3) for point in (camera.eye, camera.target)
+    )
+    client.aim(Camera(tuple(eye), tuple(target), camera.field))
+
+
+def randomise_friction(client: Client, body: int, rng: np.random.Generator) -> None:
+    """Make a body more or less slippery."""
+    now = client.api.getDynamicsInfo(body, -1)[1]
+    client.api.changeDynamics(body, -1, lateralFriction=now * float(rng.uniform(*FRICTION_RANGE)))

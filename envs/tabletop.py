@@ -1,0 +1,269 @@
+"""What every scene is: a WidowX-250 at a table, seen by one camera, with Gymnasium's contract around it."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, cast
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from cog.envs import scene
+from cog.envs.arm import Arm
+from cog.envs.bullet import Client
+from cog.envs.objects import OBJECT_SETS, Thing
+from cog.envs.randomise import RANDOMISATIONS, randomise_camera, randomise_friction, randomise_lighting
+from cog.errors import UsageError
+
+PROPRIO_SIZE = 8
+ACTION_SIZE = 8
+
+
+class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
+    """Base of all scenes.
+
+    Action (8,) in [-1, 1]: Δx, Δy, Δz (`scene.POSITION_SCALE` m per unit), Δroll, Δpitch, Δyaw
+    (`scene.ROTATION_SCALE` rad per unit), gripper (> 0.5 opens, < -0.5 closes, else as it is), neutral
+    (> 0.5 returns the arm to its neutral pose; the gripper stays as it is, so a held object stays held).
+
+    Observation: `image` (H, W, 3) uint8 and `proprio` (8,) float32: gripper centre relative to neutral (m),
+    rotation away from pointing down (rad), finger opening (0 to 1), gripper command (1 open, 0 closed).
+    With `observation="state"`: `state` float32, the proprio values, then what the scene appends.
+
+    Reward: 1 on a step that ends in success, else 0. With `terminate_on_success` the episode ends there;
+    without, the reward persists for as long as the success does and the episode never terminates.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 24}  # noqa: RUF012
+    workspace: ClassVar[scene.Workspace]
+    """Where the gripper may go."""
+    camera: ClassVar[scene.Camera]
+    """Where the scene is seen from."""
+    starts: ClassVar[tuple[str, ...]]
+    """Names of the distributions of initial states; the first is the default."""
+    signal_names: ClassVar[tuple[str, ...]]
+    """What `signals` records."""
+    state_size: ClassVar[int]
+    """Length of the state observation."""
+    object: int
+    """PyBullet's number of the object."""
+
+    def __init__(
+        self,
+        start: str | None = None,
+        observation: Literal["image", "state"] = "image",
+        image_size: int = 48,
+        terminate_on_success: bool = True,
+        render_mode: str | None = "rgb_array",
+        render_size: int = 384,
+        objects: str = "cube",
+        randomise: tuple[str, ...] = (),
+    ) -> None:
+        """`objects` names a set of `cog.envs.objects`, `randomise` any of `cog.envs.randomise`.
+
+        Raises:
+            UsageError: an option has no such value.
+        """
+        if observation not in ("image", "state"):
+            raise UsageError(f"observation {observation!r} is unknown; choose 'image' or 'state'")
+        if image_size < 8 or render_size < 8:
+            raise UsageError("image_size and render_size must be at least 8 pixels")
+        if objects not in OBJECT_SETS:
+            raise UsageError(f"objects {objects!r} is unknown; choose one of: {', '.join(OBJECT_SETS)}")
+        if unknown := set(randomise) - set(RANDOMISATIONS):
+            known = ", ".join(RANDOMISATIONS)
+            raise UsageError(f"randomise {sorted(unknown)[0]!r} is unknown; choose from: {known}")
+        self._start = self._checked(self.starts[0] if start is None else start)
+        self._observation = observation
+        self._image_size = image_size
+        self._render_size = render_size
+        self._objects = OBJECT_SETS[objects]
+        self._randomise = tuple(randomise)
+        self.terminate_on_success = terminate_on_success
+        self.render_mode = render_mode
+        self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
+        self.observation_space = self._space()
+        self._client = Client(self.camera)
+        self._client.rebuild()
+        self.arm = Arm(self._client, self.workspace)
+        self._neutral = self.arm.neutral_angles()
+        self._pose = self.arm.pose()
+        self._finger_opening = self.arm.opening()
+        self._clipped = 0
+
+    # --- What a scene defines --------------------------------------------------------------------
+
+    @abstractmethod
+    def furnish(self, start: str, thing: Thing, rng: np.random.Generator) -> np.ndarray:
+        """Draw an initial state, load furniture and `self.object`; returns the gripper's place (3,) m.
+
+        Anything drawn comes from `rng`; the world holds the arm and the table.
+        """
+
+    @abstractmethod
+    def object_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest corner (3,) m of where an object to be grasped may be now."""
+
+    @abstractmethod
+    def signals(self) -> dict[str, float]:
+        """Named scalars of the simulator's state, from which any reward can be computed later."""
+
+    @abstractmethod
+    def success(self, signals: Mapping[str, float]) -> bool:
+        """Whether the scene's task is solved."""
+
+    @abstractmethod
+    def state(self) -> list[Any]:
+        """What the state observation holds beside the proprio values."""
+
+    def arrange(self) -> None:
+        """Whatever is to be done once the arm is in its place; nothing unless a scene says so."""
+
+    def look(self) -> None:
+        """Read once what signals, observations and the next action are computed from."""
+        self._pose = self.arm.pose()
+        self._finger_opening = self.arm.opening()
+
+    # --- Gymnasium -------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Draw an initial state from the start; `seed` alone fixes the episode bit for bit.
+
+        `options={"start": name}` uses another start for this episode only.
+        """
+        super().reset(seed=seed)
+        self.start = self._checked((options or {}).get("start", self._start))
+        self._build()
+        self._clipped = 0
+        signals = self.signals()
+        return self._observe(), self._info(signals)
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Apply an action (8,) for `scene.SUBSTEPS` substeps.
+
+        Raises:
+            UsageError: the action has another shape, NaN or infinity; the simulator has not moved.
+        """
+        command = self._admit(action)
+        position, rotation = self._pose
+        self.arm.move(
+            position + scene.POSITION_SCALE * command[:3], rotation + scene.ROTATION_SCALE * command[3:6]
+        )
+        substeps = scene.SUBSTEPS
+        if abs(command[6]) > scene.SWITCH and self.arm.grip(bool(command[6] > 0)):
+            substeps += scene.GRIPPER_SUBSTEPS
+        self._client.step(substeps)
+        if command[7] > scene.SWITCH:
+            self.arm.drive_to(self._neutral)
+            self._client.step(scene.NEUTRAL_SUBSTEPS)
+        self.look()
+        signals = self.signals()
+        info = self._info(signals)
+        terminated = bool(info["success"] and self.terminate_on_success)
+        return self._observe(), float(info["success"]), terminated, False, info
+
+    def render(self) -> np.ndarray:
+        """The scene for people, (render_size, render_size, 3) uint8; never what the policy sees."""
+        return self._client.image(self._render_size, self._render_size)
+
+    def close(self) -> None:
+        """Disconnect from the simulator; may be called twice."""
+        self._client.close()
+
+    # --- What behaviours and signals are computed from -------------------------------------------
+
+    def gripper_position(self) -> np.ndarray:
+        """Centre of the gripper, (3,) m."""
+        return self._pose[0]
+
+    def object_position(self) -> np.ndarray:
+        """Centre of the object, (3,) m."""
+        return self._client.position(self.object)
+
+    def finger_opening(self) -> float:
+        """How far the fingers are apart, from 0 (closed) to 1 (open)."""
+        return self._finger_opening
+
+    # --- Parts of a step -------------------------------------------------------------------------
+
+    def _checked(self, start: str) -> str:
+        if start not in self.starts:
+            raise UsageError(f"start {start!r} is unknown; this environment has: {', '.join(self.starts)}")
+        return start
+
+    def _space(self) -> spaces.Space[dict[str, np.ndarray]]:
+        def numbers(size: int) -> spaces.Box:
+            return spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+        if self._observation == "state":
+            return cast("spaces.Space[dict[str, np.ndarray]]", spaces.Dict(state=numbers(self.state_size)))
+        pixels = spaces.Box(0, 255, (self._image_size, self._image_size, 3), np.uint8)
+        space = spaces.Dict(image=pixels, proprio=numbers(PROPRIO_SIZE))
+        return cast("spaces.Space[dict[str, np.ndarray]]", space)
+
+    def _admit(self, action: np.ndarray) -> np.ndarray:
+        command = np.asarray(action, dtype=np.float64)
+        if command.shape != (ACTION_SIZE,):
+            raise UsageError(f"an action has shape ({ACTION_SIZE},), got {command.shape}")
+        size = np.abs(command)
+        if size.max() <= 1.0:
+            return command
+        if not np.isfinite(command).all():
+            raise UsageError(f"an action must be finite, got {command.tolist()}")
+        self._clipped += int((size > 1.0).sum())
+        return np.clip(command, -1.0, 1.0)
+
+    def _build(self) -> None:
+        client = self._client
+        client.rebuild()
+        self.arm = Arm(client, self.workspace)
+        client.load(scene.ASSETS / "table.urdf", fixed=True)
+        # The choice of object and its randomisation come from a child: the layout is the same without them.
+        child = self.np_random.spawn(1)[0]
+        thing = self._objects[int(child.integers(len(self._objects)))]
+        gripper = self.furnish(self.start, thing, self.np_random)
+        self.object_name = thing.name
+        for name, apply in (("lighting", randomise_lighting), ("camera", randomise_camera)):
+            if name in self._randomise:
+                apply(client, self.camera, child)
+        if "friction" in self._randomise:
+            randomise_friction(client, self.object, child)
+        self.arm.place(gripper)
+        self.arrange()
+        client.step(scene.SETTLE_SUBSTEPS)
+        self.look()
+
+    def _proprio(self) -> np.ndarray:
+        position, rotation = self._pose
+        relative = position - self.workspace.neutral
+        return np.concatenate([relative, rotation, [self._finger_opening, float(self.arm.is_open)]])
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        proprio = self._proprio().astype(np.float32)
+        if self._observation == "image":
+            image = self._client.image(self._image_size, self._image_size)
+            return {"image": image, "proprio": proprio}
+        return {"state": np.concatenate([proprio, *self.state()]).astype(np.float32)}
+
+    def _info(self, signals: dict[str, float]) -> dict[str, Any]:
+        return {
+            "signals": signals,
+            "success": self.success(signals),
+            "clipped": self._clipped,
+            "start": self.start,
+            "object": self.object_name,
+        }
+
+
+def length(offset: np.ndarray) -> float:
+    """Length of an offset, m."""
+    return math.sqrt(offset @ offset)
+
+
+def grasped(signals: Mapping[str, float]) -> bool:
+    """The object is off the ground and in the gripper."""
+    lifted = signals["object_height"] > scene.GRASP_HEIGHT
+    return lifted and signals["object_gripper_distance"] < scene.GRASP_DISTANCE
