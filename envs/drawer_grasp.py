@@ -77,7 +77,8 @@ class DrawerGrasp(Tabletop):
     """A WidowX-250 before a cabinet with one drawer that holds an object.
 
     Success: `object_height` > 0.10 m and `object_gripper_distance` < 0.06 m. The state observation (22,)
-    appends object position (m) and quaternion, drawer opening, handle position (m), cabinet position and heading.
+    appends object position (m) and quaternion, drawer opening, handle position (m), cabinet position and
+    heading.
     """
 
     workspace = Workspace(

@@ -47,8 +47,8 @@ class PickPlace(Tabletop):
     """A WidowX-250 before an object and a tray.
 
     Success: the object lies in the tray (`object_tray_distance` < 0.045 m, `object_height` < 0.05 m) and the
-    fingers have let go of it (`gripper_opening` > 0.8). The state observation (18,) appends object position (m)
-    and quaternion and tray position (m).
+    fingers have let go of it (`gripper_opening` > 0.8). The state observation (18,) appends object position
+    (m) and quaternion and tray position (m).
     """
 
     workspace = Workspace(
