@@ -383,7 +383,11 @@ def test_a_selection_that_is_forged_empty_or_unknown_is_refused(make_dataset, tm
     write_merge(tmp_path / "good.json", [f"{dataset.path}@good"])
     file = dataset.path / "relabels" / "good.json"
     value = json.loads(file.read_text())
-    for change, message in (({"episodes": 2}, "relabel_hash"), ({"only": 3}, "only"), ({"only": None}, "keys")):
+    for change, message in (
+        ({"episodes": 2}, "relabel_hash"),
+        ({"only": 3}, "only"),
+        ({"only": None}, "keys"),
+    ):
         file.write_text(json.dumps({k: v for k, v in {**value, **change}.items() if v is not None}))
         with pytest.raises(CogError, match=message):
             open_merge(tmp_path / "good.json")
