@@ -1,8 +1,8 @@
 """The paper's drawer scene: two stacked drawers, the object in the lower one, and two ways to be in its way.
 
 `closed`: the lower drawer must be opened. `blocked_drawer`: the upper drawer stands half open above the
-lower one's handle and must be pushed shut first. `blocked_object`: a post stands in front of the lower drawer,
-astride its handle, where the fingers would go, and must be moved to the tray or aside first. `open` is where
+lower one's handle and must be pushed shut first. `blocked_object`: an arch stands in front of the lower drawer,
+over its handle, where the fingers would go, and must be moved to the tray or aside first. `open` is where
 the task begins.
 """
 
@@ -23,11 +23,12 @@ CABINET_URDF = scene.ASSETS / "double_cabinet.urdf"
 CABINET_POSITION = np.array([0.33, -0.02, 0.0])  # middle of the lower front face, on the table
 DRAWER_TRAVEL = 0.13  # m, of both drawers; the stops are 0.01 m further
 BOTTOM, TOP = 0, 1  # the drawers
-TOP_FACE = np.array([0.0, -0.01, 0.108])  # m, middle of the upper drawer's front, in its own frame
-TRAY_POSITION = np.array([0.16, 0.205, 0.0])  # m, middle of the tray, which never moves
+TOP_FACE = np.array([0.0, -0.025, 0.108])  # m, middle of the upper drawer's front, in its own frame
+TRAY_POSITION = np.array([0.145, 0.215, 0.0])  # m, middle of the tray, which never moves
 TRAY_FLOOR = 0.004  # m
-BLOCKER_HEIGHT = 0.14  # m; the palm meets its upper end before the fingers are behind the handle
-BLOCKING = np.array([0.0, 0.041, 0.0])  # m, where it stands astride the handle's stalk; drawer's frame
+BLOCKER_HEIGHT = 0.145  # m, of the arch's knob; its beam covers the gap behind the handle
+BLOCKER_CENTRE = 0.07  # m, height of its centre of mass
+BLOCKING = np.array([0.0, 0.041, 0.0])  # m, where it stands over the handle; drawer's frame
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,20 @@ class Start:
     top_opening: Range = (0.0, 0.02)
     """Opening of the upper drawer as a fraction of its travel."""
     blocked: bool = False
-    """Whether the blocker stands astride the handle, or else in the tray."""
+    """Whether the blocker stands over the handle, or else in the tray."""
     gripper: tuple[Range, ...] = ((-0.04, 0.04), (-0.05, 0.06), (-0.02, 0.04))
     """Gripper centre relative to the neutral position, one range per axis (m)."""
     cabinet: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
     """Cabinet position relative to its nominal place, x and y (m)."""
     cabinet_yaw: Range = (-0.08, 0.08)
     """Cabinet heading about its nominal one (rad)."""
-    object: tuple[Range, ...] = ((-0.028, 0.028), (-0.04, 0.04))
+    object: tuple[Range, ...] = ((-0.028, 0.028), (-0.04, 0.046))
     """Object position relative to the middle of the lower drawer's tray, x and y (m)."""
-    object_yaw: Range = (-0.3, 0.3)
+    object_yaw: Range = (-0.4, 0.4)
     """Object heading (rad)."""
-    blocker: tuple[Range, ...] = ((-0.0015, 0.0015), (-0.01, 0.01))
-    """Blocker position astride the handle relative to `BLOCKING`, x and y (m)."""
-    aside: tuple[Range, ...] = ((-0.03, 0.03), (-0.03, 0.03))
+    blocker: tuple[Range, ...] = ((-0.006, 0.006), (-0.006, 0.006))
+    """Blocker position over the handle relative to `BLOCKING`, x and y (m)."""
+    aside: tuple[Range, ...] = ((-0.015, 0.015), (-0.025, 0.025))
     """Blocker position relative to the middle of the tray, x and y (m)."""
     shifted: bool = False
     """Whether the cabinet stands outside its range, at one to two times its bounds."""
@@ -61,14 +62,14 @@ class Start:
 _SEEN = {
     "open": Start(opening=(0.88, 1.0)),
     "closed": Start(opening=(0.0, 0.02)),
-    "blocked_drawer": Start(opening=(0.0, 0.02), top_opening=(0.42, 0.58)),
+    "blocked_drawer": Start(opening=(0.0, 0.02), top_opening=(0.50, 0.62)),
     "blocked_object": Start(opening=(0.0, 0.02), blocked=True),
 }
 STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}
 
 
 class DoubleDrawer(DrawerGrasp):
-    """A WidowX-250 before a cabinet with two drawers, a tray and a post that may stand in the way.
+    """A WidowX-250 before a cabinet with two drawers, a tray and an arch that may stand in the way.
 
     Success: `object_height` > 0.10 m and `object_gripper_distance` < 0.06 m. The state observation (27,)
     appends object position (m) and quaternion, opening of the lower drawer, handle position (m), cabinet
@@ -81,7 +82,7 @@ class DoubleDrawer(DrawerGrasp):
         neutral=np.array([0.30, 0.08, 0.20]),
         clearance=0.165,
     )
-    camera = Camera(eye=(0.70, 0.10, 0.50), target=(0.28, 0.035, 0.045), field=42.0)
+    camera = Camera(eye=(0.70, 0.12, 0.50), target=(0.275, 0.05, 0.045), field=43.0)
     starts: ClassVar[tuple[str, ...]] = tuple(STARTS)
     signal_names: ClassVar[tuple[str, ...]] = (
         *DrawerGrasp.signal_names,
@@ -103,15 +104,14 @@ class DoubleDrawer(DrawerGrasp):
             client, CABINET_URDF, CABINET_POSITION + np.append(shift, 0.0), yaw, DRAWER_TRAVEL, openings
         )
         self.cabinet = cabinet
-        client.load(scene.ASSETS / "tray.urdf", TRAY_POSITION, fixed=True)
+        client.load(scene.ASSETS / "wide_tray.urdf", TRAY_POSITION, fixed=True)
         place = DRAWER_CENTRE + np.append(draw(chosen.object, rng), DRAWER_FLOOR + thing.height / 2)
         heading = yaw + float(rng.uniform(*chosen.object_yaw))
         self.object = load_object(client, thing, cabinet.in_world(place), heading)
-        astride = cabinet.in_world(BLOCKING + np.append(draw(chosen.blocker, rng), 0.0))
+        blocking = cabinet.in_world(BLOCKING + np.append(draw(chosen.blocker, rng), 0.0))
         aside = TRAY_POSITION + np.append(draw(chosen.aside, rng), TRAY_FLOOR)
-        foot = astride if chosen.blocked else aside
-        centre = foot + np.array([0.0, 0.0, BLOCKER_HEIGHT / 2])
-        self.blocker = client.load(scene.ASSETS / "blocker.urdf", centre, yaw)
+        place = blocking if chosen.blocked else aside
+        self.blocker = client.load(scene.ASSETS / "blocker.urdf", place, yaw)
         return gripper
 
     def tray_position(self) -> np.ndarray:
@@ -119,7 +119,7 @@ class DoubleDrawer(DrawerGrasp):
         return TRAY_POSITION
 
     def blocker_position(self) -> np.ndarray:
-        """Centre of the blocker, (3,) m."""
+        """Centre of mass of the blocker, (3,) m."""
         return self._client.position(self.blocker)
 
     def signals(self) -> dict[str, float]:
@@ -135,4 +135,4 @@ class DoubleDrawer(DrawerGrasp):
     def state(self) -> list[Any]:
         position, quaternion = self._client.pose(self.blocker)
         _, _, up = np.array(self._client.api.getMatrixFromQuaternion(quaternion.tolist())).reshape(3, 3)
-        return [*super().state(), [self.cabinet.opening(TOP)], position, [up[2] * BLOCKER_HEIGHT / 2]]
+        return [*super().state(), [self.cabinet.opening(TOP)], position, [up[2] * BLOCKER_HEIGHT]]

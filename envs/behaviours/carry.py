@@ -6,7 +6,7 @@ import numpy as np
 
 from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
 from cog.envs.behaviours.grasp import Grasp
-from cog.envs.double_drawer import BLOCKER_HEIGHT, DoubleDrawer
+from cog.envs.double_drawer import BLOCKER_CENTRE, BLOCKER_HEIGHT, DoubleDrawer
 from cog.envs.pick_place import PickPlace
 from cog.envs.tabletop import Tabletop
 
@@ -16,7 +16,7 @@ SINK_STEPS = 8  # lowering that takes longer stands on something: let go
 CLEAR = 0.05  # m above the release, from which the arm returns to neutral
 ASTRAY = 0.5  # probability that a clumsy placing misses (the reference's figure)
 FARTHEST = 0.20  # m, largest error of a clumsy placing
-BESIDE = (0.06, 0.10)  # m, how far from the post a clumsy grasp closes
+BESIDE = (0.06, 0.10)  # m, how far from the knob a clumsy grasp closes
 GRIP_BELOW_TOP = 0.02  # m, where the blocker is held
 
 
@@ -71,23 +71,23 @@ class Place(Behaviour):
 
 
 class GraspBlocker(Grasp):
-    """Take the post by its upper end; the phases are those of `Grasp`."""
+    """Take the arch by its knob; the phases are those of `Grasp`."""
 
     scene = DoubleDrawer
     astray = 0.7
 
     def grip(self) -> np.ndarray:
         env: Any = self.env
-        return np.asarray(env.blocker_position() + np.array([0.0, 0.0, BLOCKER_HEIGHT / 2 - GRIP_BELOW_TOP]))
+        return np.asarray(env.blocker_position() + np.array([0.0, 0.0, BLOCKER_HEIGHT - BLOCKER_CENTRE - GRIP_BELOW_TOP]))
 
     def somewhere(self) -> np.ndarray:
-        """A random place beside the post, at the height of the grip."""
+        """A random place beside the knob, at the height of the grip."""
         angle, distance = self.rng.uniform(-np.pi, np.pi), self.rng.uniform(*BESIDE)
         return self.grip() + distance * np.array([np.cos(angle), np.sin(angle), 0.0])
 
 
 class PlaceBlocker(Place):
-    """Set the post down in the tray; the phases are those of `Place`."""
+    """Set the arch down in the tray; the phases are those of `Place`."""
 
     scene = DoubleDrawer
     release_height = BLOCKER_HEIGHT - GRIP_BELOW_TOP + 0.005

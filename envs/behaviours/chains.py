@@ -57,14 +57,14 @@ class CloseThenOpen(Chain):
 
 
 class MoveBlocker(Chain):
-    """Take the post from behind the handle to the tray."""
+    """Take the arch off the handle to the tray."""
 
     scene = DoubleDrawer
     links = (GraspBlocker, PlaceBlocker)
 
 
 class MoveBlockerThenOpen(Chain):
-    """Take the post to the tray, then open the lower drawer."""
+    """Take the arch to the tray, then open the lower drawer."""
 
     scene = DoubleDrawer
     links = (GraspBlocker, PlaceBlocker, OpenDrawer)
