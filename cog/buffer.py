@@ -52,7 +52,11 @@ class Transitions(Protocol):
 
 
 class Batch(NamedTuple):
-    """B transitions. Images are (B, C, H, W) uint8, or floats in [0, 1], or none; masks are 1 - terminal."""
+    """B transitions of one or more steps each. Images are (B, C, H, W) uint8, or floats in [0, 1], or none.
+
+    `rewards` are summed over the steps, discounted; `bootstrap` is the discount of the state after them, 0
+    where the episode has ended.
+    """
 
     images: Tensor | None
     next_images: Tensor | None
@@ -60,7 +64,7 @@ class Batch(NamedTuple):
     next_proprio: Tensor  # (B, P)
     actions: Tensor  # (B, A)
     rewards: Tensor  # (B,)
-    masks: Tensor  # (B,)
+    bootstrap: Tensor  # (B,)
     imitated: Tensor | None = None  # (B,) 1 where the action may be imitated, else 0; none means everywhere
 
 
@@ -76,30 +80,39 @@ class Buffer:
         device: torch.device,
         batch_size: int,
         sampling: str,
+        discount: float,
+        steps: int = 1,
         on_message: Callable[[str], None] | None = None,
     ) -> None:
         """Move the transitions to `device`; `on_message` is told the memory first.
 
+        Each transition spans `steps` steps, or fewer at the end of its episode; `discount` is per step.
+
         Raises:
             CogError: no transitions, or a source that should be sampled holds none.
         """
-        steps = len(transitions.actions)
-        if steps == 0:
+        count = len(transitions.actions)
+        if count == 0:
             raise CogError("the data hold no transitions; collect episodes or check the relabel")
         if on_message is not None:
             size = f"{memory(transitions) / 1e6:.1f} MB on {device}"
-            on_message(f"{steps} transitions, {len(transitions.proprio)} frames: {size}")
+            on_message(f"{count} transitions, {len(transitions.proprio)} frames: {size}")
 
         def move(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
         self.device = device
+        self.discount = discount
         self.frames = None if transitions.frames is None else move(transitions.frames)
         self.proprio = move(transitions.proprio)
         self.actions = move(transitions.actions)
         self.rewards = move(transitions.rewards)
-        self.masks = 1.0 - move(transitions.terminals).float()
+        self.terminals = move(transitions.terminals)
         self.frame_index = move(transitions.frame_index)
+        spans = multi_step(
+            transitions.rewards, transitions.terminals, transitions.frame_index, discount, steps
+        )
+        self.returns, self.bootstrap, self.after = (move(array) for array in spans)
         self.source = move(transitions.source)
         self.batch_size = batch_size
         names = [f"{source['role']}:{source['name']}" for source in transitions.sources]
@@ -131,7 +144,7 @@ class Buffer:
     def gather(self, index: Tensor) -> Batch:
         """The transitions at `index` (B,)."""
         before = self.frame_index[index]
-        after = before + 1
+        after = self.after[index]
         images = next_images = None
         if self.frames is not None:
             # (B, H, W, C) seen as (B, C, H, W) is exactly the channels-last order that convolutions like.
@@ -143,8 +156,8 @@ class Buffer:
             self.proprio[before],
             self.proprio[after],
             self.actions[index],
-            self.rewards[index],
-            self.masks[index],
+            self.returns[index],
+            self.bootstrap[index],
         )
 
     def shares(self) -> dict[str, float]:
@@ -160,15 +173,15 @@ class Buffer:
         scale = torch.where(scale < 1e-4, torch.ones_like(scale), scale)
         return mean.to(self.proprio.dtype), scale.to(self.proprio.dtype)
 
-    def return_bounds(self, discount: float) -> tuple[float, float]:
+    def return_bounds(self) -> tuple[float, float]:
         """Lowest and highest return that any policy could earn under these rewards.
 
         Where every rewarded step ends its episode, a return is at most the largest reward; otherwise the
         reward may come at every step, 1 / (1 - discount) times.
         """
         low, high = min(float(self.rewards.min()), 0.0), max(float(self.rewards.max()), 0.0)
-        persistent = 1 / (1 - discount)
-        once = bool((self.masks[self.rewards > 0] == 0).all())
+        persistent = 1 / (1 - self.discount)
+        once = bool(self.terminals[self.rewards > 0].all())
         return low * persistent, high if once else high * persistent
 
     def _balanced(self) -> list[Tensor]:
@@ -199,6 +212,29 @@ def batch_counts(shares: Sequence[float], batch_size: int) -> list[int]:
     for i in order[: batch_size - sum(counts)]:
         counts[i] += 1
     return counts
+
+
+def multi_step(
+    rewards: np.ndarray, terminals: np.ndarray, frame_index: np.ndarray, discount: float, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What each step begins: its rewards over `steps` steps, the discount then, and the frame it is then.
+
+    Returns (S,) float32 discounted rewards, (S,) float32 discounts (0 after a terminal step) and (S,) int64
+    frames. A span ends early with its episode, whose last state is bootstrapped from unless terminal.
+    """
+    size = len(rewards)
+    returns, discounts = rewards.astype(np.float32), np.full(size, discount, np.float32)
+    open_ = ~terminals
+    last = np.arange(size)
+    for _ in range(steps - 1):
+        following = np.minimum(last + 1, size - 1)
+        # The next step belongs to the same episode if it begins with the frame that this one ends with.
+        goes_on = open_ & (following > last) & (frame_index[following] == frame_index[last] + 1)
+        returns = np.where(goes_on, returns + discounts * rewards[following], returns)
+        discounts = np.where(goes_on, discounts * np.float32(discount), discounts)
+        last = np.where(goes_on, following, last)
+        open_ = ~terminals[last] & goes_on
+    return returns, discounts * ~terminals[last], frame_index[last] + 1
 
 
 def memory(transitions: Transitions) -> int:

@@ -52,6 +52,8 @@ class CQLConfig:
     """N: actions drawn per state from each of uniform, pi(.|s) and pi(.|s') in the conservative term."""
     discount: float = 0.95
     """Discount of the return per step."""
+    steps: int = 1
+    """Steps of reward in a transition before the bootstrap (n-step returns)."""
     target_rate: float = 0.01
     """Share of the critics that moves into the target critics at each update (tau)."""
     critic_lr: float = 3e-4
@@ -68,6 +70,8 @@ class CQLConfig:
     """First updates, in which the actor imitates the data instead of climbing Q."""
     bc_weight: float = 0.3
     """Weight of the imitation term kept in the actor's loss for the whole run."""
+    bc_filter: bool = False
+    """Whether actions are imitated only where the critics prefer them to the policy's own."""
     clip_targets: bool = True
     """Whether bootstrapped targets are bounded by what returns can be, given the rewards in the data."""
 
@@ -133,6 +137,7 @@ class TrainConfig:
             ("shift", self.shift, 0),
             ("threads", self.threads, 0),
             ("cql.sampled_actions", self.cql.sampled_actions, 1),
+            ("cql.steps", self.cql.steps, 1),
         ):
             if value < low:
                 raise UsageError(f"{name} is {value}; it must be at least {low}")

@@ -75,7 +75,9 @@ class CQL(Agent):
             td_loss, metrics = self.critic_loss(q_data, batch, encoded)
             conservative_loss, more = self.conservative_loss(q_data, q_sampled, log_density)
             metrics |= more
-            actor_loss, more = self.actor_loss(mine, log_prob, states.detach(), batch, encoded)
+            actor_loss, more = self.actor_loss(
+                mine, log_prob, q_data.detach(), states.detach(), batch, encoded
+            )
             metrics |= more
             temperature_loss, more = self.temperature_loss(log_prob)
             metrics |= more
@@ -127,7 +129,7 @@ class CQL(Agent):
             next_actions, _ = encoded.next_policy.sample(1, self.generator)
             next_q = self.target.q(self.target.project(encoded.next_features), next_actions)
             next_q = next_q[..., 0].amin(0)
-            target = batch.rewards + self.config.cql.discount * batch.masks * next_q
+            target = batch.rewards + batch.bootstrap * next_q
             if self.return_bounds is not None:
                 target = target.clamp(*self.return_bounds)
         loss = (q_data - target).square().mean(1).sum()
@@ -162,24 +164,36 @@ class CQL(Agent):
         return (weight.detach() * (gap - wanted)).sum(), metrics
 
     def actor_loss(
-        self, actions: Tensor, log_prob: Tensor, states: Tensor, batch: Batch, encoded: Encoded
+        self,
+        actions: Tensor,
+        log_prob: Tensor,
+        q_data: Tensor,
+        states: Tensor,
+        batch: Batch,
+        encoded: Encoded,
     ) -> tuple[Tensor, Metrics]:
-        """Temperature * log pi(a|s) - min Q(s, a), a ~ pi(.|s); first log pi(data) for Q.
+        """Temperature * log pi(a|s) - min Q(s, a) - `bc_weight` * log pi(data), a ~ pi(.|s).
 
-        Takes actions (B, 1, A), log-densities (B, 1), and projected states (2, B, H) without gradient.
+        During the first `bc_updates` imitation alone. Takes actions (B, 1, A), log-densities (B, 1), Q of the
+        data's actions (2, B) and projected states (2, B, H), the last two without gradient.
         """
         cql = self.config.cql
         loss = (self.log_temperature.exp().detach() * log_prob).mean()
         metrics: Metrics = {}
         warm_up = self.updates_done < cql.bc_updates
+        imitated = batch.imitated
         if not warm_up:
             q = self.critic.q(states, actions).amin(0)
             loss = loss - q.mean()
             metrics["q_policy"] = q.detach().mean()
+            if cql.bc_filter:
+                better = (q_data.amin(0) > q.detach()[:, 0]).float()
+                imitated = better if imitated is None else better * imitated
+                metrics["imitated"] = better.mean()
         weight = 1.0 if warm_up else cql.bc_weight
         if weight:
             likelihood = encoded.policy.log_prob(batch.actions, self.config.network.action_limit)
-            likelihood = (likelihood if batch.imitated is None else likelihood * batch.imitated).mean()
+            likelihood = (likelihood if imitated is None else likelihood * imitated).mean()
             loss = loss - weight * likelihood
             metrics["log_likelihood"] = likelihood.detach()
         return loss, metrics | {"actor_loss": loss.detach(), "entropy": -log_prob.detach().mean()}

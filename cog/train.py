@@ -60,7 +60,15 @@ def train(
     if transitions is None:
         transitions = load_data(config)
     device = usable_device(config)
-    buffer = Buffer(transitions, device, config.batch_size, config.sampling, on_message)
+    buffer = Buffer(
+        transitions,
+        device,
+        config.batch_size,
+        config.sampling,
+        config.cql.discount,
+        config.cql.steps,
+        on_message,
+    )
     agent = create(config, buffer)
     root = config.out / "checkpoints"
     position = 0
@@ -107,7 +115,7 @@ def create(config: TrainConfig, buffer: Buffer) -> Agent:
         if config.algorithm == "bc":
             agent = BC(config, buffer.shape, actions)
         else:
-            agent = CQL(config, buffer.shape, actions, buffer.return_bounds(config.cql.discount))
+            agent = CQL(config, buffer.shape, actions, buffer.return_bounds())
     agent.to(buffer.device)
     agent.standardise(*buffer.pose_statistics())
     return agent

@@ -69,7 +69,7 @@ def measure(network: str, batch_size: int, sampled: int, repeats: int, seed: int
     config = preset(network, Path("unused"), Path("unused"))
     cql = dataclasses.replace(config.cql, sampled_actions=sampled, bc_updates=0)
     config = dataclasses.replace(config, batch_size=batch_size, cql=cql, seed=seed)
-    buffer = Buffer(synthetic(2000, seed), torch.device("cpu"), batch_size, "uniform")
+    buffer = Buffer(synthetic(2000, seed), torch.device("cpu"), batch_size, "uniform", config.cql.discount)
     ours, naive = create(config, buffer), create(config, buffer)
     assert isinstance(ours, CQL) and isinstance(naive, CQL)
     seconds: dict[str, list[float]] = {"ours": [], "naive": []}

@@ -36,7 +36,7 @@ def naive_update(agent: CQL, batch: Batch) -> dict[str, Tensor]:
     with torch.no_grad():
         next_actions, _ = sample(agent, next_images, next_pose)
         next_q = evaluate(agent, agent.target, next_images, next_pose, next_actions).amin(0)
-        target = batch.rewards + cql.discount * batch.masks * next_q
+        target = batch.rewards + batch.bootstrap * next_q
     td_loss = (q_data - target).square().mean(1).sum()
 
     many, many_pose = images.repeat_interleave(number, 0), pose.repeat_interleave(number, 0)

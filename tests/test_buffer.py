@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cog.augment import random_shift
-from cog.buffer import Buffer, batch_counts, memory
+from cog.buffer import Buffer, batch_counts, memory, multi_step
 from cog.errors import CogError
 from tests.learner_data import noise, steps_of
 
@@ -26,7 +26,7 @@ def drawn_sources(buffer: Buffer, batches: int) -> np.ndarray:
 def test_balanced_batches_hold_exactly_the_shares_of_the_merge() -> None:
     data = noise(frames=300)
     data.sources[0]["share"], data.sources[1]["share"] = 0.25, 0.75
-    buffer = Buffer(data, CPU, 32, "balanced")
+    buffer = Buffer(data, CPU, 32, "balanced", 0.9)
     counts = drawn_sources(buffer, 20)
     assert (counts == [8, 24]).all()
     assert buffer.shares() == {"task:new": 0.25, "prior:old": 0.75}
@@ -34,7 +34,7 @@ def test_balanced_batches_hold_exactly_the_shares_of_the_merge() -> None:
 
 def test_uniform_batches_follow_the_sizes_of_the_sources_within_three_sigma() -> None:
     data = noise(frames=301)  # 100 task steps of 300
-    buffer = Buffer(data, CPU, 50, "uniform")
+    buffer = Buffer(data, CPU, 50, "uniform", 0.9)
     counts = drawn_sources(buffer, 60).sum(0)
     sigma = np.sqrt(3000 * (1 / 3) * (2 / 3))
     assert abs(counts[0] - 1000) < 3 * sigma
@@ -61,7 +61,7 @@ def test_a_source_with_a_share_but_no_transitions_is_refused_by_name() -> None:
     data = noise()
     data.source[:] = 0
     with pytest.raises(CogError, match="prior:old"):
-        Buffer(data, CPU, 8, "balanced")
+        Buffer(data, CPU, 8, "balanced", 0.9)
 
 
 def test_gathered_frames_are_those_before_and_after_the_step_as_bytes() -> None:
@@ -69,39 +69,40 @@ def test_gathered_frames_are_those_before_and_after_the_step_as_bytes() -> None:
     data.frame_index = np.array([0, 2, 4, 57])  # gaps: frames between episodes belong to no step
     for name in ("actions", "rewards", "terminals", "source"):
         setattr(data, name, getattr(data, name)[:4])
-    buffer = Buffer(data, CPU, 4, "uniform")
+    buffer = Buffer(data, CPU, 4, "uniform", 0.9)
     batch = buffer.gather(torch.tensor([3, 0, 1]))
     assert batch.images is not None and batch.next_images is not None
     assert batch.images.dtype == torch.uint8
     assert np.array_equal(batch.images.permute(0, 2, 3, 1).numpy(), data.frames[[57, 0, 2]])
     assert np.array_equal(batch.next_images.permute(0, 2, 3, 1).numpy(), data.frames[[58, 1, 3]])
     assert np.array_equal(batch.next_proprio.numpy(), data.proprio[[58, 1, 3]])
-    assert batch.masks.tolist() == [float(not data.terminals[i]) for i in (3, 0, 1)]
+    expected = [0.9 * (not data.terminals[i]) for i in (3, 0, 1)]
+    assert batch.bootstrap.tolist() == pytest.approx(expected)
 
 
 def test_one_step_episodes_keep_their_own_frames_and_terminal() -> None:
     states = np.arange(6.0).reshape(6, 1)
     data = steps_of(states, np.zeros((6, 1)), np.array([0, 1, 0, 1, 0, 1.0]), states + 100)
-    batch = Buffer(data, CPU, 6, "uniform").gather(torch.arange(6))
+    batch = Buffer(data, CPU, 6, "uniform", 0.9).gather(torch.arange(6))
     assert batch.next_proprio[:, 0].tolist() == [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
-    assert batch.masks.tolist() == [1, 0, 1, 0, 1, 0]
+    assert batch.bootstrap.tolist() == pytest.approx([0.9, 0, 0.9, 0, 0.9, 0])
 
 
 def test_memory_is_announced_before_anything_moves() -> None:
     data = noise()
     said: list[str] = []
-    Buffer(data, CPU, 8, "balanced", said.append)
+    Buffer(data, CPU, 8, "balanced", 0.9, on_message=said.append)
     assert len(said) == 1 and "60 frames" in said[0] and "cpu" in said[0]
     assert memory(data) >= data.frames.nbytes
 
 
 def test_returns_are_bounded_by_one_reward_where_it_ends_the_episode_and_by_a_series_otherwise() -> None:
     data = noise()
-    assert Buffer(data, CPU, 8, "uniform").return_bounds(0.9) == (0.0, 10.0)
+    assert Buffer(data, CPU, 8, "uniform", 0.9).return_bounds() == (0.0, 10.0)
     data.terminals = np.zeros_like(data.terminals)
-    assert Buffer(data, CPU, 8, "uniform").return_bounds(0.9) == pytest.approx((0.0, 100.0))
+    assert Buffer(data, CPU, 8, "uniform", 0.9).return_bounds() == pytest.approx((0.0, 100.0))
     data.rewards = data.rewards - 1
-    assert Buffer(data, CPU, 8, "uniform").return_bounds(0.9) == pytest.approx((-10.0, 90.0))
+    assert Buffer(data, CPU, 8, "uniform", 0.9).return_bounds() == pytest.approx((-10.0, 90.0))
 
 
 def test_shift_cuts_a_window_of_the_padded_image_for_each_sample() -> None:
@@ -124,3 +125,24 @@ def test_shift_cuts_a_window_of_the_padded_image_for_each_sample() -> None:
     again = random_shift(images, 2, torch.Generator().manual_seed(1))
     assert torch.equal(again, shifted)
     assert random_shift(images, 0, None) is images
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_several_steps_are_summed_as_a_plain_loop_does(steps: int) -> None:
+    rng = np.random.default_rng(steps)
+    lengths, discount = [1, 4, 2, 6, 3], 0.8
+    rewards = rng.normal(size=sum(lengths)).astype(np.float32)
+    terminals, frame_index, spans = np.zeros(len(rewards), bool), [], []
+    step = frame = 0
+    for number, length in enumerate(lengths):
+        terminals[step + length - 1] = number % 2 == 0  # the others are cut off
+        for place in range(length):
+            taken = min(steps, length - place)
+            total = sum(discount**i * rewards[step + place + i] for i in range(taken))
+            over = terminals[step + place + taken - 1]
+            spans.append((total, 0.0 if over else discount**taken, frame + place + taken))
+            frame_index.append(frame + place)
+        step, frame = step + length, frame + length + 1
+    found = multi_step(rewards, terminals, np.array(frame_index), discount, steps)
+    for got, wanted in zip(found, zip(*spans, strict=True), strict=True):
+        assert np.allclose(got, wanted, atol=1e-5)

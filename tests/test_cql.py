@@ -18,7 +18,9 @@ from tests.learner_data import config, noise, steps_of
 def make(data: Any = None, dtype: torch.dtype = torch.float32, **changes: Any) -> tuple[CQL, Batch]:
     """A small agent and one batch for it."""
     settings = config(**changes)
-    buffer = Buffer(noise() if data is None else data, torch.device("cpu"), settings.batch_size, "uniform")
+    buffer = Buffer(
+        noise() if data is None else data, torch.device("cpu"), settings.batch_size, "uniform", 0.9
+    )
     agent = create(settings, buffer)
     assert isinstance(agent, CQL)
     batch = buffer.sample(agent.generator)
@@ -126,7 +128,7 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str) -> Non
         mine, log_prob = encoded.policy.sample(1, agent.generator)
         states = agent.critic.project(encoded.features).detach()
         if part == "actor":
-            return agent.actor_loss(mine, log_prob, states, batch, encoded)[0]
+            return actor_loss(agent, mine, log_prob, states, batch, encoded)[0]
         return agent.temperature_loss(log_prob)[0]
 
     gradients = torch.autograd.grad(loss_of(), parameters)
@@ -148,6 +150,28 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str) -> Non
         assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5, abs=1e-5)
 
 
+def actor_loss(agent, mine, log_prob, states, batch, encoded):
+    """The agent's actor loss, with Q of the data's actions as the update computes it."""
+    q_data = agent.critic.q(states, batch.actions[:, None])[..., 0].detach()
+    return agent.actor_loss(mine, log_prob, q_data, states, batch, encoded)
+
+
+def test_filtered_imitation_counts_only_actions_that_the_critics_prefer() -> None:
+    agent, batch = make(bc_weight=0.3, bc_filter=True)
+    encoded = agent.encode(batch.images, batch.next_images, batch)
+    mine, log_prob = encoded.policy.sample(1, agent.generator)
+    states = agent.critic.project(encoded.features).detach()
+    q_policy = agent.critic.q(states, mine)[..., 0].amin(0).detach()
+    better = torch.tensor([True, False] * (len(q_policy) // 2))
+    q_data = (q_policy + torch.where(better, 1.0, -1.0)).expand(2, -1)
+    loss, metrics = agent.actor_loss(mine, log_prob, q_data, states, batch, encoded)
+    limit = agent.config.network.action_limit
+    likelihood = encoded.policy.log_prob(batch.actions, limit)[better].sum() / len(better)
+    entropy_term = agent.log_temperature.exp() * log_prob.mean()
+    assert metrics["imitated"] == 0.5
+    assert loss.item() == pytest.approx((entropy_term - q_policy.mean() - 0.3 * likelihood).item(), rel=1e-4)
+
+
 def test_actor_loss_leaves_no_gradient_on_the_critics_and_conservative_actions_none_on_the_actor() -> None:
     agent, batch = make()
     total, encoded, _ = critic_total(agent, batch)
@@ -157,7 +181,7 @@ def test_actor_loss_leaves_no_gradient_on_the_critics_and_conservative_actions_n
     before = {name: value.clone() for name, value in agent.critic.state_dict().items()}
     mine, log_prob = encoded.policy.sample(1, agent.generator)
     states = agent.critic.project(encoded.features).detach()
-    agent.minimise(agent.actor_loss(mine, log_prob, states, batch, encoded)[0], "actor")
+    agent.minimise(actor_loss(agent, mine, log_prob, states, batch, encoded)[0], "actor")
     assert all(parameter.grad is None for parameter in agent.critic.parameters())
     assert all(torch.equal(value, before[name]) for name, value in agent.critic.state_dict().items())
 
@@ -166,7 +190,7 @@ def test_actor_loss_leaves_no_gradient_on_the_critics_and_conservative_actions_n
 def test_targets_stop_at_terminals_and_at_what_returns_can_be(clip: bool) -> None:
     agent, batch = make(clip_targets=clip, discount=0.5)
     batch = batch._replace(
-        rewards=torch.tensor([0.0, 10.0] * 4), masks=torch.tensor([1.0, 0.0] * 4), actions=batch.actions
+        rewards=torch.tensor([0.0, 10.0] * 4), bootstrap=torch.tensor([0.5, 0.0] * 4), actions=batch.actions
     )
     agent.return_bounds = (0.0, 10.0) if clip else None
     with torch.no_grad():
@@ -223,7 +247,7 @@ def test_cql_chains_a_prior_step_with_a_task_step() -> None:
     rewards = np.where((states[:, 0] > 0) & (actions[:, 0] < 0), 1.0, 0.0)
     data = steps_of(states, actions, rewards, following)
     settings = config(batch_size=64, discount=0.8, critic_lr=1e-3, actor_lr=1e-3, conservative_weight=0.1)
-    buffer = Buffer(data, torch.device("cpu"), 64, "uniform")
+    buffer = Buffer(data, torch.device("cpu"), 64, "uniform", settings.cql.discount)
     agent = create(settings, buffer)
     for _ in range(600):
         agent.update(buffer.sample(agent.generator))

@@ -59,7 +59,7 @@ def test_acting_is_never_augmented_whatever_the_batch_size(tmp_path: Path) -> No
 def test_training_shifts_images_only_when_asked() -> None:
     data = noise()
     for shift, same in ((0, True), (3, False)):
-        buffer = Buffer(data, torch.device("cpu"), 8, "uniform")
+        buffer = Buffer(data, torch.device("cpu"), 8, "uniform", 0.9)
         agent = create(config(shift=shift), buffer)
         batch = buffer.sample(agent.generator)
         images, _ = agent.augmented(batch)
@@ -105,7 +105,7 @@ def test_cloning_fits_a_simple_mapping_and_acts_it_out(tmp_path: Path) -> None:
 def test_averaged_weights_trail_the_current_ones_and_decay_zero_follows_at_once() -> None:
     data = noise()
     for decay in (0.0, 0.9):
-        buffer = Buffer(data, torch.device("cpu"), 8, "uniform")
+        buffer = Buffer(data, torch.device("cpu"), 8, "uniform", 0.9)
         agent = create(config(average_decay=decay, actor_lr=1e-2), buffer)
         for _ in range(30):
             agent.update(buffer.sample(agent.generator))
@@ -164,7 +164,7 @@ def test_units_of_the_pose_do_not_matter_to_the_networks() -> None:
     for scale, offset in ((1.0, 0.0), (100.0, 7.0)):
         data = noise()
         data.proprio = data.proprio * scale + offset
-        buffer = Buffer(data, torch.device("cpu"), 8, "uniform")
+        buffer = Buffer(data, torch.device("cpu"), 8, "uniform", 0.9)
         agent = create(config(), buffer)
         batch = buffer.gather(torch.arange(8))
         features.append(agent.average.encoder(batch.images, batch.proprio))
@@ -172,7 +172,7 @@ def test_units_of_the_pose_do_not_matter_to_the_networks() -> None:
 
 
 def test_a_gradient_laid_out_otherwise_in_memory_moves_the_right_weights() -> None:
-    agent = create(config(), Buffer(noise(), torch.device("cpu"), 8, "uniform"))
+    agent = create(config(), Buffer(noise(), torch.device("cpu"), 8, "uniform", 0.9))
     weight = torch.nn.Parameter(torch.zeros(3, 2))
     agent.add_optimizer("test", [weight], lr=1.0)
     target = torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])

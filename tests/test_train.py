@@ -99,7 +99,7 @@ def test_a_kill_at_any_step_of_saving_leaves_a_loadable_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "checkpoints"
-    buffer = Buffer(noise(), torch.device("cpu"), 8, "balanced")
+    buffer = Buffer(noise(), torch.device("cpu"), 8, "balanced", 0.9)
     agent = create(config(), buffer)
     for _ in range(2):
         agent.update(buffer.sample(agent.generator))
@@ -166,7 +166,7 @@ def test_checkpoint_from_another_configuration_is_refused_naming_the_fields(tmp_
 
 def test_restoring_into_another_configuration_is_refused(tmp_path: Path) -> None:
     train(config(tmp_path / "run"), noise())
-    buffer = Buffer(noise(), torch.device("cpu"), 8, "balanced")
+    buffer = Buffer(noise(), torch.device("cpu"), 8, "balanced", 0.9)
     agent = create(config(discount=0.5), buffer)
     with pytest.raises(CogError, match=r"differing: cql\.discount"):
         checkpoint.restore(checkpoint.load(tmp_path / "run"), agent, buffer.drawn, noise().fingerprint)
