@@ -46,6 +46,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "train": commands.Train,
         "evaluate": commands.Evaluate,
         "demo": commands.Demo,
+        "reproduce": commands.Reproduce,
         "info": commands.Info,
     }
     if arguments[:1] == ["train"]:

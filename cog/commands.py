@@ -11,6 +11,7 @@ from cog.config import Preset, TrainConfig
 from cog.console import console, messages, metrics_note, progress, table
 from cog.evaluate_config import EvaluateConfig
 from cog.experiments.demo_config import DemoConfig
+from cog.experiments.reproduce_config import ReproduceConfig
 
 TRAINING_NOTE = ("td_loss", "conservative_gap", "q_data", "q_policy", "entropy", "loss")
 
@@ -272,3 +273,16 @@ class Demo:
         from cog.experiments.demo import run_demo
 
         run_demo(self.config)
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Repeat the paper's experiments, every arm on every row, and set the results beside its own."""
+
+    config: Annotated[ReproduceConfig, tyro.conf.arg(name="")]
+    """The experiments."""
+
+    def run(self) -> None:
+        from cog.experiments.reproduce import reproduce
+
+        reproduce(self.config)

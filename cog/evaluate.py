@@ -62,10 +62,12 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         raise missing_extra("imageio-ffmpeg", "report")
     checkpoint = checkpoints.load(config.checkpoint)
     options = tuple(parse_options(config.env_options).items())
-    scene = Scene(config.env, checkpoint.shape.image, config.max_episode_steps, options)
+    scene = Scene(
+        config.env, checkpoint.shape.image, config.max_episode_steps, options, config.terminate_on_success
+    )
     check_scene(scene, checkpoint.shape, checkpoint.action_dimensions, config.starts)
     identity = {
-        "config": {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY},
+        "config": _identity(config),
         "checkpoint_hash": hash_file(checkpoint.folder / checkpoints.TENSOR_FILES[0]),
         "code_version": code_version(),
     }
@@ -101,6 +103,11 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         },
     )
     return open_evaluation(config.out)
+
+
+def _identity(config: EvaluateConfig) -> dict[str, Any]:
+    """The settings that determine what comes out."""
+    return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
 
 
 def _groups(config: EvaluateConfig) -> list[Group]:
@@ -187,11 +194,13 @@ def _summary(start: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The entry of one start in evaluation.json."""
     here = [outcome for outcome in outcomes if outcome.start == start]
     rate = wilson(sum(outcome.success for outcome in here), len(here))
+    last = wilson(sum(outcome.success_last for outcome in here), len(here))
     failures = Counter(outcome.furthest for outcome in here if not outcome.success)
     return {
         "start": start,
         **dataclasses.asdict(rate),
         "rate": rate.value,
+        "last_step": {**dataclasses.asdict(last), "rate": last.value},
         "mean_steps": sum(outcome.steps for outcome in here) / len(here),
         "failures": dict(failures),
     }
@@ -204,6 +213,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "seed": outcome.seed,
         "start": outcome.start,
         "success": outcome.success,
+        "success_last": outcome.success_last,
         "steps": outcome.steps,
         "return": outcome.total,
         "furthest": outcome.furthest,
@@ -213,6 +223,9 @@ def _record(outcome: Outcome) -> dict[str, Any]:
 def _existing(out: Path, identity: Mapping[str, Any]) -> Evaluation:
     """The evaluation that is there already, if it is the one asked for."""
     held = read_json(out / RESULT, "an evaluation")
+    # An evaluation by an older version lacks settings that are new since; it was run with their defaults.
+    standard = _identity(EvaluateConfig(checkpoint=out, out=out))
+    held["config"] = standard | held.get("config", {})
     differing = differences({name: held.get(name) for name in identity}, identity)
     if differing:
         raise CogError(

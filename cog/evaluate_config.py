@@ -30,6 +30,8 @@ class EvaluateConfig:
     """Further arguments of the environment, each as name=value, such as objects=held_out."""
     max_episode_steps: int = 50
     """Steps after which an episode is cut off."""
+    terminate_on_success: bool = True
+    """Whether success ends an episode; otherwise it runs on, and success at its last step may be less."""
     workers: int = 0
     """Processes; 0 is one per core; their number does not change the results."""
     envs_per_worker: int = 10

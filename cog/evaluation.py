@@ -25,7 +25,9 @@ class StartResult:
     start: str
     """Name of the start."""
     rate: Rate
-    """Success with its interval."""
+    """Success at any step, with its interval."""
+    last: Rate
+    """Success at the last step; the same where success ends an episode."""
     mean_steps: float
     """Mean number of steps of an episode."""
     failures: Mapping[str, int]
@@ -39,11 +41,13 @@ class Evaluation:
     results: tuple[StartResult, ...]
     """One entry a start."""
     episodes: tuple[Mapping[str, Any], ...]
-    """One {number, seed, start, success, steps, return, furthest} an episode."""
+    """One {number, seed, start, success, success_last, steps, return, furthest} an episode."""
     pictures: Mapping[str, tuple[str, ...]]
     """Videos and contact sheet of each start, as paths within the folder."""
     checkpoint_hash: str
     """Hash of the weights that acted."""
+    update: int
+    """Update at which they were saved."""
     out: Path
     """Folder that holds `evaluation.json` and the videos."""
 
@@ -66,14 +70,16 @@ def open_evaluation(folder: Path) -> Evaluation:
         results = tuple(
             StartResult(
                 start=entry["start"],
-                rate=Rate(entry["successes"], entry["episodes"], entry["low"], entry["high"]),
+                rate=_rate(entry),
+                last=_rate(entry.get("last_step", entry)),  # once, every episode ended at success
                 mean_steps=entry["mean_steps"],
                 failures={stage: entry["failures"][stage] for stage in _ordered(entry["failures"])},
             )
             for entry in value["results"]
         )
         pictures = {start: tuple(files) for start, files in value["pictures"].items()}
-        return Evaluation(results, tuple(value["episodes"]), pictures, value["checkpoint_hash"], folder)
+        episodes = tuple(value["episodes"])
+        return Evaluation(results, episodes, pictures, value["checkpoint_hash"], int(value["update"]), folder)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CogError(f"{path}: this is no evaluation of this version of cog ({error!r})") from error
 
@@ -83,14 +89,17 @@ def results_table(evaluation: Evaluation) -> Group:
     rows = [
         [
             entry.start,
-            f"{entry.rate.successes}/{entry.rate.episodes}",
+            entry.last.count,
+            str(entry.last),
+            entry.rate.count,
             str(entry.rate),
             f"{entry.mean_steps:.1f}",
         ]
         for entry in evaluation.results
     ]
     title = f"success with Wilson {CONFIDENCE:.0%} interval"
-    parts: list[Any] = [table(title, ["start", "successes", "rate", "mean steps"], rows)]
+    header = ["start", "at the last step", "rate", "at any step", "rate", "mean steps"]
+    parts: list[Any] = [table(title, header, rows)]
     endings = [
         [f"{entry.start}: {stage}", str(count)]
         for entry in evaluation.results
@@ -109,6 +118,11 @@ def results_table(evaluation: Evaluation) -> Group:
         )
     parts.append(Text(f"{evaluation.out / RESULT}"))
     return Group(*parts)
+
+
+def _rate(entry: Mapping[str, Any]) -> Rate:
+    """A rate as evaluation.json holds it."""
+    return Rate(entry["successes"], entry["episodes"], entry["low"], entry["high"])
 
 
 def _ordered(failures: Mapping[str, int]) -> list[str]:

@@ -1,8 +1,12 @@
-"""Intervals for success rates: Wilson's score interval, which stays honest near 0 and 1."""
+"""Intervals for success rates: Wilson's over episodes, honest near 0 and 1, and Student's over seeds."""
 
+import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
 from cog.errors import UsageError
 
@@ -46,3 +50,39 @@ def wilson(successes: int, episodes: int, confidence: float = CONFIDENCE) -> Rat
         raise UsageError(f"an interval needs 0 <= successes <= episodes >= 1, got {successes} of {episodes}")
     interval = binomtest(successes, episodes).proportion_ci(confidence, method="wilson")
     return Rate(successes, episodes, float(interval.low), float(interval.high))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over training seeds with its interval, which one seed alone does not have."""
+
+    value: float
+    """Mean of the seeds' rates."""
+    low: float | None
+    """Lower end of the interval."""
+    high: float | None
+    """Upper end of the interval."""
+    seeds: int
+    """Number of seeds."""
+
+
+def over_seeds(rates: Sequence[float], confidence: float = CONFIDENCE) -> Mean:
+    """Mean of one rate a seed with Student's t interval, cut to [0, 1].
+
+    It tells what another training run may give, which intervals over the episodes of one run do not.
+
+    Raises:
+        UsageError: no rates.
+    """
+    if not rates:
+        raise UsageError("an interval over seeds needs at least one rate")
+    mean, count = statistics.fmean(rates), len(rates)
+    if count == 1:
+        return Mean(mean, None, None, 1)
+    reach = float(student.ppf(0.5 + confidence / 2, count - 1)) * statistics.stdev(rates) / math.sqrt(count)
+    return Mean(mean, max(mean - reach, 0.0), min(mean + reach, 1.0), count)
+
+
+def pooled(rates: Sequence[Rate]) -> Rate:
+    """Wilson's interval over the episodes of all seeds together; it leaves out how much seeds differ."""
+    return wilson(sum(rate.successes for rate in rates), sum(rate.episodes for rate in rates))

@@ -35,6 +35,8 @@ class Scene:
     """Steps after which an episode is cut off."""
     options: tuple[tuple[str, Any], ...] = ()
     """Further arguments of the environment."""
+    terminate_on_success: bool = True
+    """Whether success ends an episode."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Outcome:
     start: str
     """Start of the episode."""
     success: bool
-    """Whether the environment reported success."""
+    """Whether the environment reported success at any step."""
+    success_last: bool
+    """Whether it did so at the last step."""
     steps: int
     """Number of steps."""
     total: float
@@ -99,7 +103,7 @@ def make_environment(scene: Scene, start: str | None = None) -> Any:
             scene.env,
             max_episode_steps=scene.max_episode_steps,
             disable_env_checker=True,
-            terminate_on_success=True,
+            terminate_on_success=scene.terminate_on_success,
             render_mode="rgb_array",
             **arguments,
             **dict(scene.options),
@@ -195,7 +199,7 @@ class _Episode:
         self.signals = [info["signals"]]
         self.actions: list[np.ndarray] = []
         self.total = 0.0
-        self.success = bool(info["success"])
+        self.success = self.success_last = bool(info["success"])
 
     def step(self, action: np.ndarray) -> bool:
         """Apply an action (A,); whether the episode is over."""
@@ -203,7 +207,8 @@ class _Episode:
         self.observation, reward, terminated, truncated, info = self.env.step(action)
         self.signals.append(info["signals"])
         self.total += float(reward)
-        self.success |= bool(info["success"])
+        self.success_last = bool(info["success"])
+        self.success |= self.success_last
         return bool(terminated or truncated)
 
     def outcome(self) -> Outcome:
@@ -213,6 +218,7 @@ class _Episode:
             seed=self.seed,
             start=self.start,
             success=self.success,
+            success_last=self.success_last,
             steps=len(self.actions),
             total=self.total,
             furthest=furthest_stage(signals, self.success),

@@ -1,0 +1,27 @@
+"""What a run says about the machine and the software it ran on."""
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+from cog.files import code_version
+from cog.workers import cores
+
+VERSIONS = ("torch", "pybullet", "numpy", "gymnasium", "h5py")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that decide numbers."""
+    found = {name: metadata.version(name) for name in VERSIONS}
+    return {"cog": code_version(), "python": platform.python_version(), **found}
+
+
+def machine() -> dict[str, Any]:
+    """What is known of the machine without asking who owns it."""
+    return {
+        "cpus": os.cpu_count(),
+        "cpus usable": cores(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+    }

@@ -1,0 +1,130 @@
+"""From recipes, arms and seeds to jobs: what is collected, trained and evaluated, each piece once."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cog.evaluate_config import EvaluateConfig
+from cog.experiments.job_kinds import Collect, Evaluate, Merge, Relabel, Train
+from cog.experiments.jobs import Job
+from cog.experiments.recipes.recipe import Cell, Recipe
+from cog.experiments.reproduce_config import ReproduceConfig
+from cog.experiments.run_jobs import ordered
+from cog.experiments.variants import ARMS, Arm, Choice, training
+
+ZERO = "zero"  # the reward rule of prior data
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of the table: an arm of one seed, tried on one cell of a row."""
+
+    recipe: Recipe
+    """The row."""
+    arm: Arm
+    """The arm."""
+    seed: int
+    """The seed."""
+    cell: Cell
+    """The cell."""
+    evaluation: Evaluate
+    """The job that gives the number."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The data of one row and seed."""
+
+    recipe: Recipe
+    """The row."""
+    seed: int
+    """The seed."""
+    task: Relabel
+    """Task data with their rewards."""
+    priors: tuple[Relabel, ...]
+    """Prior data without."""
+    oracle: tuple[Relabel, ...]
+    """Task and prior data that were done well; prior data without a single such episode would be refused."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All that a command does."""
+
+    entries: tuple[Entry, ...]
+    """The numbers, in the order of the table."""
+    sources: tuple[Sources, ...]
+    """The data, one entry a row and seed."""
+    jobs: tuple[Job, ...]
+    """Every job once, needs first."""
+
+
+def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
+    """The graph of all rows, arms and seeds.
+
+    Raises:
+        UsageError: a recipe or arm has settings that do not exist.
+    """
+    entries: list[Entry] = []
+    every: list[Sources] = []
+    for recipe in recipes:
+        for seed in config.seeds:
+            sources = _sources(recipe, seed, config)
+            every.append(sources)
+            for name in config.chosen_arms:
+                arm = ARMS[name]
+                settings = training(recipe, arm, config.observation, seed, config.updates, config.device)
+                run = Train(config.out, _merge(sources, arm.data, config), settings)
+                entries += [
+                    Entry(recipe, arm, seed, cell, _evaluation(recipe, run, cell, config))
+                    for cell in recipe.cells
+                ]
+    first: dict[str, Evaluate] = {}
+    for entry in entries:
+        first.setdefault(entry.evaluation.hash, entry.evaluation)
+    entries = [dataclasses.replace(entry, evaluation=first[entry.evaluation.hash]) for entry in entries]
+    return Graph(tuple(entries), tuple(every), tuple(ordered(list(first.values()))))
+
+
+def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:
+    """The views of a row's data."""
+    task, priors = recipe.collections(seed, config.observation, config.scale)
+    task_data = Collect(config.out, task, config.workers)
+    prior_data = [Collect(config.out, spec, config.workers) for spec in priors]
+    rewarded = Relabel(config.out, task_data, recipe.task_rule, recipe.reward)
+    good = dataclasses.replace(rewarded, only=recipe.task_rule)
+    return Sources(
+        recipe,
+        seed,
+        rewarded,
+        tuple(Relabel(config.out, data, ZERO, only=recipe.prior_only) for data in prior_data),
+        (good, *(Relabel(config.out, data, ZERO, only=recipe.sub_skill) for data in prior_data)),
+    )
+
+
+def _merge(sources: Sources, data: Choice, config: ReproduceConfig) -> Merge:
+    """What an arm learns from."""
+    share = sources.recipe.prior_share
+    if data == "task_only":
+        return Merge(config.out, sources.task)
+    if data == "both":
+        return Merge(config.out, sources.task, sources.priors, share)
+    return Merge(config.out, sources.oracle[0], sources.oracle[1:], share)
+
+
+def _evaluation(recipe: Recipe, run: Train, cell: Cell, config: ReproduceConfig) -> Evaluate:
+    """How a run is tried on a cell; the columns that the paper has are also filmed."""
+    settings = EvaluateConfig(
+        checkpoint=config.out,
+        out=config.out,
+        starts=(cell.start,),
+        episodes=config.episodes,
+        seed=run.settings.seed,
+        env=recipe.task.env,
+        env_options=cell.env_options,
+        max_episode_steps=recipe.horizon,
+        terminate_on_success=config.terminate_on_success,
+        workers=1,
+        videos=0 if cell.extra else None,
+    )
+    return Evaluate(config.out, run, settings)

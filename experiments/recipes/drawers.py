@@ -1,0 +1,49 @@
+"""What the three drawer rows have in common: the scene, the task data and the cells."""
+
+from cog.datasets.spec import BehaviourChoice, CollectionSpec
+from cog.experiments.recipes import numbers
+from cog.experiments.recipes.recipe import Cell, Recipe
+
+ENV = "cog/DoubleDrawer-v0"
+HORIZON = 80  # steps, the paper's for the blocked drawers
+
+TASK = CollectionSpec(
+    episodes=numbers.TASK_EPISODES["drawers"],
+    behaviours=(BehaviourChoice("grasp", 1.0, {"aim_error": numbers.AIM_ERROR}),),
+    starts=("open",),
+    env=ENV,
+    max_episode_steps=HORIZON,
+    noise=numbers.NOISE,
+)
+"""Grasps from a drawer that is open already; the same set for all three rows."""
+
+
+def drawer_row(start: str, behaviour: str, title: str) -> Recipe:
+    """The row of a start, whose prior data show a clumsy `behaviour` that gets the drawer open."""
+    prior = CollectionSpec(
+        episodes=numbers.PRIOR_EPISODES[start],
+        behaviours=(
+            BehaviourChoice(behaviour, round(1 - numbers.WANDER_SHARE, 6), {"suboptimal": True}),
+            BehaviourChoice("wander", numbers.WANDER_SHARE),
+        ),
+        starts=(start,),
+        env=ENV,
+        max_episode_steps=HORIZON,
+        noise=numbers.NOISE,
+        keep="failure",
+    )
+    return Recipe(
+        name=start,
+        title=title,
+        task=TASK,
+        priors=(prior,),
+        sub_skill="drawer_opened",
+        cells=(
+            Cell(start),
+            Cell("open"),
+            Cell(f"{start}_shifted", extra=True),
+            Cell("open_shifted", extra=True),
+            Cell(start, ("objects=held_out",), extra=True),
+        ),
+        horizon=HORIZON,
+    )

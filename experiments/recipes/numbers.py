@@ -1,0 +1,26 @@
+"""All numbers of the recipes: sizes of the data, shares, reward, and the settings of training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+TASK_EPISODES = {"drawers": 1000, "pick_place": 1000}
+"""Episodes of task data; the three drawer rows share one task set."""
+PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2000, "blocked_object": 2500, "pick_place": 1500}
+"""Episodes of prior data of each row."""
+WANDER_SHARE = 0.1
+"""Share of prior episodes that wander to no purpose."""
+AIM_ERROR = 0.015
+"""Standard deviation (m) of the first aim of the task's grasps, so that the data hold recoveries."""
+NOISE = 0.1
+"""Standard deviation of the noise on every component of every action of the data."""
+REWARD = 10.0
+"""Reward of the step on which the task succeeds."""
+PRIOR_SHARE = 0.5
+"""Share of prior data in each batch of an arm that learns from both."""
+
+IMAGE: Mapping[str, Any] = {"updates": 20_000}
+"""Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
+STATE: Mapping[str, Any] = {"updates": 20_000, "batch_size": 256}
+"""Training from the simulator's state: changes of the `cpu` preset."""
+REFERENCE: Mapping[str, Any] = {}
+"""Training of `cog_reference`: changes of the `paper` preset."""

@@ -1,0 +1,132 @@
+"""Reproduce the paper's experiments: plan, run what is missing, and set the results beside the paper's.
+
+out/
+  data/ merges/ runs/ evaluations/ records/    the jobs, see `jobs`; shared by all commands in this folder
+  results.json  table.md  learning_curves.png  report.html    of the last command
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cog.console import console, table
+from cog.errors import CogError
+from cog.experiments.estimate import Estimate, in_words, stages
+from cog.experiments.graph import Graph, build
+from cog.experiments.paper import CAUTION, REPORTED
+from cog.experiments.recipes import RECIPES
+from cog.experiments.recipes.recipe import Recipe
+from cog.experiments.reproduce_config import ReproduceConfig
+from cog.experiments.results import columns, gather, markdown, rows
+from cog.experiments.run_jobs import run_jobs
+from cog.files import read_json, write_bytes, write_json
+from cog.workers import cores
+
+FORMAT = 1
+STORE, RESULTS, TABLE = "store.json", "results.json", "table.md"
+
+
+def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) -> dict[str, Any] | None:
+    """Run the experiments, or what is missing of them; returns what results.json holds, none for a plan.
+
+    Args:
+        config: what to run.
+        recipes: other rows than those that `config` names.
+
+    Raises:
+        CogError: the folder holds something else or is in use, or a job failed; finished jobs stay.
+    """
+    if recipes is None:
+        recipes = [RECIPES[name] for name in config.chosen_rows]
+    graph = build(recipes, config)
+    show_plan(graph, config)
+    if config.plan:
+        return None
+    with claimed(config.out):
+        run_jobs(graph.jobs, config.workers, Estimate(config.out / "records").seconds)
+        results = gather(graph, config, command(config))
+        write_json(config.out / RESULTS, results)
+        write_bytes(config.out / TABLE, (markdown(results) + "\n").encode())
+    show_results(results, config)
+    return results
+
+
+def show_plan(graph: Graph, config: ReproduceConfig) -> None:
+    """Print what is there and what is to be done, with expected times."""
+    estimate = Estimate(config.out / "records")
+    plan = stages(graph.jobs, estimate, cores(), config.workers or cores())
+    lines = [
+        [
+            stage.kind,
+            f"{stage.finished}/{stage.jobs}",
+            in_words(stage.cpu_seconds),
+            in_words(stage.wall_seconds),
+        ]
+        for stage in plan
+    ]
+    cpu = sum(stage.cpu_seconds for stage in plan)
+    wall = sum(stage.wall_seconds for stage in plan)
+    lines.append(["total", "", in_words(cpu), in_words(wall)])
+    console().print(table(f"plan, in {config.out}", ["stage", "finished", "processor", "clock"], lines))
+
+
+def show_results(results: dict[str, Any], config: ReproduceConfig) -> None:
+    """Print the table, what others reported, and what it took."""
+    screen = console()
+    title = (
+        f"success at the last step, {config.episodes} episodes a cell; 95 % intervals: Wilson, Student's t"
+    )
+    screen.print(table(title, columns(results), rows(results)))
+    figures = [[figure.method, figure.task, figure.success, figure.source] for figure in REPORTED]
+    screen.print(table("reported by others", ["method", "starts", "success", "source"], figures))
+    screen.print(CAUTION, style="dim", markup=False)
+    took = results["seconds"]["total"]
+    screen.print(f"{in_words(took['cpu'])} of processor time; {config.out / RESULTS}", markup=False)
+
+
+def command(config: ReproduceConfig) -> str:
+    """The command line that gives these results."""
+    parts = ["cog reproduce"]
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if value == item.default or item.name in ("workers", "plan"):
+            continue
+        option = item.name.replace("_", "-")
+        if isinstance(value, bool):
+            parts.append(f"--{option}" if value else f"--no-{option}")
+        elif isinstance(value, tuple):
+            parts.append(f"--{option} {' '.join(map(str, value))}")
+        else:
+            parts.append(f"--{option} {value}")
+    return " ".join(parts)
+
+
+@contextlib.contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Make the folder, or take one that holds experiments, and keep others out of it.
+
+    Raises:
+        CogError: it holds something else, or another process works in it.
+    """
+    mark = out / STORE
+    if mark.exists():
+        held = read_json(mark, "the mark of a folder of experiments")
+        if (held.get("format"), held.get("kind")) != (FORMAT, "experiments"):
+            raise CogError(f"{mark}: is of another kind or version; choose another folder with --out")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CogError(f"{out} is not empty and holds no experiments; choose another folder with --out")
+    else:
+        write_json(mark, {"format": FORMAT, "kind": "experiments"})
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CogError(f"{out}: another process is running experiments in this folder") from error
+        yield
+    finally:
+        os.close(descriptor)
