@@ -29,7 +29,7 @@ class Start:
     """Gripper centre relative to the neutral position, one range per axis (m)."""
     tray: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
     """Tray position relative to its nominal place, x and y (m)."""
-    object: tuple[Range, ...] = ((-0.07, 0.07), (-0.06, 0.06))
+    object: tuple[Range, ...] = ((-0.06, 0.06), (-0.06, 0.05))
     """Object position on the table relative to its nominal place, x and y (m)."""
     object_yaw: Range = (-0.3, 0.3)
     """Object heading (rad)."""
@@ -57,7 +57,7 @@ class PickPlace(Tabletop):
         neutral=np.array([0.28, 0.06, 0.15]),
         clearance=0.09,
     )
-    camera = Camera(eye=(0.66, 0.08, 0.42), target=(0.27, 0.045, 0.02), field=40.0)
+    camera = Camera(eye=(0.60, 0.07, 0.40), target=(0.265, 0.045, 0.03), field=37.0)
     starts: ClassVar[tuple[str, ...]] = tuple(STARTS)
     signal_names: ClassVar[tuple[str, ...]] = (
         "object_height",
