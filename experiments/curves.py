@@ -1,4 +1,4 @@
-"""Learning curves of the demo's arms as one picture."""
+"""Learning curves of several arms as one picture."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,9 @@ PANELS = (
 COLOURS = {"cog": "#0b6e4f", "cql_task_only": "#c8553d", "bc_task_only": "#3c5a99"}
 
 
-def draw_curves(path: Path, metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+def draw_curves(
+    path: Path, metrics: Mapping[str, Sequence[Mapping[str, float]]], colours: Mapping[str, str] = COLOURS
+) -> None:
     """Write the learning curves as a PNG; `metrics` holds the logged lines of each arm.
 
     Raises:
@@ -32,7 +34,7 @@ def draw_curves(path: Path, metrics: Mapping[str, Sequence[Mapping[str, float]]]
         for arm, lines in metrics.items():
             points = [(line["update"], line[name]) for line in lines if name in line]
             if points:
-                axes.plot(*zip(*points, strict=True), label=arm, color=COLOURS.get(arm), linewidth=1.4)
+                axes.plot(*zip(*points, strict=True), label=arm, color=colours.get(arm), linewidth=1.4)
         axes.set_title(title, fontsize=10, loc="left")
         axes.set_xlabel("update", fontsize=9)
         axes.tick_params(labelsize=8)

@@ -9,10 +9,7 @@ out/
 """
 
 import dataclasses
-import os
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +30,15 @@ from cog.experiments import demo_plan as plan
 from cog.experiments.arms import latest_metrics, train_arms
 from cog.experiments.curves import draw_curves
 from cog.experiments.demo_config import DemoConfig
+from cog.experiments.facts import machine, versions
 from cog.experiments.report import QUICK_NOTE, write_report
 from cog.experiments.stages import Stages
-from cog.files import code_version, read_json, write_json
+from cog.files import read_json, write_json
 from cog.metrics import read_metrics
 from cog.rollout import episode_seeds
-from cog.workers import cores
 
 FORMAT = 1
 SUMMARY, REPORT, CURVES = "summary.json", "report.html", "learning_curves.png"
-VERSIONS = ("torch", "pybullet", "numpy", "gymnasium", "h5py")
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
@@ -130,7 +126,6 @@ def _summary(
 ) -> dict[str, Any]:
     """What machines read."""
     entries = [(arm, entry) for arm, evaluation in evaluations.items() for entry in evaluation.results]
-    versions = {name: metadata.version(name) for name in VERSIONS}
     return {
         "format": FORMAT,
         "kind": "demo summary",
@@ -173,13 +168,8 @@ def _summary(
         },
         "seconds": {**seconds, "total": round(sum(seconds.values()), 2)},
         "config": to_json(config),
-        "versions": {"cog": code_version(), "python": platform.python_version(), **versions},
-        "machine": {
-            "cpus": os.cpu_count(),
-            "cpus usable": cores(),
-            "architecture": platform.machine(),
-            "system": platform.system(),
-        },
+        "versions": versions(),
+        "machine": machine(),
     }
 
 

@@ -2,7 +2,7 @@
 
 out/
   data/ merges/ runs/ evaluations/ records/    the jobs, see `jobs`; shared by all commands in this folder
-  results.json  table.md  learning_curves.png  report.html    of the last command
+  results.json  table.md  learning_curves_<row>.png  report.html    of the last command
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from cog.experiments.paper import CAUTION, REPORTED
 from cog.experiments.recipes import RECIPES
 from cog.experiments.recipes.recipe import Recipe
 from cog.experiments.reproduce_config import ReproduceConfig
+from cog.experiments.reproduce_report import write_report
 from cog.experiments.results import columns, gather, markdown, rows
 from cog.experiments.run_jobs import run_jobs
 from cog.files import read_json, write_bytes, write_json
@@ -51,6 +52,7 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
         results = gather(graph, config, command(config))
         write_json(config.out / RESULTS, results)
         write_bytes(config.out / TABLE, (markdown(results) + "\n").encode())
+        write_report(config.out, results, graph)
     show_results(results, config)
     return results
 

@@ -152,7 +152,7 @@ def rows(results: Mapping[str, Any]) -> list[list[str]]:
                 for seed in results["config"]["seeds"]
             ),
             str(Rate(**entry["last_step"]["pooled"])),
-            _mean(entry["last_step"]["over_seeds"]),
+            mean_text(entry["last_step"]["over_seeds"]),
         ]
         for entry in by_start
     ]
@@ -184,7 +184,7 @@ def _cell(number: Mapping[str, Any]) -> str:
     return text
 
 
-def _mean(mean: Mapping[str, Any]) -> str:
+def mean_text(mean: Mapping[str, Any]) -> str:
     """Mean over seeds with its interval, if it has one."""
     text = f"{mean['value']:.0%}"
     return text if mean["low"] is None else f"{text}  [{mean['low']:.0%}, {mean['high']:.0%}]"

@@ -1,4 +1,4 @@
-"""Wilson's interval against published and hand-computed values, and its coverage."""
+"""Intervals against published and hand-computed values and closed forms, and coverage."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cog.errors import UsageError
-from cog.intervals import wilson
+from cog.intervals import Mean, over_seeds, pooled, wilson
 
 Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
@@ -46,3 +46,28 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_impossible_counts_are_refused(successes: int, episodes: int) -> None:
     with pytest.raises(UsageError):
         wilson(successes, episodes)
+
+
+def test_the_interval_over_two_seeds_is_that_of_the_cauchy_distribution() -> None:
+    mean = over_seeds([0.50, 0.52])
+    reach = math.tan(math.pi * 0.475) * 0.01  # Student's t with one degree of freedom has a closed form
+    assert mean.value == pytest.approx(0.51)
+    assert (mean.low, mean.high) == pytest.approx((0.51 - reach, 0.51 + reach))
+
+
+def test_the_interval_over_three_seeds_has_its_closed_form() -> None:
+    values = [0.4, 0.5, 0.6]
+    quantile = 0.95 * math.sqrt(2 / (1 - 0.95**2))  # two degrees of freedom
+    mean = over_seeds(values)
+    assert mean.high == pytest.approx(0.5 + quantile * 0.1 / math.sqrt(3))
+    assert over_seeds([0.0, 0.5, 1.0]).high == 1.0, "rates end at one"
+
+
+def test_one_seed_tells_nothing_of_others() -> None:
+    assert over_seeds([0.3]) == Mean(0.3, None, None, 1)
+    with pytest.raises(UsageError):
+        over_seeds([])
+
+
+def test_pooled_episodes_count_as_one_sample() -> None:
+    assert pooled([wilson(3, 10), wilson(9, 20)]) == wilson(12, 30)
