@@ -45,6 +45,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "verify": commands.Verify,
         "train": commands.Train,
         "evaluate": commands.Evaluate,
+        "finetune": commands.Finetune,
         "demo": commands.Demo,
         "reproduce": commands.Reproduce,
         "info": commands.Info,

@@ -12,6 +12,7 @@ from cog.console import console, messages, metrics_note, progress, table
 from cog.evaluate_config import EvaluateConfig
 from cog.experiments.demo_config import DemoConfig
 from cog.experiments.reproduce_config import ReproduceConfig
+from cog.finetune_config import FinetuneConfig
 
 TRAINING_NOTE = ("td_loss", "conservative_gap", "q_data", "q_policy", "entropy", "loss")
 
@@ -260,6 +261,27 @@ class Evaluate:
         with progress("evaluate", total, "episode") as advance:
             report = evaluate(self.config, on_progress=advance)
         console().print(results_table(report))
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Continue a trained policy online: it acts, and learns from what it did and from the offline data."""
+
+    config: Annotated[FinetuneConfig, tyro.conf.arg(name="")]
+    """The run."""
+
+    def run(self) -> None:
+        from cog.finetune import finetune
+        from cog.learning_curve import switch_table
+
+        with progress("finetune", self.config.episodes, "episode") as advance:
+            points = finetune(
+                self.config,
+                on_progress=lambda done, _, note: advance(done, note),
+                on_message=lambda text: messages().print(text, markup=False),
+            )
+        console().print(switch_table(points))
+        console().print(f"{self.config.out}", markup=False)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, Source
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import AGAIN, labelled
@@ -95,6 +96,38 @@ def load(merge: Merge) -> Transitions:
         sources=sources,
         reward_max=float(rewards.max()),
         fingerprint=_fingerprint(arrays, [(source.role, source.share) for source in merge.sources]),
+    )
+
+
+def from_episodes(episodes: Sequence[Episode], name: str) -> Transitions:
+    """Episodes in memory that hold rewards and terminals, as the sole task source, called `name`.
+
+    Equal to `load` of a dataset of that name that holds these episodes.
+    """
+
+    def joined(field: str) -> np.ndarray:
+        return np.concatenate([getattr(episode, field) for episode in episodes])
+
+    lengths = np.array([len(episode) for episode in episodes])
+    numbers = np.repeat(np.arange(len(lengths)), lengths)
+    images = None if episodes[0].images is None else joined("images")
+    poses, actions = joined("state" if images is None else "proprio"), joined("actions")
+    rewards, terminals = joined("rewards"), joined("terminals")
+    frame_index = np.arange(len(numbers)) + numbers  # one frame more than steps in each episode before
+    source = np.zeros(len(numbers), np.int64)
+    arrays = [images, poses, actions, rewards, terminals, frame_index, source, numbers]
+    return Transitions(
+        frames=images,
+        proprio=poses,
+        actions=actions,
+        rewards=rewards,
+        terminals=terminals,
+        frame_index=frame_index,
+        source=source,
+        episode=numbers,
+        sources=[{"role": "task", "name": name, "share": 1.0, "steps": len(numbers)}],
+        reward_max=float(rewards.max()),
+        fingerprint=_fingerprint(arrays, [("task", 1.0)]),
     )
 
 

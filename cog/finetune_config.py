@@ -1,0 +1,90 @@
+"""Every setting of online fine-tuning; only light modules are imported: the command line starts fast."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cog.errors import UsageError
+
+LARGEST_SEED = 2**32
+Mix = Literal["online", "uniform", "half"]
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """One fine-tuning run: which policy goes on, on what data, where it acts, how its batches are mixed."""
+
+    checkpoint: Path
+    """Run folder of `cog train --algorithm cql` (its latest checkpoint is used) or one checkpoint folder."""
+    data: Path
+    """Merge file, or dataset folder, that the checkpoint was trained on."""
+    out: Path
+    """Folder of the run; the same command continues one that was interrupted there."""
+    start: str = "closed"
+    """Start of every online episode and evaluation."""
+    episodes: int = 500
+    """Online episodes in all."""
+    round_episodes: int = 10
+    """Online episodes in one round; they run side by side with the same weights, then the updates follow."""
+    updates_per_episode: int = 20
+    """Gradient updates for each online episode."""
+    warm_up_episodes: int | None = None
+    """Online episodes before the first update; none means 50 if batches are online only, else one round."""
+    mix: Mix = "half"
+    """Online steps in a batch: all ("online"), their share of all steps ("uniform"), or "half"."""
+    conservative_weight: float | None = None
+    """Weight of the conservative term while online; none keeps that of the checkpoint."""
+    bc_weight: float | None = None
+    """Weight of imitation (offline steps and online successes) while online; none keeps the checkpoint's."""
+    seed: int = 0
+    """Seed of the online episodes and of the evaluations' episodes, which never coincide."""
+    evaluate_every: int = 50
+    """Online episodes between two evaluations of the averaged policy, a multiple of `round_episodes`."""
+    evaluate_episodes: int = 100
+    """Episodes of each evaluation, always the same ones."""
+    env: str | None = None
+    """Gymnasium id of the environment; none takes the data's."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is cut off; none takes the data's."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            UsageError: naming the field, its value and what is allowed.
+        """
+        for name, value, low in (
+            ("episodes", self.episodes, 1),
+            ("round_episodes", self.round_episodes, 1),
+            ("updates_per_episode", self.updates_per_episode, 1),
+            ("warm_up_episodes", self.warm_up, 0),
+            ("conservative_weight", self.conservative_weight or 0.0, 0),
+            ("bc_weight", self.bc_weight or 0.0, 0),
+            ("evaluate_every", self.evaluate_every, 1),
+            ("evaluate_episodes", self.evaluate_episodes, 1),
+        ):
+            if value < low:
+                raise UsageError(f"{name} is {value}; it must be at least {low}")
+        if self.evaluate_every % self.round_episodes:
+            raise UsageError(
+                f"evaluate_every is {self.evaluate_every}; it must be a multiple of round_episodes, "
+                f"{self.round_episodes}"
+            )
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise UsageError(f"seed is {self.seed}; it must lie in [0, 2**32)")
+
+    @property
+    def warm_up(self) -> int:
+        """Online episodes before the first update."""
+        if self.warm_up_episodes is not None:
+            return self.warm_up_episodes
+        return 50 if self.mix == "online" else 0
+
+    def rounds(self) -> list[range]:
+        """Numbers of the episodes of each round."""
+        size = self.round_episodes
+        return [range(first, min(first + size, self.episodes)) for first in range(0, self.episodes, size)]
+
+    def updates_of(self, episodes: range) -> int:
+        """Gradient updates that follow a round; none while the warm-up lasts."""
+        return 0 if episodes.stop < self.warm_up else self.updates_per_episode * len(episodes)
