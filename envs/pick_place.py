@@ -13,7 +13,7 @@ from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, length
 
 # --- Constants of the scene ----------------------------------------------------------------------
 TRAY_POSITION = np.array([0.20, -0.02, 0.0])  # nominal middle of the tray
-OBJECT_POSITION = np.array([0.31, 0.10, 0.0])  # nominal place of the object on the table
+OBJECT_POSITION = np.array([0.31, 0.09, 0.0])  # nominal place of the object on the table
 PLACED_DISTANCE = 0.045  # m, largest horizontal distance from the tray's middle
 PLACED_HEIGHT = 0.05  # m, largest height of the object's centre
 RELEASED_OPENING = 0.8  # least finger opening; the object lies there by itself
@@ -29,7 +29,7 @@ class Start:
     """Gripper centre relative to the neutral position, one range per axis (m)."""
     tray: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
     """Tray position relative to its nominal place, x and y (m)."""
-    object: tuple[Range, ...] = ((-0.06, 0.06), (-0.06, 0.05))
+    object: tuple[Range, ...] = ((-0.045, 0.045), (-0.04, 0.04))
     """Object position on the table relative to its nominal place, x and y (m)."""
     object_yaw: Range = (-0.3, 0.3)
     """Object heading (rad)."""

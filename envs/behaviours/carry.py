@@ -74,7 +74,7 @@ class GraspBlocker(Grasp):
     """Take the arch by its knob; the phases are those of `Grasp`."""
 
     scene = DoubleDrawer
-    astray = 0.7
+    astray = 0.85
 
     def grip(self) -> np.ndarray:
         env: Any = self.env

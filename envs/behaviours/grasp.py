@@ -16,14 +16,15 @@ LIFTED = 0.05  # m above the clearance, from which the arm returns to neutral
 SLIPPED = 0.05  # m, object-gripper distance at which the grasp has failed
 CLOSING_STEPS = 2
 DESCENT_STEPS = 8  # a descent that takes longer is stuck
+CLUMSY_TRIES = 2  # attempts of a clumsy grasp
 
 
 class Grasp(Behaviour):
     """Phases: 0 above the object, 1 descend, 2 close, 3 lift, 4 return to neutral; a slip starts again."""
 
     phases = ("above the object", "descend", "close", "lift", "return to neutral")
-    astray: ClassVar[float] = 0.5
-    """Probability that a clumsy grasp aims at a random place (the reference's figure)."""
+    astray: ClassVar[float] = 0.8
+    """Probability that an attempt of a clumsy grasp aims at a random place."""
 
     def __init__(
         self, env: Tabletop, rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
@@ -31,14 +32,13 @@ class Grasp(Behaviour):
         """A behaviour for `env`.
 
         `aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss.
-        `suboptimal`: with probability `astray` it closes at a random place, and does not notice.
+        `suboptimal`: with probability `astray` it closes at a random place; it notices once, not twice.
         """
         super().__init__(env, rng)
         self._aim = np.append(rng.normal(0.0, 1.0, 2) * aim_error, 0.0)
         self._height = env.workspace.clearance
-        self._astray: np.ndarray | None = None
-        if suboptimal and rng.random() < self.astray:
-            self._astray = self.somewhere()
+        self._tries = CLUMSY_TRIES if suboptimal else 0
+        self._astray = self._mistake()
 
     def grip(self) -> np.ndarray:
         """Where the fingers close, (3,) m."""
@@ -61,7 +61,11 @@ class Grasp(Behaviour):
             elif -error[2] < REACHED:
                 self.enter(2)
         if self.phase == 3:
-            if self._astray is None and np.linalg.norm(error - self._aim) > SLIPPED:
+            if self._astray is not None and self._tries > 1:
+                self._tries -= 1
+                self._astray = self._mistake()
+                self.restart()
+            elif self._astray is None and np.linalg.norm(error - self._aim) > SLIPPED:
                 self.restart()
             elif self.gripper()[2] > self._height + LIFTED:
                 self.enter(4)
@@ -70,6 +74,10 @@ class Grasp(Behaviour):
     def restart(self) -> None:
         super().restart()
         self._aim = np.zeros(3)
+
+    def _mistake(self) -> np.ndarray | None:
+        """Where the next attempt goes instead, if it goes astray."""
+        return self.somewhere() if self._tries and self.rng.random() < self.astray else None
 
     def _command(self, target: np.ndarray, error: np.ndarray) -> np.ndarray:
         if self.phase == 0:
