@@ -6,21 +6,18 @@ with the shards that are missing.
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
+from cog.datasets.claim import claimed
 from cog.datasets.problem import DataError
 from cog.datasets.rollout import collect_shard, environment_facts
 from cog.datasets.shard import hash_bytes, read_shard
 from cog.datasets.spec import CollectionSpec
 from cog.datasets.store import (
-    COLLECTION,
     MANIFEST,
-    SHARDS,
     Dataset,
     ShardEntry,
     open_dataset,
@@ -29,10 +26,9 @@ from cog.datasets.store import (
     write_manifest,
 )
 from cog.errors import CogError, missing_extra
-from cog.files import TEMPORARY_SUFFIX, code_version, hash_file, read_json, write_bytes, write_json
+from cog.files import hash_file, write_bytes
 from cog.workers import cores, processes
 
-FORMAT = 1
 SHARDS_IN_FLIGHT = 2  # for each worker: one being computed, one waiting
 
 OnProgress = Callable[[int, int, int], None]
@@ -61,11 +57,7 @@ def collect(
         CogError: the folder holds something else, the disk is full, or a worker died; finished shards stay.
     """
     environment = environment_facts(spec)
-    _claim(out, spec, environment)
-    with _locked(out):
-        _sweep(out)
-        if not (out / COLLECTION).exists():
-            write_json(out / COLLECTION, _header(spec, environment))
+    with claimed(out, spec.to_json(), environment):
         entries = {
             shard: entry
             for shard in range(spec.shard_count)
@@ -133,65 +125,6 @@ def _executor(workers: int, tasks: int, dask_address: str | None) -> Iterator[tu
         return
     with processes(count) as pool:
         yield pool, SHARDS_IN_FLIGHT * count
-
-
-def _header(spec: CollectionSpec, environment: dict[str, Any]) -> dict[str, Any]:
-    """What is written before the first shard, to recognise the collection by."""
-    return {
-        "format": FORMAT,
-        "kind": "collection",
-        "spec": spec.to_json(),
-        "spec_hash": spec.hash(),
-        "environment": environment,
-        "code_version": code_version(),
-    }
-
-
-def _claim(out: Path, spec: CollectionSpec, environment: dict[str, Any]) -> None:
-    """Make the folder, unless it holds anything but (part of) this very collection."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        content = [path for path in out.iterdir() if not path.name.endswith(TEMPORARY_SUFFIX)]
-    except OSError as error:
-        raise CogError(f"{out}: cannot be used as a folder ({error.strerror})") from error
-    header = out / COLLECTION
-    if header.exists():
-        held = read_json(header, "the header of a collection")
-        wanted = _header(spec, environment)
-        different = [name for name in wanted if held.get(name) != wanted[name]]
-        if different:
-            old, new = held.get("spec"), wanted["spec"]
-            if isinstance(old, dict) and old != new:
-                different = [f"{key} {old.get(key)!r}" for key in new if old.get(key) != new[key]]
-            raise CogError(
-                f"{out} holds another collection, with {', '.join(different)}; nothing was written. "
-                "Choose another folder, or give the options with which it was begun."
-            )
-    elif content:
-        raise CogError(
-            f"{out} is not empty and holds no collection; nothing was written, choose another folder"
-        )
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keep a second collector out of the folder; the lock goes with the process."""
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CogError(f"{out}: another process is collecting into this folder") from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _sweep(out: Path) -> None:
-    """Remove what a killed collector left half-written."""
-    for folder in (out, out / SHARDS):
-        for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            stray.unlink()
 
 
 def _finished(out: Path, spec: CollectionSpec, shard: int) -> ShardEntry | None:

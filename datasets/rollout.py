@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cog.datasets.episode import Episode
+from cog.datasets.recorder import Recorder
 from cog.datasets.shard import encode_shard
 from cog.datasets.spec import CollectionSpec, Plan
 from cog.datasets.store import shard_name
@@ -49,10 +50,7 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
 
     env = make_environment(spec)
     try:
-        for start in spec.starts:
-            if start not in env.unwrapped.starts:
-                known = ", ".join(env.unwrapped.starts)
-                raise UsageError(f"start {start!r} is unknown; {spec.env} has: {known}")
+        facts = scene_facts(env, spec)
         env.reset(seed=0)
         for choice in spec.behaviours:
             try:
@@ -61,21 +59,34 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
                 raise UsageError(
                     f"behaviour {choice.name!r} refuses {dict(choice.options)}: {error}"
                 ) from error
-        spaces = env.observation_space.spaces
-        return {
-            "id": spec.env,
-            "observation": spec.observation,
-            "image_size": spec.image_size,
-            "terminate_on_success": spec.terminate_on_success,
-            "max_episode_steps": spec.max_episode_steps,
-            "observations": {name: list(space.shape) for name, space in sorted(spaces.items())},
-            "action": list(env.action_space.shape),
-            "signal_names": list(env.unwrapped.signal_names),
-            "rewards": False,
-            **({"options": dict(spec.env_options)} if spec.env_options else {}),
-        }
+        return facts
     finally:
         env.close()
+
+
+def scene_facts(env: Any, spec: CollectionSpec) -> dict[str, Any]:
+    """Describe the environment of a spec for the manifest.
+
+    Raises:
+        UsageError: it lacks a start of the spec.
+    """
+    for start in spec.starts:
+        if start not in env.unwrapped.starts:
+            known = ", ".join(env.unwrapped.starts)
+            raise UsageError(f"start {start!r} is unknown; {spec.env} has: {known}")
+    spaces = env.observation_space.spaces
+    return {
+        "id": spec.env,
+        "observation": spec.observation,
+        "image_size": spec.image_size,
+        "terminate_on_success": spec.terminate_on_success,
+        "max_episode_steps": spec.max_episode_steps,
+        "observations": {name: list(space.shape) for name, space in sorted(spaces.items())},
+        "action": list(env.action_space.shape),
+        "signal_names": list(env.unwrapped.signal_names),
+        "rewards": False,
+        **({"options": dict(spec.env_options)} if spec.env_options else {}),
+    }
 
 
 def collect_shard(spec: CollectionSpec, shard: int) -> tuple[bytes, int, int, int]:
@@ -111,37 +122,11 @@ def roll_out(env: Any, spec: CollectionSpec, plan: Plan, seed: int) -> tuple[Epi
     from cog.envs.behaviours import make_behaviour
 
     rng = np.random.default_rng([seed, _ACTING_STREAM])
-    observation, info = env.reset(seed=seed, options={"start": plan.start})
+    recorder = Recorder(env, seed, plan.start)
     behaviour = make_behaviour(plan.behaviour.name, env.unwrapped, rng, dict(plan.behaviour.options))
-    observations, signals = [observation], [info["signals"]]
-    actions: list[np.ndarray] = []
-    succeeded, terminated, truncated = bool(info["success"]), False, False
-    while not (terminated or truncated or (actions and behaviour.done)):
+    while not (recorder.over or (len(recorder) and behaviour.done)):
         intended = np.asarray(behaviour.act(), np.float64)
         noisy = intended + spec.noise * rng.standard_normal(intended.shape)
-        action = np.clip(noisy, -1.0, 1.0).astype(np.float32)
-        observation, _, terminated, truncated, info = env.step(action)
-        actions.append(action)
-        observations.append(observation)
-        signals.append(info["signals"])
-        succeeded |= bool(info["success"])
-    episode = Episode(
-        actions=np.stack(actions),
-        signals={name: np.array([entry[name] for entry in signals], np.float32) for name in signals[0]},
-        images=_stacked(observations, "image"),
-        proprio=_stacked(observations, "proprio"),
-        state=_stacked(observations, "state"),
-        seed=seed,
-        start=plan.start,
-        behaviour=plan.behaviour.name,
-        noise=spec.noise,
-        options=dict(plan.behaviour.options),
-        success=bool(info["success"]),
-        terminated=bool(terminated),
-        truncated=bool(truncated),
-    )
-    return episode, succeeded
-
-
-def _stacked(observations: list[dict[str, np.ndarray]], name: str) -> np.ndarray | None:
-    return np.stack([entry[name] for entry in observations]) if name in observations[0] else None
+        recorder.step(np.clip(noisy, -1.0, 1.0).astype(np.float32))
+    episode = recorder.episode(plan.behaviour.name, plan.behaviour.options, spec.noise)
+    return episode, recorder.succeeded

@@ -226,6 +226,12 @@ def test_a_full_disk_stops_the_collection_and_it_resumes(task, tmp_path, monkeyp
     assert collect(TASK, out, workers=1).hash == task.hash
 
 
+def test_a_collection_whose_options_are_lists_resumes(tmp_path):
+    spec = replace(TASK, episodes=1, env_options={"randomise": ("friction",)})
+    first = collect(spec, tmp_path / "data", workers=1)
+    assert collect(spec, tmp_path / "data", workers=1).hash == first.hash
+
+
 def test_what_cannot_be_kept_ends_with_a_message_that_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr(cog.datasets.rollout, "ATTEMPTS", 2)
     spec = CollectionSpec(
