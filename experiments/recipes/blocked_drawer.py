@@ -3,5 +3,8 @@
 from cog.experiments.recipes.drawers import drawer_row
 
 BLOCKED_DRAWER = drawer_row(
-    "blocked_drawer", "close_then_open", "the drawer is closed and the one above it stands in the way"
+    "blocked_drawer",
+    "close_then_open",
+    "the drawer is closed and the one above it stands in the way",
+    horizon=80,
 )

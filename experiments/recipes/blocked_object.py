@@ -3,5 +3,8 @@
 from cog.experiments.recipes.drawers import drawer_row
 
 BLOCKED_OBJECT = drawer_row(
-    "blocked_object", "move_blocker_then_open", "the drawer is closed and an object stands in the way"
+    "blocked_object",
+    "move_blocker_then_open",
+    "the drawer is closed and an object stands in the way",
+    horizon=80,
 )

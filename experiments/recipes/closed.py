@@ -2,4 +2,4 @@
 
 from cog.experiments.recipes.drawers import drawer_row
 
-CLOSED = drawer_row("closed", "open_drawer", "the drawer is closed")
+CLOSED = drawer_row("closed", "open_drawer", "the drawer is closed", horizon=50)

@@ -5,21 +5,24 @@ from cog.experiments.recipes import numbers
 from cog.experiments.recipes.recipe import Cell, Recipe
 
 ENV = "cog/DoubleDrawer-v0"
-HORIZON = 80  # steps, the paper's for the blocked drawers
+LONGEST = 80  # steps of a collected episode
 
 TASK = CollectionSpec(
     episodes=numbers.TASK_EPISODES["drawers"],
     behaviours=(BehaviourChoice("grasp", 1.0, {"aim_error": numbers.AIM_ERROR}),),
     starts=("open",),
     env=ENV,
-    max_episode_steps=HORIZON,
+    max_episode_steps=LONGEST,
     noise=numbers.NOISE,
 )
 """Grasps from a drawer that is open already; the same set for all three rows."""
 
 
-def drawer_row(start: str, behaviour: str, title: str) -> Recipe:
-    """The row of a start, whose prior data show a clumsy `behaviour` that gets the drawer open."""
+def drawer_row(start: str, behaviour: str, title: str, horizon: int) -> Recipe:
+    """The row of a start, whose prior data show a clumsy `behaviour` that gets the drawer open.
+
+    `horizon` is the paper's number of steps of an evaluation episode.
+    """
     prior = CollectionSpec(
         episodes=numbers.PRIOR_EPISODES[start],
         behaviours=(
@@ -28,7 +31,7 @@ def drawer_row(start: str, behaviour: str, title: str) -> Recipe:
         ),
         starts=(start,),
         env=ENV,
-        max_episode_steps=HORIZON,
+        max_episode_steps=LONGEST,
         noise=numbers.NOISE,
         keep="failure",
     )
@@ -45,5 +48,5 @@ def drawer_row(start: str, behaviour: str, title: str) -> Recipe:
             Cell("open_shifted", extra=True),
             Cell(start, ("objects=held_out",), extra=True),
         ),
-        horizon=HORIZON,
+        horizon=horizon,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 TASK_EPISODES = {"drawers": 1000, "pick_place": 1000}
 """Episodes of task data; the three drawer rows share one task set."""
-PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2000, "blocked_object": 2500, "pick_place": 1500}
+PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2000, "blocked_object": 2500, "pick_place": 3000}
 """Episodes of prior data of each row."""
 WANDER_SHARE = 0.1
 """Share of prior episodes that wander to no purpose."""
@@ -18,7 +18,7 @@ REWARD = 10.0
 PRIOR_SHARE = 0.5
 """Share of prior data in each batch of an arm that learns from both."""
 
-IMAGE: Mapping[str, Any] = {"updates": 20_000}
+IMAGE: Mapping[str, Any] = {"updates": 14_000, "precision": "bfloat16"}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "batch_size": 256}
 """Training from the simulator's state: changes of the `cpu` preset."""
