@@ -26,13 +26,13 @@ class FinetuneConfig:
     """Online episodes in all."""
     round_episodes: int = 10
     """Online episodes in one round; they run side by side with the same weights, then the updates follow."""
-    updates_per_episode: int = 20
+    updates_per_episode: int = 10
     """Gradient updates for each online episode."""
     warm_up_episodes: int | None = None
     """Online episodes before the first update; none means 50 if batches are online only, else one round."""
     mix: Mix = "half"
     """Online steps in a batch: all ("online"), their share of all steps ("uniform"), or "half"."""
-    conservative_weight: float | None = None
+    conservative_weight: float | None = 0.1
     """Weight of the conservative term while online; none keeps that of the checkpoint."""
     bc_weight: float | None = None
     """Weight of imitation (offline steps and online successes) while online; none keeps the checkpoint's."""

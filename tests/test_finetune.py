@@ -319,7 +319,7 @@ def test_online_only_batches_wait_for_the_warm_up(chain: Path, tmp_path: Path) -
 
 def test_weights_are_changed_where_asked_and_nothing_warms_up_again(chain: Path, tmp_path: Path) -> None:
     trained = dataclasses.replace(config(bc_updates=100, bc_weight=0.3), schedule="cosine")
-    kept = online_settings(trained, settings_of(chain, tmp_path))
+    kept = online_settings(trained, settings_of(chain, tmp_path, conservative_weight=None))
     assert (kept.schedule, kept.cql.bc_updates, kept.cql.bc_weight) == ("constant", 0, 0.3)
     changed = online_settings(trained, settings_of(chain, tmp_path, conservative_weight=0.0, bc_weight=0.1))
     assert (changed.cql.conservative_weight, changed.cql.bc_weight) == (0.0, 0.1)
