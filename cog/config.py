@@ -54,6 +54,8 @@ class CQLConfig:
     """Discount of the return per step."""
     steps: int = 1
     """Steps of reward in a transition before the bootstrap (n-step returns)."""
+    backup_actions: int = 1
+    """Actions drawn at the next state; the best is bootstrapped from (more than 1: CQL's max-Q backup)."""
     target_rate: float = 0.01
     """Share of the critics that moves into the target critics at each update (tau)."""
     critic_lr: float = 3e-4
@@ -70,8 +72,8 @@ class CQLConfig:
     """First updates, in which the actor imitates the data instead of climbing Q."""
     bc_weight: float = 0.3
     """Weight of the imitation term kept in the actor's loss for the whole run."""
-    bc_filter: bool = False
-    """Whether actions are imitated only where the critics prefer them to the policy's own."""
+    bc_margin: float | None = None
+    """Actions whose Q is further than this below the policy's own are not imitated; none imitates all."""
     clip_targets: bool = True
     """Whether bootstrapped targets are bounded by what returns can be, given the rewards in the data."""
 
@@ -138,6 +140,7 @@ class TrainConfig:
             ("threads", self.threads, 0),
             ("cql.sampled_actions", self.cql.sampled_actions, 1),
             ("cql.steps", self.cql.steps, 1),
+            ("cql.backup_actions", self.cql.backup_actions, 1),
         ):
             if value < low:
                 raise UsageError(f"{name} is {value}; it must be at least {low}")

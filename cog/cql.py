@@ -123,12 +123,14 @@ class CQL(Agent):
     def critic_loss(self, q_data: Tensor, batch: Batch, encoded: Encoded) -> tuple[Tensor, Metrics]:
         """Squared Bellman error of Q(s, a) in the data, (2, B), against the lower of two target critics.
 
-        The backup holds no entropy term (the reference's "deterministic backup").
+        With several `backup_actions` the best of them counts. The backup holds no entropy term (the
+        reference's "deterministic backup").
         """
         with torch.no_grad():
-            next_actions, _ = encoded.next_policy.sample(1, self.generator)
+            number = self.config.cql.backup_actions
+            next_actions, _ = encoded.next_policy.sample(number, self.generator)
             next_q = self.target.q(self.target.project(encoded.next_features), next_actions)
-            next_q = next_q[..., 0].amin(0)
+            next_q = next_q.amin(0).amax(1)
             target = batch.rewards + batch.bootstrap * next_q
             if self.return_bounds is not None:
                 target = target.clamp(*self.return_bounds)
@@ -186,10 +188,10 @@ class CQL(Agent):
             q = self.critic.q(states, actions).amin(0)
             loss = loss - q.mean()
             metrics["q_policy"] = q.detach().mean()
-            if cql.bc_filter:
-                better = (q_data.amin(0) > q.detach()[:, 0]).float()
-                imitated = better if imitated is None else better * imitated
-                metrics["imitated"] = better.mean()
+            if cql.bc_margin is not None:
+                good = (q_data.amin(0) > q.detach()[:, 0] - cql.bc_margin).float()
+                imitated = good if imitated is None else good * imitated
+                metrics["imitated"] = good.mean()
         weight = 1.0 if warm_up else cql.bc_weight
         if weight:
             likelihood = encoded.policy.log_prob(batch.actions, self.config.network.action_limit)

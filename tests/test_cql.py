@@ -156,14 +156,14 @@ def actor_loss(agent, mine, log_prob, states, batch, encoded):
     return agent.actor_loss(mine, log_prob, q_data, states, batch, encoded)
 
 
-def test_filtered_imitation_counts_only_actions_that_the_critics_prefer() -> None:
-    agent, batch = make(bc_weight=0.3, bc_filter=True)
+def test_imitation_leaves_out_actions_that_the_critics_put_below_the_policy_by_more_than_the_margin() -> None:
+    agent, batch = make(bc_weight=0.3, bc_margin=0.5)
     encoded = agent.encode(batch.images, batch.next_images, batch)
     mine, log_prob = encoded.policy.sample(1, agent.generator)
     states = agent.critic.project(encoded.features).detach()
     q_policy = agent.critic.q(states, mine)[..., 0].amin(0).detach()
     better = torch.tensor([True, False] * (len(q_policy) // 2))
-    q_data = (q_policy + torch.where(better, 1.0, -1.0)).expand(2, -1)
+    q_data = (q_policy + torch.where(better, -0.4, -0.6)).expand(2, -1)
     loss, metrics = agent.actor_loss(mine, log_prob, q_data, states, batch, encoded)
     limit = agent.config.network.action_limit
     likelihood = encoded.policy.log_prob(batch.actions, limit)[better].sum() / len(better)
