@@ -98,7 +98,9 @@ class DoubleDrawer(DrawerGrasp):
         openings = [float(rng.uniform(*chosen.opening)), float(rng.uniform(*chosen.top_opening))]
         gripper = self.workspace.neutral + draw(chosen.gripper, rng)
         shift = draw(chosen.cabinet, rng)
-        shift = outside(shift, chosen.cabinet) if chosen.shifted else shift
+        if chosen.shifted:
+            shift = outside(shift, chosen.cabinet)
+            shift[0] = abs(shift[0])  # away from the tray, into which an open drawer would run
         yaw = float(rng.uniform(*chosen.cabinet_yaw))
         cabinet = Cabinet(
             client, CABINET_URDF, CABINET_POSITION + np.append(shift, 0.0), yaw, DRAWER_TRAVEL, openings

@@ -7,6 +7,7 @@ import pytest
 import cog.envs
 from cog.envs.behaviours import BEHAVIOURS, behaviour_options, make_behaviour
 from cog.errors import UsageError
+from cog.experiments import measure_behaviours
 
 
 def run(name, start, episodes, noise=0.0, options=None):
@@ -62,6 +63,20 @@ def test_every_behaviour_has_readable_phases_and_options():
     for name, behaviour in BEHAVIOURS.items():
         assert behaviour.phases and all(behaviour.phases), name
         assert all(value is not None for value in behaviour_options(name).values())
+
+
+@pytest.mark.parametrize(
+    "trial", measure_behaviours.TRIALS, ids=lambda trial: f"{trial.start}-{trial.chain[-1]}"
+)
+def test_chains_solve_every_start_and_clumsy_versions_fail_as_often_as_the_papers(trial):
+    episodes = 30 if trial.reference is not None else 10
+    successes = sum(measure_behaviours.attempt(trial, seed)[0] for seed in range(episodes))
+    if not trial.suboptimal:
+        assert successes >= 9
+    elif trial.reference is not None:
+        assert abs(successes / episodes - trial.reference) < 0.25  # 30 episodes; 100 in docs/behaviours.json
+    else:
+        assert successes < episodes
 
 
 def test_unknown_behaviours_and_options_are_refused_by_name():
