@@ -40,6 +40,7 @@ def parse(arguments: Sequence[str]) -> Any:
     """The command that `arguments` ask for; exits with 2 when there is none or an option is unknown."""
     subcommands: dict[str, Any] = {
         "collect": commands.Collect,
+        "teleop": commands.Teleop,
         "relabel": commands.Relabel,
         "merge": commands.Merge,
         "verify": commands.Verify,

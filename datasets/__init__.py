@@ -1,6 +1,7 @@
 """Datasets: collect, store, relabel, merge and verify episodes.
 
 In reading order: `episode` and `spec` (what there is and how it is drawn), `layout` and `shard` (how it is
-stored), `store` and `growing` (a folder of shards), `rollout` and `collect`, `relabel`, `merge`,
-`transitions` (what the learner gets), `materialise`, `verify`, `info`.
+stored), `store`, `growing` and `claim` (a folder of shards), `recorder`, `rollout` and `collect`, `relabel`,
+`merge`, `transitions` (what the learner gets), `materialise`, `verify`, `info`. Demonstrations by people:
+`keyboard`, `teleop`, `front_ends`, `terminal`, `window`.
 """

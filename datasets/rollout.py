@@ -16,8 +16,8 @@ ATTEMPTS = 50  # at an episode of the kind that `keep` asks for
 _ACTING_STREAM = 1  # keeps the behaviour's draws apart from the environment's, which uses the bare seed
 
 
-def make_environment(spec: CollectionSpec) -> Any:
-    """Build the environment of a spec.
+def make_environment(spec: CollectionSpec, render_mode: str | None = None) -> Any:
+    """Build the environment of a spec, with a picture for people if `render_mode` asks for one.
 
     Raises:
         UsageError: there is none of that id, or it refuses the arguments.
@@ -26,6 +26,9 @@ def make_environment(spec: CollectionSpec) -> Any:
 
     import cog.envs  # noqa: F401  (registers the ids)
 
+    arguments: dict[str, Any] = dict(spec.env_options)
+    if render_mode is not None:
+        arguments["render_mode"] = render_mode
     try:
         return gymnasium.make(
             spec.env,
@@ -34,7 +37,7 @@ def make_environment(spec: CollectionSpec) -> Any:
             image_size=spec.image_size,
             terminate_on_success=spec.terminate_on_success,
             max_episode_steps=spec.max_episode_steps,
-            **spec.env_options,
+            **arguments,
         )
     except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
         raise UsageError(f"environment {spec.env!r} cannot be built: {error}") from error
