@@ -62,7 +62,7 @@ class Start:
 _SEEN = {
     "open": Start(opening=(0.88, 1.0)),
     "closed": Start(opening=(0.0, 0.02)),
-    "blocked_drawer": Start(opening=(0.0, 0.02), top_opening=(0.50, 0.62)),
+    "blocked_drawer": Start(opening=(0.0, 0.02), top_opening=(0.60, 0.72)),
     "blocked_object": Start(opening=(0.0, 0.02), blocked=True),
 }
 STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}

@@ -32,6 +32,10 @@ class Behaviour(ABC):
     def act(self) -> np.ndarray:
         """The next action (8,) float32 without noise, from the simulator's state."""
 
+    def achieved(self) -> bool:
+        """Whether what the behaviour is for has come about, as far as it can tell."""
+        return True
+
     def toward(
         self, target: np.ndarray, gripper: float, speed: float = 1.0, neutral: float = STAY
     ) -> np.ndarray:

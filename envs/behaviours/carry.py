@@ -74,11 +74,13 @@ class GraspBlocker(Grasp):
     """Take the arch by its knob; the phases are those of `Grasp`."""
 
     scene = DoubleDrawer
-    astray = 0.85
+    astray = 0.6
 
     def grip(self) -> np.ndarray:
         env: Any = self.env
-        return np.asarray(env.blocker_position() + np.array([0.0, 0.0, BLOCKER_HEIGHT - BLOCKER_CENTRE - GRIP_BELOW_TOP]))
+        return np.asarray(
+            env.blocker_position() + np.array([0.0, 0.0, BLOCKER_HEIGHT - BLOCKER_CENTRE - GRIP_BELOW_TOP])
+        )
 
     def somewhere(self) -> np.ndarray:
         """A random place beside the knob, at the height of the grip."""

@@ -8,7 +8,7 @@ from cog.envs.behaviours.base import Behaviour
 from cog.envs.behaviours.carry import GraspBlocker, Place, PlaceBlocker
 from cog.envs.behaviours.close_drawer import CloseTopDrawer
 from cog.envs.behaviours.grasp import Grasp
-from cog.envs.behaviours.open_drawer import OpenDrawer
+from cog.envs.behaviours.open_drawer import HastyOpenDrawer, OpenDrawer
 from cog.envs.double_drawer import DoubleDrawer
 from cog.envs.pick_place import PickPlace
 from cog.envs.tabletop import Tabletop
@@ -22,7 +22,7 @@ class Chain(Behaviour):
     phases = ("as its links",)
 
     def __init__(self, env: Tabletop, rng: np.random.Generator, suboptimal: bool = False) -> None:
-        """`suboptimal`: every link is the clumsy version of itself."""
+        """`suboptimal`: every link is the clumsy version of itself, and the first that fails is the last."""
         super().__init__(env, rng)
         self._suboptimal = suboptimal
         self._number = 0
@@ -34,7 +34,8 @@ class Chain(Behaviour):
             self._link = self._begin()
         action = self._link.act()
         self.phase, self.recoveries = self._link.phase, self._link.recoveries
-        self.done = self._link.done and self._number == len(self.links) - 1
+        last = self._number == len(self.links) - 1
+        self.done = self._link.done and (last or (self._suboptimal and not self._link.achieved()))
         return action
 
     def _begin(self) -> Behaviour:
@@ -67,4 +68,4 @@ class MoveBlockerThenOpen(Chain):
     """Take the arch to the tray, then open the lower drawer."""
 
     scene = DoubleDrawer
-    links = (GraspBlocker, PlaceBlocker, OpenDrawer)
+    links = (GraspBlocker, PlaceBlocker, HastyOpenDrawer)

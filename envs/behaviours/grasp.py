@@ -44,6 +44,9 @@ class Grasp(Behaviour):
         """Where the fingers close, (3,) m."""
         return self.env.object_position()
 
+    def achieved(self) -> bool:
+        return bool(np.linalg.norm(self.grip() - self.gripper()) < SLIPPED)
+
     def somewhere(self) -> np.ndarray:
         """A random place where the object might have been, (3,) m."""
         low, high = self.env.object_range()

@@ -62,11 +62,14 @@ class MoveDrawer(Behaviour):
     def place(self) -> np.ndarray:
         """Where the fingers take the drawer, (3,) m."""
 
+    def achieved(self) -> bool:
+        return self.direction * self.env.cabinet.opening(self.drawer) > self.direction * self.wanted
+
     def act(self) -> np.ndarray:
         target = self.place() + self._aim
         error = target - self.gripper()
         moved = self.direction * self.env.cabinet.opening(self.drawer)
-        if self.phase < 3 and (moved > self.direction * self.wanted or self._gives_up()):
+        if self.phase < 3 and (self.achieved() or self._gives_up()):
             self.enter(3)
         if self.phase == 0 and sideways(error) < self.aligned:
             self.enter(1)

@@ -23,3 +23,9 @@ class OpenDrawer(MoveDrawer):
 
     def place(self) -> np.ndarray:
         return self.env.cabinet.in_world(HANDLE_GAP)
+
+
+class HastyOpenDrawer(OpenDrawer):
+    """The same, but the clumsy version gives up sooner: it comes last in the longest chain."""
+
+    patience = 13
