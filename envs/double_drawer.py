@@ -1,9 +1,9 @@
 """The paper's drawer scene: two stacked drawers, the object in the lower one, and two ways to be in its way.
 
 `closed`: the lower drawer must be opened. `blocked_drawer`: the upper drawer stands half open above the
-lower one's handle and must be pushed shut first. `blocked_object`: an arch stands in front of the lower drawer,
-over its handle, where the fingers would go, and must be moved to the tray or aside first. `open` is where
-the task begins.
+lower one's handle and must be pushed shut first. `blocked_object`: an arch stands before the lower drawer,
+over its handle, where the fingers would go, and must be moved to the tray or aside first. `open` is where the
+task begins.
 """
 
 from dataclasses import dataclass, replace
