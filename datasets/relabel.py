@@ -194,6 +194,17 @@ def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
         raise DataError(Problem(_path(dataset, view.name), "reward_hash", rule, AGAIN))
 
 
+def count_ending_in(dataset: Dataset, rule: str) -> int:
+    """Number of episodes whose last frame satisfies a rule.
+
+    Raises:
+        UsageError: there is no such rule.
+        CogError: it fails on an episode.
+    """
+    function = resolve(rule)
+    return sum(_ends_in(function, rule, episode, number) for number, episode in enumerate(dataset.episodes()))
+
+
 def resolve(rule: str) -> Rule:
     """Turn the text of a rule into a function; importing `module:function` runs the user's module.
 
@@ -254,7 +265,7 @@ def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
     rule = resolve(view.rule)
     kept = None if view.only is None else resolve(view.only)
     for number, episode in enumerate(dataset.episodes()):
-        if kept is not None and _evaluate(kept, str(view.only), episode, number)[-1] <= 0:
+        if kept is not None and not _ends_in(kept, str(view.only), episode, number):
             continue
         values = _evaluate(rule, view.rule, episode, number)
         hits = values > 0
@@ -267,6 +278,11 @@ def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
         rewards = (values[:steps] * view.scale).astype(np.float32)
         tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
         yield replace(episode, rewards=rewards, terminals=terminals[:steps])
+
+
+def _ends_in(rule: Rule, name: str, episode: Episode, number: int) -> bool:
+    """Whether the last frame of an episode satisfies a rule."""
+    return bool(_evaluate(rule, name, episode, number)[-1] > 0)
 
 
 def _evaluate(rule: Rule, name: str, episode: Episode, number: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from cog.files import read_json
 
 COSTS: Mapping[str, float] = {
     "collect": 1.0e-3,
+    "count": 5.0e-6,
     "relabel": 5.0e-6,
     "merge": 0.05,
     "train cql image": 5.0e-4,

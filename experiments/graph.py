@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cog.evaluate_config import EvaluateConfig
-from cog.experiments.job_kinds import Collect, Evaluate, Merge, Relabel, Train
+from cog.experiments.job_kinds import Collect, Count, Evaluate, Merge, Relabel, Train
 from cog.experiments.jobs import Job
 from cog.experiments.recipes.recipe import Cell, Recipe
 from cog.experiments.reproduce_config import ReproduceConfig
@@ -44,7 +44,9 @@ class Sources:
     priors: tuple[Relabel, ...]
     """Prior data without."""
     oracle: tuple[Relabel, ...]
-    """Task and prior data that were done well; prior data without a single such episode would be refused."""
+    """Task and prior data that were done well."""
+    good: tuple[Count, ...]
+    """How many episodes of task and prior data were done well."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
     for entry in entries:
         first.setdefault(entry.evaluation.hash, entry.evaluation)
     entries = [dataclasses.replace(entry, evaluation=first[entry.evaluation.hash]) for entry in entries]
-    return Graph(tuple(entries), tuple(every), tuple(ordered(list(first.values()))))
+    counts = [count for sources in every for count in sources.good]
+    return Graph(tuple(entries), tuple(every), tuple(ordered([*counts, *first.values()])))
 
 
 def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:
@@ -99,6 +102,10 @@ def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:
         rewarded,
         tuple(Relabel(config.out, data, ZERO, only=recipe.prior_only) for data in prior_data),
         (good, *(Relabel(config.out, data, ZERO, only=recipe.sub_skill) for data in prior_data)),
+        (
+            Count(config.out, task_data, recipe.task_rule),
+            *(Count(config.out, data, recipe.sub_skill) for data in prior_data),
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""The five kinds of jobs: collect, relabel, merge, train, evaluate."""
+"""The kinds of jobs: collect, count, relabel, merge, train, evaluate."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from cog.config import TrainConfig, to_json
 from cog.console import metrics_note, progress
 from cog.datasets.collect import collect
 from cog.datasets.merge import open_merge, write_merge
-from cog.datasets.relabel import open_view, relabel
+from cog.datasets.relabel import count_ending_in, open_view, relabel
 from cog.datasets.spec import CollectionSpec
 from cog.datasets.store import open_dataset
 from cog.errors import CogError
@@ -21,7 +21,7 @@ from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import RESULT, Evaluation, open_evaluation
 from cog.experiments.arms import NOTE, latest_metrics
 from cog.experiments.jobs import Cost, Job, Save
-from cog.files import code_version, hash_file, hash_json
+from cog.files import code_version, hash_file, hash_json, read_json, write_json
 from cog.guard import Diverged
 from cog.train import train
 
@@ -71,6 +71,51 @@ class Collect(Job):
             if not (self.folder / shard.file).is_file():
                 raise CogError(f"{self.folder / shard.file}: missing")
         return dataset.hash
+
+
+@dataclass(frozen=True)
+class Count(Job):
+    """Count the episodes of a dataset that were done well, that is, end in a predicate."""
+
+    root: Path
+    data: Collect
+    predicate: str
+
+    kind = "count"
+    alone = True
+
+    @property
+    def name(self) -> str:
+        return self.predicate.replace(":", ".")
+
+    @property
+    def needs(self) -> Sequence[Job]:
+        return (self.data,)
+
+    @property
+    def file(self) -> Path:
+        """Where the number is."""
+        return self.root / "counts" / f"{self.place}.json"
+
+    def decides(self) -> dict[str, Any]:
+        return {"predicate": self.predicate}
+
+    def cost(self) -> Cost:
+        spec = self.data.spec
+        return Cost(f"count {spec.observation}", spec.episodes * spec.max_episode_steps)
+
+    def work(self, save: Save) -> str | None:
+        dataset = open_dataset(self.data.folder)
+        write_json(self.file, {"good": count_ending_in(dataset, self.predicate)})
+        return None
+
+    def content(self) -> str:
+        self.number()
+        return hash_file(self.file)
+
+    def number(self) -> int:
+        """How many they are."""
+        return int(read_json(self.file, "a count of episodes")["good"])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 out/
   data/<name>-<hash>/          datasets, with their views
-  merges/<name>-<hash>.json
+  merges/<name>-<hash>.json    likewise counts/
   runs/<name>-<hash>/
   evaluations/<name>-<hash>/
   records/<kind>-<hash>.json   what each job was, took and left; written last

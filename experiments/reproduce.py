@@ -3,6 +3,7 @@
 out/
   data/ merges/ runs/ evaluations/ records/    the jobs, see `jobs`; shared by all commands in this folder
   results.json  table.md  learning_curves_<row>.png  report.html    of the last command
+  ablation_<kind>.json .md .png                                        of the last such ablation
 """
 
 import contextlib
@@ -13,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cog.console import console, table
+from cog.console import console, messages, table
 from cog.errors import CogError
+from cog.experiments.ablations import draw, variants
 from cog.experiments.estimate import Estimate, in_words, stages
 from cog.experiments.graph import Graph, build
 from cog.experiments.paper import CAUTION, REPORTED
@@ -41,8 +43,9 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
     Raises:
         CogError: the folder holds something else or is in use, or a job failed; finished jobs stay.
     """
-    if recipes is None:
-        recipes = [RECIPES[name] for name in config.chosen_rows]
+    recipes = [RECIPES[name] for name in config.chosen_rows] if recipes is None else recipes
+    if config.ablation is not None:
+        recipes = [variant for recipe in recipes for variant in variants(config.ablation, recipe)]
     graph = build(recipes, config)
     show_plan(graph, config)
     if config.plan:
@@ -50,11 +53,24 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
     with claimed(config.out):
         run_jobs(graph.jobs, config.workers, Estimate(config.out / "records").seconds)
         results = gather(graph, config, command(config))
-        write_json(config.out / RESULTS, results)
-        write_bytes(config.out / TABLE, (markdown(results) + "\n").encode())
-        write_report(config.out, results, graph)
+        write_results(results, graph, config)
     show_results(results, config)
     return results
+
+
+def write_results(results: dict[str, Any], graph: Graph, config: ReproduceConfig) -> None:
+    """Write the files of the command; pictures need optional packages and may be left out."""
+    name = "" if config.ablation is None else f"ablation_{config.ablation}"
+    write_json(config.out / (f"{name}.json" if name else RESULTS), results)
+    write_bytes(config.out / (f"{name}.md" if name else TABLE), (markdown(results) + "\n").encode())
+    if not name:
+        write_report(config.out, results, graph)
+        return
+    starts = list(dict.fromkeys(entry.cell.name for entry in graph.entries if not entry.cell.extra))
+    try:
+        draw(config.out / f"{name}.png", results, starts)
+    except CogError as error:
+        messages().print(f"{name}.png left out: {error}", style="yellow", markup=False)
 
 
 def show_plan(graph: Graph, config: ReproduceConfig) -> None:
@@ -83,11 +99,13 @@ def show_results(results: dict[str, Any], config: ReproduceConfig) -> None:
         f"success at the last step, {config.episodes} episodes a cell; 95 % intervals: Wilson, Student's t"
     )
     screen.print(table(title, columns(results), rows(results)))
+    took = results["seconds"]["total"]
+    screen.print(f"{in_words(took['cpu'])} of processor time; results are in {config.out}", markup=False)
+    if config.ablation is not None:
+        return
     figures = [[figure.method, figure.task, figure.success, figure.source] for figure in REPORTED]
     screen.print(table("reported by others", ["method", "starts", "success", "source"], figures))
     screen.print(CAUTION, style="dim", markup=False)
-    took = results["seconds"]["total"]
-    screen.print(f"{in_words(took['cpu'])} of processor time; {config.out / RESULTS}", markup=False)
 
 
 def command(config: ReproduceConfig) -> str:

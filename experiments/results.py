@@ -95,10 +95,9 @@ def _over(group: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
 def _data(sources: Sources) -> list[dict[str, Any]]:
     """Counts of the datasets of a row and seed; `good` are the episodes that were done well."""
     facts = []
-    for view, good in zip((sources.task, *sources.priors), sources.oracle, strict=True):
+    for view, good in zip((sources.task, *sources.priors), sources.good, strict=True):
         dataset = open_dataset(view.data.folder)
         found = open_view(dataset, view.place)
-        record = good.record()
         facts.append(
             {
                 "row": sources.recipe.name,
@@ -108,7 +107,7 @@ def _data(sources: Sources) -> list[dict[str, Any]]:
                 "episodes": dataset.episode_count,
                 "steps": found.steps,
                 "rewarded_steps": found.rewarded_steps,
-                "good": open_view(dataset, good.place).episodes if record.get("content") else None,
+                "good": good.number(),
             }
         )
     return facts
