@@ -144,12 +144,12 @@ def _crew(config: EvaluateConfig, folder: Path, scene: Scene, tasks: int) -> Ite
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker, for the same rounding
         try:
-            with Fleet(folder, scene, config.envs_per_worker) as fleet:
+            with Fleet(folder, scene, config.envs_per_worker, config.candidates) as fleet:
                 yield _Crew(partial(map, fleet.roll), partial(map, film))
         finally:
             torch.set_num_threads(threads)
         return
-    roll = partial(roll_in_worker, folder, scene, config.envs_per_worker)
+    roll = partial(roll_in_worker, folder, scene, config.envs_per_worker, config.candidates)
     with processes(count) as pool:
 
         def roll_all(groups: Sequence[Group]) -> Iterator[list[Outcome]]:

@@ -22,6 +22,8 @@ class EvaluateConfig:
     """Episodes from each start."""
     seed: int = 0
     """Seed of the list of episode seeds; the same list for every policy."""
+    candidates: int = 0
+    """Draws from the policy at each step, of which (and its mode) the critics choose one; 0 is the mode."""
     only: tuple[int, ...] = ()
     """Numbers of the episodes to run, all if empty; an episode comes out the same alone as among all."""
     env: str = "cog/DrawerGrasp-v0"
@@ -50,6 +52,7 @@ class EvaluateConfig:
             ("max_episode_steps", self.max_episode_steps, 1),
             ("envs_per_worker", self.envs_per_worker, 1),
             ("workers", self.workers, 0),
+            ("candidates", self.candidates, 0),
             ("videos", self.videos or 0, 0),
         ):
             if value < low:

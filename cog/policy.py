@@ -1,42 +1,59 @@
 """A trained policy: images and poses in, actions out, in batches."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cog.checkpoint import load
 from cog.config import TrainConfig
 from cog.errors import CogError
-from cog.networks import ObservationShape, PolicyNetwork
+from cog.networks import Critic, ObservationShape, PolicyNetwork, TanhGaussian
 
 
 class Policy:
-    """The averaged weights of a checkpoint, acting deterministically; no augmentation, no simulator."""
+    """The averaged weights of a checkpoint; no augmentation, no simulator."""
 
     def __init__(
-        self, network: PolicyNetwork, shape: ObservationShape, config: TrainConfig, update: int
+        self,
+        network: PolicyNetwork,
+        shape: ObservationShape,
+        config: TrainConfig,
+        update: int,
+        critic: Critic | None = None,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
+        self.critic = None if critic is None else critic.eval().requires_grad_(False)
         self.shape = shape
         self.config = config
         self.update = update
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu") -> "Policy":
+    def load(cls, path: Path | str, device: str = "cpu", critics: bool = False) -> "Policy":
         """The policy of a run folder's latest checkpoint, or of one checkpoint folder.
 
+        With `critics` come the target critics, which are averaged over updates as the policy's weights are.
+
         Raises:
-            CogError: no checkpoint there, or a damaged one.
+            CogError: no checkpoint there, a damaged one, or one without critics where they are asked for.
         """
         checkpoint = load(Path(path))
         network = PolicyNetwork(checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
-        prefix = "average."
         tensors = checkpoint.tensors("model")
-        network.load_state_dict(
-            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        )
-        return cls(network.to(device), checkpoint.shape, checkpoint.config, checkpoint.update)
+        network.load_state_dict(_part(tensors, "average."))
+        critic = None
+        if critics:
+            if not (held := _part(tensors, "target.")):
+                raise CogError(
+                    f"{checkpoint.folder}: trained with algorithm '{checkpoint.config.algorithm}', without "
+                    "critics to choose among candidates; evaluate it with --candidates 0"
+                )
+            critic = Critic(checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
+            critic.load_state_dict(held)
+            critic.to(device)
+        return cls(network.to(device), checkpoint.shape, checkpoint.config, checkpoint.update, critic)
 
     @torch.no_grad()
     def act(
@@ -49,6 +66,35 @@ class Policy:
         Raises:
             CogError: shapes that the policy was not trained for.
         """
+        policy = self.network(*self._inputs(images, proprio))
+        if noise is None:
+            actions: np.ndarray = policy.mode().cpu().numpy()
+            return actions
+        drawn: np.ndarray = _drawn(policy, noise[:, None])[:, 0].cpu().numpy()
+        return drawn
+
+    @torch.no_grad()
+    def choose(self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        """Of the policy's mode and its draws by `noise` (B, K, A), the action (B, A) of the largest lower Q.
+
+        A mode between two ways of going on, such as opening and closing the gripper, may lead nowhere; the
+        critics tell which of them is worth it.
+
+        Raises:
+            CogError: shapes that the policy was not trained for, or no critics loaded.
+        """
+        if self.critic is None:
+            raise CogError("this policy was loaded without critics")
+        pictures, poses = self._inputs(images, proprio)
+        policy = self.network(pictures, poses)
+        actions = torch.cat([policy.mode()[:, None], _drawn(policy, noise)], 1)
+        q = self.critic.q(self.critic.project(self.critic.encode(pictures, poses)), actions).amin(0)
+        best: np.ndarray = actions[torch.arange(len(actions)), q.argmax(1)].cpu().numpy()
+        return best
+
+    def _inputs(
+        self, images: np.ndarray | None, proprio: np.ndarray | None
+    ) -> tuple[Tensor | None, Tensor | None]:
         device = next(self.network.parameters()).device
         pictures = poses = None
         if self.shape.image is not None:
@@ -61,10 +107,15 @@ class Policy:
                 found = "none" if proprio is None else str(proprio.shape)
                 raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
             poses = torch.from_numpy(np.asarray(proprio, np.float32)).to(device)
-        policy = self.network(pictures, poses)
-        if noise is None:
-            actions: np.ndarray = policy.mode().cpu().numpy()
-            return actions
-        spread = policy.log_std.exp() * torch.from_numpy(noise).to(device)
-        drawn: np.ndarray = (policy.mean + spread).tanh().cpu().numpy()
-        return drawn
+        return pictures, poses
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _drawn(policy: TanhGaussian, noise: np.ndarray) -> Tensor:
+    """Draws (B, K, A) from the policy by standard normal `noise` (B, K, A)."""
+    spread = policy.log_std.exp()[:, None] * torch.from_numpy(noise).to(policy.mean.device)
+    return (policy.mean[:, None] + spread).tanh()

@@ -20,6 +20,7 @@ from cog.furthest import furthest_stage
 from cog.networks import ObservationShape
 from cog.policy import Policy
 
+_CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.explore
 _EVALUATION_STREAM = 2  # without it, episodes would begin as those collected under the same seed did
 
 
@@ -144,10 +145,12 @@ def check_scene(scene: Scene, shape: ObservationShape, actions: int, starts: Seq
 class Fleet:
     """A policy and B environments in this process; a context manager that closes them."""
 
-    def __init__(self, checkpoint: Path, scene: Scene, rows: int) -> None:
-        self.policy = Policy.load(checkpoint)
+    def __init__(self, checkpoint: Path, scene: Scene, rows: int, candidates: int = 0) -> None:
+        """With `candidates` the critics choose each action among so many draws and the policy's mode."""
+        self.policy = Policy.load(checkpoint, critics=candidates > 0)
         self.scene = scene
         self.rows = rows
+        self.candidates = candidates
         self.envs: dict[int, Any] = {}
 
     def roll(self, group: Group) -> list[Outcome]:
@@ -162,12 +165,18 @@ class Fleet:
         size = episodes[0].observation[pose].shape[0]
         poses = np.zeros((rows, size), np.float32)
         images = None if self.scene.image is None else np.zeros((rows, *self.scene.image), np.uint8)
+        noise = np.zeros((rows, self.candidates, *episodes[0].env.action_space.shape), np.float32)
         while running:
             for row, episode in running.items():
                 poses[row] = episode.observation[pose]
                 if images is not None:
                     images[row] = episode.observation["image"]
-            actions = self.policy.act(images, poses)
+                if self.candidates:
+                    noise[row] = episode.rng.standard_normal(noise.shape[1:], np.float32)
+            if self.candidates:
+                actions = self.policy.choose(images, poses, noise)
+            else:
+                actions = self.policy.act(images, poses)
             for row, episode in list(running.items()):
                 if episode.step(actions[row]):
                     del running[row]
@@ -195,6 +204,7 @@ class _Episode:
     def __init__(self, env: Any, number: int, seed: int, start: str) -> None:
         self.env = env
         self.number, self.seed, self.start = number, seed, start
+        self.rng = np.random.default_rng([seed, _CANDIDATE_STREAM])
         self.observation, info = env.reset(seed=seed, options={"start": start})
         self.signals = [info["signals"]]
         self.actions: list[np.ndarray] = []
@@ -226,10 +236,10 @@ class _Episode:
         )
 
 
-def roll_in_worker(checkpoint: Path, scene: Scene, rows: int, group: Group) -> list[Outcome]:
+def roll_in_worker(checkpoint: Path, scene: Scene, rows: int, candidates: int, group: Group) -> list[Outcome]:
     """Run a group in a worker process, which keeps its policy and environments for the next one."""
     torch.set_num_threads(1)
-    return _fleet(checkpoint, scene, rows).roll(group)
+    return _fleet(checkpoint, scene, rows, candidates).roll(group)
 
 
 def replay(scene: Scene, outcome: Outcome, size: int) -> np.ndarray:
@@ -262,6 +272,6 @@ def _shrunk(frame: np.ndarray, size: int) -> np.ndarray:
 
 
 @cache
-def _fleet(checkpoint: Path, scene: Scene, rows: int) -> Fleet:
+def _fleet(checkpoint: Path, scene: Scene, rows: int, candidates: int) -> Fleet:
     """This worker process's environments; they go with it."""
-    return Fleet(checkpoint, scene, rows)
+    return Fleet(checkpoint, scene, rows, candidates)

@@ -10,9 +10,9 @@ from tests.learner_data import config, noise
 SIZE = 16  # pixels, as the synthetic transitions have
 
 
-def tiny_run(out: Path, proprio: int = 8, actions: int = 8, seed: int = 0) -> Path:
+def tiny_run(out: Path, proprio: int = 8, actions: int = 8, seed: int = 0, algorithm: str = "bc") -> Path:
     """The folder of a run of one update on noise."""
     transitions = noise(actions=actions)
     transitions.proprio = np.random.default_rng(1).normal(size=(60, proprio)).astype(np.float32)
-    train(config(out, updates=1, algorithm="bc", seed=seed), transitions)
+    train(config(out, updates=1, algorithm=algorithm, seed=seed), transitions)
     return out

@@ -59,6 +59,19 @@ def test_episode_comes_out_the_same_alone_as_among_all(
     assert list(alone.episodes) == among
 
 
+def test_candidates_come_out_the_same_in_any_company_and_differ_from_the_mode(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "cql", algorithm="cql")
+    scene = Scene("cog/DrawerGrasp-v0", (SIZE, SIZE, 3), 6)
+    with Fleet(run, scene, rows=2, candidates=4) as fleet:
+        first, second = fleet.roll(Group("open", (0, 1), (11, 12)))
+        again = fleet.roll(Group("open", (1,), (12,)))[0]
+    with Fleet(run, scene, rows=2) as fleet:
+        mode = fleet.roll(Group("open", (1,), (12,)))[0]
+    assert np.array_equal(again.actions, second.actions)
+    assert not np.array_equal(first.actions, second.actions)
+    assert not np.array_equal(mode.actions, second.actions)
+
+
 def test_every_start_and_policy_gets_the_same_seeds(finished: Evaluation, settings: EvaluateConfig) -> None:
     for start in settings.starts:
         seeds = [e["seed"] for e in finished.episodes if e["start"] == start]

@@ -67,6 +67,30 @@ def test_training_shifts_images_only_when_asked() -> None:
         assert torch.equal(images, batch.images) == same
 
 
+def test_of_the_candidates_the_one_with_the_largest_lower_q_acts(tmp_path: Path) -> None:
+    data = noise()
+    train(config(tmp_path / "run", updates=3), data)
+    policy = Policy.load(tmp_path / "run", critics=True)
+    draws = np.random.default_rng(0).standard_normal((6, 5, 3)).astype(np.float32)
+    chosen = policy.choose(data.frames[:6], data.proprio[:6], draws)
+    offered = [policy.act(data.frames[:6], data.proprio[:6], draws[:, i]) for i in range(5)]
+    offered.append(policy.act(data.frames[:6], data.proprio[:6]))
+    images = torch.from_numpy(data.frames[:6]).permute(0, 3, 1, 2)
+    critic = policy.critic
+    assert critic is not None
+    states = critic.project(critic.encode(images, torch.from_numpy(data.proprio[:6])))
+    for row in range(6):
+        here = torch.from_numpy(np.stack([actions[row] for actions in offered]))[None]
+        lower = critic.q(states[:, row : row + 1], here).min(0).values[0]
+        assert np.allclose(chosen[row], here[0, int(lower.argmax())].numpy(), atol=1e-6)
+
+
+def test_a_policy_without_critics_refuses_to_choose(tmp_path: Path) -> None:
+    train(config(tmp_path / "run", updates=1, algorithm="bc"), noise())
+    with pytest.raises(CogError, match="'bc', without"):
+        Policy.load(tmp_path / "run", critics=True)
+
+
 def test_policy_refuses_observations_it_was_not_trained_for(tmp_path: Path) -> None:
     data = noise()
     train(config(tmp_path / "run", updates=1), data)

@@ -18,7 +18,9 @@ REWARD = 10.0
 PRIOR_SHARE = 0.5
 """Share of prior data in each batch of an arm that learns from both."""
 
-IMAGE: Mapping[str, Any] = {"updates": 14_000, "precision": "bfloat16"}
+CANDIDATES = 8
+"""Draws from the policy of which the critics choose one, in the evaluation of every arm that has critics."""
+IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "batch_size": 256}
 """Training from the simulator's state: changes of the `cpu` preset."""
