@@ -80,12 +80,6 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-def read_timings(folder: Path) -> list[dict[str, float]]:
-    """The lines of `folder`/timings.jsonl: seconds since the process began to write, and the clock's time."""
-    lines = (folder / "timings.jsonl").read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1]]
-
-
 def _start_wandb(folder: Path, mode: WandbMode, config: Mapping[str, Any]) -> Any:
     """A Weights & Biases run in the same folder, continued if there is one."""
     import wandb
