@@ -12,20 +12,21 @@ from cog.files import read_json
 
 COSTS: Mapping[str, float] = {
     "collect": 1.0e-3,
-    "count": 5.0e-6,
-    "relabel": 5.0e-6,
+    "count": 9.0e-6,
+    "relabel": 9.0e-6,
     "merge": 0.05,
-    "train cql image": 5.0e-4,
-    "train bc image": 1.5e-4,
-    "train cql state": 1.0e-4,
-    "train bc state": 2.0e-5,
-    "train cql image paper": 5.0e-3,
-    "evaluate": 2.0e-3,
+    "train cql image": 4.0e-4,
+    "train bc image": 1.4e-4,
+    "train cql state": 1.5e-4,
+    "train bc state": 1.6e-5,
+    "train cql image paper": 2.3e-3,
+    "evaluate": 2.5e-3,
 }
 """Processor seconds of one unit by kind of job; the longest beginning of a job's kind counts.
 
 A unit is a step of the simulator at the horizon (collect, relabel, evaluate) or a transition of a batch
-(train). Measured on one core of a virtual AMD EPYC.
+(train). Measured on one core of a virtual AMD EPYC, the paper's network by `bench_update`; what a GPU takes
+is known only once it has trained something in the folder.
 """
 
 
