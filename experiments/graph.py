@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cog.evaluate_config import EvaluateConfig
 from cog.experiments.job_kinds import Collect, Count, Evaluate, Merge, Relabel, Train
 from cog.experiments.jobs import Job
+from cog.experiments.recipes import numbers
 from cog.experiments.recipes.recipe import Cell, Recipe
 from cog.experiments.reproduce_config import ReproduceConfig
 from cog.experiments.run_jobs import ordered
@@ -132,6 +133,7 @@ def _evaluation(recipe: Recipe, run: Train, cell: Cell, config: ReproduceConfig)
         max_episode_steps=recipe.horizon,
         terminate_on_success=config.terminate_on_success,
         workers=1,
+        candidates=numbers.CANDIDATES if run.settings.algorithm == "cql" else 0,
         videos=0 if cell.extra else None,
     )
     return Evaluate(config.out, run, settings)
