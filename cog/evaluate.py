@@ -140,16 +140,17 @@ def _crew(config: EvaluateConfig, folder: Path, scene: Scene, tasks: int) -> Ite
     """Worker processes, or this one if one is enough."""
     count = min(config.workers or cores(), tasks)
     film = partial(replay, scene, size=VIDEO_SIZE)
+    crew = (folder, scene, config.envs_per_worker, config.acting, config.candidates)
     if count == 1:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker, for the same rounding
         try:
-            with Fleet(folder, scene, config.envs_per_worker, config.candidates) as fleet:
+            with Fleet(*crew) as fleet:
                 yield _Crew(partial(map, fleet.roll), partial(map, film))
         finally:
             torch.set_num_threads(threads)
         return
-    roll = partial(roll_in_worker, folder, scene, config.envs_per_worker, config.candidates)
+    roll = partial(roll_in_worker, *crew)
     with processes(count) as pool:
 
         def roll_all(groups: Sequence[Group]) -> Iterator[list[Outcome]]:

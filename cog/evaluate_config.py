@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cog.errors import UsageError
 
@@ -22,8 +23,10 @@ class EvaluateConfig:
     """Episodes from each start."""
     seed: int = 0
     """Seed of the list of episode seeds; the same list for every policy."""
-    candidates: int = 0
-    """Draws from the policy at each step, of which (and its mode) the critics choose one; 0 is the mode."""
+    acting: Literal["mode", "sample", "critic"] = "mode"
+    """How the policy acts: by its mode, by a draw, or by what the critics prefer among draws and the mode."""
+    candidates: int = 8
+    """Draws among which the critics choose."""
     only: tuple[int, ...] = ()
     """Numbers of the episodes to run, all if empty; an episode comes out the same alone as among all."""
     env: str = "cog/DrawerGrasp-v0"
@@ -52,7 +55,7 @@ class EvaluateConfig:
             ("max_episode_steps", self.max_episode_steps, 1),
             ("envs_per_worker", self.envs_per_worker, 1),
             ("workers", self.workers, 0),
-            ("candidates", self.candidates, 0),
+            ("candidates", self.candidates, 1),
             ("videos", self.videos or 0, 0),
         ):
             if value < low:

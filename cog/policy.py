@@ -48,7 +48,7 @@ class Policy:
             if not (held := _part(tensors, "target.")):
                 raise CogError(
                     f"{checkpoint.folder}: trained with algorithm '{checkpoint.config.algorithm}', without "
-                    "critics to choose among candidates; evaluate it with --candidates 0"
+                    "critics to choose among candidates; let it act by mode or sample"
                 )
             critic = Critic(checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
             critic.load_state_dict(held)

@@ -145,12 +145,15 @@ def check_scene(scene: Scene, shape: ObservationShape, actions: int, starts: Seq
 class Fleet:
     """A policy and B environments in this process; a context manager that closes them."""
 
-    def __init__(self, checkpoint: Path, scene: Scene, rows: int, candidates: int = 0) -> None:
-        """With `candidates` the critics choose each action among so many draws and the policy's mode."""
-        self.policy = Policy.load(checkpoint, critics=candidates > 0)
+    def __init__(
+        self, checkpoint: Path, scene: Scene, rows: int, acting: str = "mode", candidates: int = 8
+    ) -> None:
+        """`acting` and `candidates` as `cog.evaluate_config` explains them."""
+        self.policy = Policy.load(checkpoint, critics=acting == "critic")
         self.scene = scene
         self.rows = rows
-        self.candidates = candidates
+        self.acting = acting
+        self.draws = {"mode": 0, "sample": 1, "critic": candidates}[acting]
         self.envs: dict[int, Any] = {}
 
     def roll(self, group: Group) -> list[Outcome]:
@@ -165,18 +168,18 @@ class Fleet:
         size = episodes[0].observation[pose].shape[0]
         poses = np.zeros((rows, size), np.float32)
         images = None if self.scene.image is None else np.zeros((rows, *self.scene.image), np.uint8)
-        noise = np.zeros((rows, self.candidates, *episodes[0].env.action_space.shape), np.float32)
+        noise = np.zeros((rows, self.draws, *episodes[0].env.action_space.shape), np.float32)
         while running:
             for row, episode in running.items():
                 poses[row] = episode.observation[pose]
                 if images is not None:
                     images[row] = episode.observation["image"]
-                if self.candidates:
+                if self.draws:
                     noise[row] = episode.rng.standard_normal(noise.shape[1:], np.float32)
-            if self.candidates:
+            if self.acting == "critic":
                 actions = self.policy.choose(images, poses, noise)
             else:
-                actions = self.policy.act(images, poses)
+                actions = self.policy.act(images, poses, noise[:, 0] if self.draws else None)
             for row, episode in list(running.items()):
                 if episode.step(actions[row]):
                     del running[row]
@@ -236,10 +239,12 @@ class _Episode:
         )
 
 
-def roll_in_worker(checkpoint: Path, scene: Scene, rows: int, candidates: int, group: Group) -> list[Outcome]:
+def roll_in_worker(
+    checkpoint: Path, scene: Scene, rows: int, acting: str, candidates: int, group: Group
+) -> list[Outcome]:
     """Run a group in a worker process, which keeps its policy and environments for the next one."""
     torch.set_num_threads(1)
-    return _fleet(checkpoint, scene, rows, candidates).roll(group)
+    return _fleet(checkpoint, scene, rows, acting, candidates).roll(group)
 
 
 def replay(scene: Scene, outcome: Outcome, size: int) -> np.ndarray:
@@ -272,6 +277,6 @@ def _shrunk(frame: np.ndarray, size: int) -> np.ndarray:
 
 
 @cache
-def _fleet(checkpoint: Path, scene: Scene, rows: int, candidates: int) -> Fleet:
+def _fleet(checkpoint: Path, scene: Scene, rows: int, acting: str, candidates: int) -> Fleet:
     """This worker process's environments; they go with it."""
-    return Fleet(checkpoint, scene, rows, candidates)
+    return Fleet(checkpoint, scene, rows, acting, candidates)

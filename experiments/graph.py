@@ -133,7 +133,7 @@ def _evaluation(recipe: Recipe, run: Train, cell: Cell, config: ReproduceConfig)
         max_episode_steps=recipe.horizon,
         terminate_on_success=config.terminate_on_success,
         workers=1,
-        candidates=numbers.CANDIDATES if run.settings.algorithm == "cql" else 0,
+        acting=numbers.ACTING[run.settings.algorithm],
         videos=0 if cell.extra else None,
     )
     return Evaluate(config.out, run, settings)

@@ -59,10 +59,11 @@ def test_episode_comes_out_the_same_alone_as_among_all(
     assert list(alone.episodes) == among
 
 
-def test_candidates_come_out_the_same_in_any_company_and_differ_from_the_mode(tmp_path: Path) -> None:
+@pytest.mark.parametrize("acting", ["sample", "critic"])
+def test_draws_come_out_the_same_in_any_company_and_differ_from_the_mode(acting: str, tmp_path: Path) -> None:
     run = tiny_run(tmp_path / "cql", algorithm="cql")
     scene = Scene("cog/DrawerGrasp-v0", (SIZE, SIZE, 3), 6)
-    with Fleet(run, scene, rows=2, candidates=4) as fleet:
+    with Fleet(run, scene, rows=2, acting=acting) as fleet:
         first, second = fleet.roll(Group("open", (0, 1), (11, 12)))
         again = fleet.roll(Group("open", (1,), (12,)))[0]
     with Fleet(run, scene, rows=2) as fleet:

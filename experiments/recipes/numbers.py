@@ -1,7 +1,7 @@
 """All numbers of the recipes: sizes of the data, shares, reward, and the settings of training."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 TASK_EPISODES = {"drawers": 1000, "pick_place": 1000}
 """Episodes of task data; the three drawer rows share one task set."""
@@ -18,8 +18,8 @@ REWARD = 10.0
 PRIOR_SHARE = 0.5
 """Share of prior data in each batch of an arm that learns from both."""
 
-CANDIDATES = 8
-"""Draws from the policy of which the critics choose one, in the evaluation of every arm that has critics."""
+ACTING: Mapping[str, Literal["mode", "sample", "critic"]] = {"cql": "critic", "bc": "sample"}
+"""How the policies of each algorithm act in evaluation; behaviour cloning draws, as the reference does."""
 IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "batch_size": 256}
