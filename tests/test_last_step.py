@@ -20,7 +20,7 @@ class ThereAndBack:
 
     calls = 0
 
-    def act(self, images: np.ndarray, proprio: np.ndarray) -> np.ndarray:
+    def act(self, images: np.ndarray, proprio: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         self.calls += 1
         return np.full((len(images), 8), 1.0 if self.calls <= 4 else -1.0, np.float32)
 
