@@ -7,6 +7,7 @@ from typing import Literal
 from cog.errors import UsageError
 
 LARGEST_SEED = 2**32
+Acting = Literal["mode", "sample", "critic"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class EvaluateConfig:
     """Episodes from each start."""
     seed: int = 0
     """Seed of the list of episode seeds; the same list for every policy."""
-    acting: Literal["mode", "sample", "critic"] = "mode"
+    acting: Acting = "mode"
     """How the policy acts: by its mode, by a draw, or by what the critics prefer among draws and the mode."""
     candidates: int = 8
     """Draws among which the critics choose."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from cog.evaluate_config import EvaluateConfig
 from cog.experiments.job_kinds import Collect, Count, Evaluate, Merge, Relabel, Train
 from cog.experiments.jobs import Job
-from cog.experiments.recipes import numbers
 from cog.experiments.recipes.recipe import Cell, Recipe
 from cog.experiments.reproduce_config import ReproduceConfig
 from cog.experiments.run_jobs import ordered
@@ -133,7 +132,7 @@ def _evaluation(recipe: Recipe, run: Train, cell: Cell, config: ReproduceConfig)
         max_episode_steps=recipe.horizon,
         terminate_on_success=config.terminate_on_success,
         workers=1,
-        acting=numbers.ACTING[run.settings.algorithm],
+        acting=recipe.acting[run.settings.algorithm],
         videos=0 if cell.extra else None,
     )
     return Evaluate(config.out, run, settings)

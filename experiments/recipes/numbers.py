@@ -1,7 +1,9 @@
 """All numbers of the recipes: sizes of the data, shares, reward, and the settings of training."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
+
+from cog.evaluate_config import Acting
 
 TASK_EPISODES = {"drawers": 1000, "pick_place": 1000}
 """Episodes of task data; the three drawer rows share one task set."""
@@ -18,7 +20,7 @@ REWARD = 10.0
 PRIOR_SHARE = 0.5
 """Share of prior data in each batch of an arm that learns from both."""
 
-ACTING: Mapping[str, Literal["mode", "sample", "critic"]] = {"cql": "critic", "bc": "sample"}
+ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "sample"}
 """How the policies of each algorithm act in evaluation; behaviour cloning draws, as the reference does."""
 IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from cog.datasets.spec import CollectionSpec
 from cog.errors import UsageError
+from cog.evaluate_config import Acting
 from cog.experiments.recipes import numbers
 
 Observation = Literal["image", "state"]
@@ -56,6 +57,8 @@ class Recipe:
     """Share of prior data in each batch of an arm that learns from both."""
     prior_only: str | None = None
     """Predicate that prior episodes must end in to be kept for every arm; none keeps all."""
+    acting: Mapping[str, Acting] = field(default_factory=lambda: numbers.ACTING)
+    """How the policies of each algorithm act in evaluation."""
     settings: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"image": numbers.IMAGE, "state": numbers.STATE}
     )
