@@ -7,7 +7,6 @@ import numpy as np
 from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
 from cog.envs.tabletop import Tabletop
 
-HOVER = 0.025  # m below the clearance, from which the fingers descend around the object
 ALIGNED = 0.012  # m, horizontal error that allows the descent
 LOST = 0.025  # m, horizontal error that stops it
 REACHED = 0.010  # m, height above the grip at which the fingers close
@@ -23,6 +22,8 @@ class Grasp(Behaviour):
     """Phases: 0 above the object, 1 descend, 2 close, 3 lift, 4 return to neutral; a slip starts again."""
 
     phases = ("above the object", "descend", "close", "lift", "return to neutral")
+    hover: ClassVar[float] = 0.025
+    """Height (m) below the clearance from which the fingers descend around the object."""
     astray: ClassVar[float] = 0.8
     """Probability that an attempt of a clumsy grasp aims at a random place."""
 
@@ -85,9 +86,9 @@ class Grasp(Behaviour):
     def _command(self, target: np.ndarray, error: np.ndarray) -> np.ndarray:
         if self.phase == 0:
             # Never cross the drawer's walls low down: rise first, then move sideways.
-            if self.gripper()[2] < self._height - HOVER - 0.03 and sideways(error) > LOST:
+            if self.gripper()[2] < self._height - self.hover - 0.03 and sideways(error) > LOST:
                 return self.toward(raised(self.gripper(), self._height - 0.005), OPEN)
-            return self.toward(raised(target, self._height - HOVER), OPEN)
+            return self.toward(raised(target, self._height - self.hover), OPEN)
         if self.phase == 1:
             return self.toward(target, OPEN)
         if self.phase == 2:
