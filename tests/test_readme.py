@@ -1,5 +1,6 @@
 """The README's commands work as printed, with smaller numbers; its facts match the code."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -56,3 +57,13 @@ def test_the_readme_names_every_folder_it_maps():
 
 def test_the_command_named_in_the_readme_is_the_entry_point():
     assert callable(cli.main)
+
+
+def test_the_readme_prints_the_committed_results_of_the_papers_rows():
+    held = json.loads((README.parent / "docs" / "reproduce_closed.json").read_text())
+    lines = README.read_text().splitlines()
+    for result in held["results"]:
+        rate = result["last_step"]
+        cell = f"{rate['successes']}/{rate['episodes']} [{rate['low']:.2f}, {rate['high']:.2f}]"
+        (line,) = [text for text in lines if text.startswith(f"| {result['start']} | {result['arm']} |")]
+        assert line.split(" | ")[2 + result["seed"]] == cell
