@@ -5,7 +5,8 @@ from torch import Tensor
 from cog.agent import Agent, Metrics
 from cog.buffer import Batch
 from cog.config import TrainConfig
-from cog.networks import Actor, Encoder, ObservationShape, TanhGaussian
+from cog.distribution import TanhGaussian, settled
+from cog.networks import Actor, Encoder, ObservationShape
 
 
 class BC(Agent):
@@ -32,8 +33,9 @@ class BC(Agent):
 
     def actor_loss(self, policy: TanhGaussian, batch: Batch) -> tuple[Tensor, Metrics]:
         """Minus the mean log pi(a|s) of the data."""
-        likelihood = policy.log_prob(batch.actions, self.config.network.action_limit).mean()
-        error = (policy.mode().detach() - batch.actions).square().mean()
+        network = self.config.network
+        likelihood = policy.log_prob(batch.actions, network.action_limit).mean()
+        error = (policy.mode().detach() - settled(batch.actions, network.switches)).square().mean()
         return -likelihood, {
             "actor_loss": -likelihood.detach(),
             "log_likelihood": likelihood.detach(),

@@ -36,6 +36,8 @@ class NetworkConfig:
     """Whether each hidden layer of critics and actor is normalised before its ReLU."""
     critic_init: float = 0.0
     """Bound of the critics' initial uniform weights; 0 keeps PyTorch's fan-in rule."""
+    switches: int = 0
+    """How many of the last components of an action only switch, as gripper and neutral do; 0 or more."""
     action_limit: float = 0.999
     """Recorded actions are pulled inside this bound before atanh, where a saturated action is infinite."""
 
@@ -138,6 +140,7 @@ class TrainConfig:
             ("checkpoint_every", self.checkpoint_every, 1),
             ("shift", self.shift, 0),
             ("threads", self.threads, 0),
+            ("network.switches", self.network.switches, 0),
             ("cql.sampled_actions", self.cql.sampled_actions, 1),
             ("cql.steps", self.cql.steps, 1),
             ("cql.backup_actions", self.cql.backup_actions, 1),

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from cog.agent import Agent, Metrics, lerp
 from cog.buffer import Batch
 from cog.config import TrainConfig
-from cog.networks import Actor, Critic, Encoder, ObservationShape, TanhGaussian
+from cog.distribution import TanhGaussian, settled
+from cog.networks import Actor, Critic, Encoder, ObservationShape
 
 
 class Encoded(NamedTuple):
@@ -51,7 +52,8 @@ class CQL(Agent):
         self.log_weight = nn.Parameter(
             torch.tensor(math.log(max(cql.conservative_weight, 1e-8)), device=device)
         )
-        self.target_entropy = -float(actions) if cql.target_entropy is None else cql.target_entropy
+        moves = actions - config.network.switches
+        self.target_entropy = -float(moves) if cql.target_entropy is None else cql.target_entropy
         self.return_bounds = return_bounds if cql.clip_targets else None
         self.ready()
         policy = [*self.actor.parameters(), *(self.actor_encoder.parameters() if self.actor_encoder else ())]
@@ -66,17 +68,19 @@ class CQL(Agent):
         with self.autocast():
             images, next_images = self.augmented(batch)
             encoded = self.encode(images, next_images, batch)
-            mine, log_prob = encoded.policy.sample(1, self.generator)
+            mine, log_prob, chance = encoded.policy.settings(self.generator)
             actions, log_density = self.sampled_actions(encoded)
             states = self.critic.project(encoded.features)
-            q = self.critic.q(states, torch.cat([batch.actions[:, None], actions], 1))
+            recorded = settled(batch.actions, self.config.network.switches)
+            q = self.critic.q(states, torch.cat([recorded[:, None], actions], 1))
             q_data, q_sampled = q[..., 0], q[..., 1:]  # (2, B), (2, B, 3N)
 
             td_loss, metrics = self.critic_loss(q_data, batch, encoded)
             conservative_loss, more = self.conservative_loss(q_data, q_sampled, log_density)
             metrics |= more
+            log_prob = (chance * log_prob).sum(1)
             actor_loss, more = self.actor_loss(
-                mine, log_prob, q_data.detach(), states.detach(), batch, encoded
+                mine, chance, log_prob, q_data.detach(), states.detach(), batch, encoded
             )
             metrics |= more
             temperature_loss, more = self.temperature_loss(log_prob)
@@ -109,15 +113,15 @@ class CQL(Agent):
 
         All are scored at s: pi(.|s') only proposes (appendix F), which its density corrects.
         """
-        number = self.config.cql.sampled_actions
+        number, switches = self.config.cql.sampled_actions, self.config.network.switches
         mean = encoded.policy.mean
-        uniform = torch.rand(
-            (len(mean), number, mean.shape[1]), generator=self.generator, device=mean.device, dtype=mean.dtype
-        )
+        size = (len(mean), number, mean.shape[1] + switches)
+        uniform = torch.rand(size, generator=self.generator, device=mean.device, dtype=mean.dtype)
         here, here_density = encoded.policy.sample(number, self.generator)
         there, there_density = encoded.next_policy.sample(number, self.generator)
-        uniform_density = torch.full_like(here_density, -mean.shape[1] * math.log(2))
-        actions = torch.cat([2 * uniform - 1, here, there], 1)
+        # A component's range has length 2 and a switch has 2 settings: the density is 1/2 for both.
+        uniform_density = torch.full_like(here_density, -size[-1] * math.log(2))
+        actions = torch.cat([settled(2 * uniform - 1, switches), here, there], 1)
         return actions, torch.cat([uniform_density, here_density, there_density], 1)
 
     def critic_loss(self, q_data: Tensor, batch: Batch, encoded: Encoded) -> tuple[Tensor, Metrics]:
@@ -168,6 +172,7 @@ class CQL(Agent):
     def actor_loss(
         self,
         actions: Tensor,
+        chance: Tensor,
         log_prob: Tensor,
         q_data: Tensor,
         states: Tensor,
@@ -176,8 +181,9 @@ class CQL(Agent):
     ) -> tuple[Tensor, Metrics]:
         """Temperature * log pi(a|s) - min Q(s, a) - `bc_weight` * log pi(data), a ~ pi(.|s).
 
-        During the first `bc_updates` imitation alone. Takes actions (B, 1, A), log-densities (B, 1), Q of the
-        data's actions (2, B) and projected states (2, B, H), the last two without gradient.
+        During the first `bc_updates` imitation alone. Takes actions (B, M, A) with every setting of the
+        switches, the settings' probabilities (B, M), log-densities (B,), Q of the data's actions (2, B) and
+        projected states (2, B, H), the last two without gradient.
         """
         cql = self.config.cql
         loss = (self.log_temperature.exp().detach() * log_prob).mean()
@@ -185,11 +191,11 @@ class CQL(Agent):
         warm_up = self.updates_done < cql.bc_updates
         imitated = batch.imitated
         if not warm_up:
-            q = self.critic.q(states, actions).amin(0)
+            q = (chance * self.critic.q(states, actions).amin(0)).sum(1)
             loss = loss - q.mean()
             metrics["q_policy"] = q.detach().mean()
             if cql.bc_margin is not None:
-                good = (q_data.amin(0) > q.detach()[:, 0] - cql.bc_margin).float()
+                good = (q_data.amin(0) > q.detach() - cql.bc_margin).float()
                 imitated = good if imitated is None else good * imitated
                 metrics["imitated"] = good.mean()
         weight = 1.0 if warm_up else cql.bc_weight

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cog.config import NetworkConfig
+from cog.distribution import TanhGaussian
 from cog.errors import CogError
 
 CRITICS = 2
@@ -82,39 +83,6 @@ class Encoder(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
-class TanhGaussian(NamedTuple):
-    """The policy at B states: a = tanh(u), u ~ Normal(mean, exp(log_std)), both (B, A)."""
-
-    mean: Tensor
-    log_std: Tensor
-
-    def sample(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Draw n actions per state with gradient: (B, n, A), and their log-densities (B, n)."""
-        batch, dimensions = self.mean.shape
-        noise = torch.randn(
-            (batch, n, dimensions), generator=generator, device=self.mean.device, dtype=self.mean.dtype
-        )
-        before = self.mean[:, None] + self.log_std.exp()[:, None] * noise
-        return before.tanh(), self._log_density(noise, before, self.log_std[:, None])
-
-    def log_prob(self, actions: Tensor, limit: float) -> Tensor:
-        """Log-density (B,) of recorded actions (B, A), pulled inside +-limit first."""
-        before = actions.clamp(-limit, limit).atanh()
-        noise = (before - self.mean) * (-self.log_std).exp()
-        return self._log_density(noise, before, self.log_std)
-
-    def mode(self) -> Tensor:
-        """The deterministic action, (B, A)."""
-        return self.mean.tanh()
-
-    @staticmethod
-    def _log_density(noise: Tensor, before: Tensor, log_std: Tensor) -> Tensor:
-        """log Normal(u) - sum log(1 - tanh(u)^2), the latter in a form that is exact for large |u|."""
-        normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
-        squash = 2 * (math.log(2) - before - F.softplus(-2 * before))
-        return (normal - squash).sum(-1)
-
-
 class Actor(nn.Module):
     """Features (B, F) -> the policy at those states."""
 
@@ -128,9 +96,11 @@ class Actor(nn.Module):
                 layers.append(nn.LayerNorm(width_out))
             layers.append(nn.ReLU())
         self.trunk = nn.Sequential(*layers)
-        self.mean = nn.Linear(widths[-1], actions)
-        self.log_std = nn.Linear(widths[-1], actions)
-        for head in (self.mean, self.log_std):
+        moves = actions - config.switches
+        self.mean = nn.Linear(widths[-1], moves)
+        self.log_std = nn.Linear(widths[-1], moves)
+        self.odds = nn.Linear(widths[-1], config.switches) if config.switches else None
+        for head in (self.mean, self.log_std, *([self.odds] if self.odds is not None else ())):
             nn.init.uniform_(head.weight, -1e-3, 1e-3)
             nn.init.zeros_(head.bias)
 
@@ -139,7 +109,8 @@ class Actor(nn.Module):
         with full_precision(hidden):
             hidden = widened(hidden)
             mean, log_std = self.mean(hidden), self.log_std(hidden)
-        return TanhGaussian(mean, log_std.clamp(*LOG_STD_RANGE))
+            odds = None if self.odds is None else self.odds(hidden)
+        return TanhGaussian(mean, log_std.clamp(*LOG_STD_RANGE), odds)
 
     def sample(self, features: Tensor, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """n actions per state, (B, n, A), with their log-densities (B, n)."""

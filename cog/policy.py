@@ -10,7 +10,7 @@ from torch import Tensor
 from cog.checkpoint import load
 from cog.config import TrainConfig
 from cog.errors import CogError
-from cog.networks import Critic, ObservationShape, PolicyNetwork, TanhGaussian
+from cog.networks import Critic, ObservationShape, PolicyNetwork
 
 
 class Policy:
@@ -70,7 +70,7 @@ class Policy:
         if noise is None:
             actions: np.ndarray = policy.mode().cpu().numpy()
             return actions
-        drawn: np.ndarray = _drawn(policy, noise[:, None])[:, 0].cpu().numpy()
+        drawn: np.ndarray = policy.drawn(self._noise(noise)[:, None])[:, 0].cpu().numpy()
         return drawn
 
     @torch.no_grad()
@@ -87,10 +87,13 @@ class Policy:
             raise CogError("this policy was loaded without critics")
         pictures, poses = self._inputs(images, proprio)
         policy = self.network(pictures, poses)
-        actions = torch.cat([policy.mode()[:, None], _drawn(policy, noise)], 1)
+        actions = torch.cat([policy.mode()[:, None], policy.drawn(self._noise(noise))], 1)
         q = self.critic.q(self.critic.project(self.critic.encode(pictures, poses)), actions).amin(0)
         best: np.ndarray = actions[torch.arange(len(actions)), q.argmax(1)].cpu().numpy()
         return best
+
+    def _noise(self, noise: np.ndarray) -> Tensor:
+        return torch.from_numpy(noise).to(next(self.network.parameters()).device)
 
     def _inputs(
         self, images: np.ndarray | None, proprio: np.ndarray | None
@@ -113,9 +116,3 @@ class Policy:
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _drawn(policy: TanhGaussian, noise: np.ndarray) -> Tensor:
-    """Draws (B, K, A) from the policy by standard normal `noise` (B, K, A)."""
-    spread = policy.log_std.exp()[:, None] * torch.from_numpy(noise).to(policy.mean.device)
-    return (policy.mean[:, None] + spread).tanh()

@@ -15,7 +15,7 @@ from cog.bc import BC
 from cog.buffer import Buffer, Transitions
 from cog.config import TrainConfig, from_json, to_json
 from cog.cql import CQL
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 from cog.files import read_json, write_json
 from cog.guard import refuse_bad_parameters, refuse_divergence, to_host
 from cog.metrics import MetricsWriter
@@ -107,8 +107,16 @@ def train(
 
 
 def create(config: TrainConfig, buffer: Buffer) -> Agent:
-    """The agent that `config` asks for, its initial weights fixed by `config.seed` alone."""
+    """The agent that `config` asks for, its initial weights fixed by `config.seed` alone.
+
+    Raises:
+        UsageError: no component of the actions is left that is no switch.
+    """
     actions = buffer.actions.shape[1]
+    if (switches := config.network.switches) >= actions:
+        raise UsageError(
+            f"network.switches is {switches}; actions have {actions} components, of which one at least moves"
+        )
     with torch.random.fork_rng(devices=[]):  # nn.Module draws from the global generator; give it back after
         torch.default_generator.manual_seed(config.seed)
         agent: Agent

@@ -33,8 +33,10 @@ class Start:
     """Object position on the table relative to its nominal place, x and y (m)."""
     object_yaw: Range = (-0.3, 0.3)
     """Object heading (rad)."""
-    grip: tuple[Range, ...] = ((-0.004, 0.004), (-0.006, 0.006), (-0.008, 0.008))
-    """Position of a held object relative to the gripper's centre (m)."""
+    grip: tuple[Range, ...] = ((-0.004, 0.004), (-0.018, 0.018), (-0.008, 0.008))
+    """Position of a held object relative to the gripper's centre (m), as wide as real grasps have it."""
+    grip_yaw: Range = (-0.5, 0.5)
+    """Heading of a held object between the open fingers (rad); closing turns it further."""
     shifted: bool = False
     """Whether tray (and object) stand outside their ranges, the tray at one to two times its bounds."""
 
@@ -78,10 +80,10 @@ class PickPlace(Tabletop):
         self._client.load(scene.ASSETS / "tray.urdf", self._tray_position, fixed=True)
         offset = draw(chosen.grip, rng)
         on_table = OBJECT_POSITION + np.append(spot, thing.height / 2)
-        yaw = float(rng.uniform(*chosen.object_yaw))
+        yaw = float(rng.uniform(*(chosen.grip_yaw if chosen.held else chosen.object_yaw)))
         self._held = chosen.held
         place = gripper + offset if chosen.held else on_table
-        self.object = load_object(self._client, thing, place, 0.0 if chosen.held else yaw)
+        self.object = load_object(self._client, thing, place, yaw)
         return gripper
 
     def arrange(self) -> None:

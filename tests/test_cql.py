@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from cog.agent import Metrics
 from cog.buffer import Batch, Buffer
 from cog.cql import CQL, Encoded
-from cog.networks import TanhGaussian
+from cog.distribution import TanhGaussian
 from cog.train import create
 from tests.learner_data import config, noise, steps_of
 
@@ -114,8 +115,8 @@ def test_encode_once_gives_the_gradients_of_the_naive_plan(sharing: str, encoder
 
 
 @pytest.mark.parametrize("part", ["critic", "actor", "temperature"])
-@pytest.mark.parametrize("sharing", ["shared", "separate"])
-def test_gradients_agree_with_finite_differences(part: str, sharing: str) -> None:
+@pytest.mark.parametrize(("sharing", "switches"), [("shared", 0), ("separate", 0), ("shared", 2)])
+def test_gradients_agree_with_finite_differences(part: str, sharing: str, switches: int) -> None:
     agent, batch = make(dtype=torch.float64, sharing=sharing, bc_weight=0.3)
     parameters = agent.optimizers[part].param_groups[0]["params"]
     policies = agent.encode(batch.images, batch.next_images, batch) if part == "critic" else None
@@ -125,11 +126,10 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str) -> Non
         if part == "critic":
             return total
         agent.generator.manual_seed(2)
-        mine, log_prob = encoded.policy.sample(1, agent.generator)
-        states = agent.critic.project(encoded.features).detach()
         if part == "actor":
-            return actor_loss(agent, mine, log_prob, states, batch, encoded)[0]
-        return agent.temperature_loss(log_prob)[0]
+            return actor_loss(agent, batch, encoded)[0]
+        _, log_prob, chance = encoded.policy.settings(agent.generator)
+        return agent.temperature_loss((chance * log_prob).sum(1))[0]
 
     gradients = torch.autograd.grad(loss_of(), parameters)
     rng = torch.Generator().manual_seed(3)
@@ -150,21 +150,23 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str) -> Non
         assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5, abs=1e-5)
 
 
-def actor_loss(agent, mine, log_prob, states, batch, encoded):
-    """The agent's actor loss, with Q of the data's actions as the update computes it."""
+def actor_loss(agent: CQL, batch: Batch, encoded: Encoded) -> tuple[Tensor, Metrics]:
+    """The agent's actor loss as the update computes it."""
+    mine, log_prob, chance = encoded.policy.settings(agent.generator)
+    states = agent.critic.project(encoded.features).detach()
     q_data = agent.critic.q(states, batch.actions[:, None])[..., 0].detach()
-    return agent.actor_loss(mine, log_prob, q_data, states, batch, encoded)
+    return agent.actor_loss(mine, chance, (chance * log_prob).sum(1), q_data, states, batch, encoded)
 
 
 def test_imitation_leaves_out_actions_that_the_critics_put_below_the_policy_by_more_than_the_margin() -> None:
     agent, batch = make(bc_weight=0.3, bc_margin=0.5)
     encoded = agent.encode(batch.images, batch.next_images, batch)
-    mine, log_prob = encoded.policy.sample(1, agent.generator)
+    mine, log_prob, chance = encoded.policy.settings(agent.generator)
     states = agent.critic.project(encoded.features).detach()
     q_policy = agent.critic.q(states, mine)[..., 0].amin(0).detach()
     better = torch.tensor([True, False] * (len(q_policy) // 2))
     q_data = (q_policy + torch.where(better, -0.4, -0.6)).expand(2, -1)
-    loss, metrics = agent.actor_loss(mine, log_prob, q_data, states, batch, encoded)
+    loss, metrics = agent.actor_loss(mine, chance, log_prob[:, 0], q_data, states, batch, encoded)
     limit = agent.config.network.action_limit
     likelihood = encoded.policy.log_prob(batch.actions, limit)[better].sum() / len(better)
     entropy_term = agent.log_temperature.exp() * log_prob.mean()
@@ -179,9 +181,7 @@ def test_actor_loss_leaves_no_gradient_on_the_critics_and_conservative_actions_n
     reached = torch.autograd.grad(total, actor, retain_graph=True, allow_unused=True)
     assert all(gradient is None for gradient in reached)
     before = {name: value.clone() for name, value in agent.critic.state_dict().items()}
-    mine, log_prob = encoded.policy.sample(1, agent.generator)
-    states = agent.critic.project(encoded.features).detach()
-    agent.minimise(actor_loss(agent, mine, log_prob, states, batch, encoded)[0], "actor")
+    agent.minimise(actor_loss(agent, batch, encoded)[0], "actor")
     assert all(parameter.grad is None for parameter in agent.critic.parameters())
     assert all(torch.equal(value, before[name]) for name, value in agent.critic.state_dict().items())
 

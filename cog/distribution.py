@@ -1,0 +1,120 @@
+"""The policy at a state: a Gaussian through tanh, and coins for the components that only switch.
+
+A gripper either opens or closes. The mode of one Gaussian between data that open and data that close does
+neither; a coin's mode is one of the two, and the critics can be asked about both.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class TanhGaussian(NamedTuple):
+    """pi(.|s) at B states, for actions of A components of which the last S are switches, -1 or 1.
+
+    The others are tanh(u), u ~ Normal(mean, exp(log_std)), both (B, A - S). A switch is 1 with log-odds
+    `odds` (B, S), or there are none.
+    """
+
+    mean: Tensor
+    log_std: Tensor
+    odds: Tensor | None = None
+
+    def sample(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw n actions per state: (B, n, A), and their log-densities (B, n).
+
+        A gradient flows through the actions, but not into their switches.
+        """
+        noise = self._noise(n, generator)
+        if self.odds is None:
+            return self._actions(noise, None)
+        size = (*noise.shape[:2], self.odds.shape[1])
+        chance = torch.rand(size, generator=generator, device=noise.device, dtype=noise.dtype)
+        return self._actions(noise, self._thrown(chance))
+
+    def settings(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """One draw of what is no switch, with every setting of the switches, M = 2^S of them.
+
+        Returns actions (B, M, A), their log-densities (B, M), and the settings' probabilities (B, M): a sum
+        over settings with these weights is an expectation that has a gradient.
+        """
+        noise = self._noise(1, generator)
+        if self.odds is None:
+            actions, log_density = self._actions(noise, None)
+            return actions, log_density, torch.ones_like(log_density)
+        number = self.odds.shape[1]
+        every = list(itertools.product((-1.0, 1.0), repeat=number))
+        switches = torch.tensor(every, device=noise.device).expand(len(noise), -1, -1)
+        actions, log_density = self._actions(noise.expand(-1, len(every), -1), switches)
+        return actions, log_density, self._log_chance(switches).exp()
+
+    def log_prob(self, actions: Tensor, limit: float) -> Tensor:
+        """Log-density (B,) of recorded actions (B, A), pulled inside +-limit first.
+
+        Of a switch only the sign counts.
+        """
+        moves = self.mean.shape[1]
+        before = actions[:, :moves].clamp(-limit, limit).atanh()
+        noise = (before - self.mean) * (-self.log_std).exp()
+        density = self._log_density(noise, before, self.log_std)
+        if self.odds is None:
+            return density
+        return density + self._log_chance(settled(actions, self.odds.shape[1])[:, None, moves:])[:, 0]
+
+    def mode(self) -> Tensor:
+        """The deterministic action, (B, A)."""
+        if self.odds is None:
+            return self.mean.tanh()
+        return torch.cat([self.mean.tanh(), _signs(self.odds)], 1)
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """The actions (B, n, A) that standard normal `noise` (B, n, A) picks."""
+        moves = self.mean.shape[1]
+        switches = None if self.odds is None else self._thrown(torch.special.ndtr(noise[..., moves:]))
+        return self._actions(noise[..., :moves], switches)[0]
+
+    def _noise(self, n: int, generator: torch.Generator | None) -> Tensor:
+        batch, dimensions = self.mean.shape
+        size = (batch, n, dimensions)
+        return torch.randn(size, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+
+    def _thrown(self, chance: Tensor) -> Tensor:
+        """Switches (B, n, S) by uniform numbers in [0, 1)."""
+        assert self.odds is not None
+        return _signs(self.odds.sigmoid()[:, None] - chance)
+
+    def _actions(self, noise: Tensor, switches: Tensor | None) -> tuple[Tensor, Tensor]:
+        before = self.mean[:, None] + self.log_std.exp()[:, None] * noise
+        moves = before.tanh()
+        log_density = self._log_density(noise, before, self.log_std[:, None])
+        if switches is None:
+            return moves, log_density
+        return torch.cat([moves, switches], -1), log_density + self._log_chance(switches)
+
+    def _log_chance(self, switches: Tensor) -> Tensor:
+        """Log-probability (B, n) of switches (B, n, S)."""
+        assert self.odds is not None
+        return F.logsigmoid(switches * self.odds[:, None]).sum(-1)
+
+    @staticmethod
+    def _log_density(noise: Tensor, before: Tensor, log_std: Tensor) -> Tensor:
+        """log Normal(u) - sum log(1 - tanh(u)^2), the latter in a form that is exact for large |u|."""
+        normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+        squash = 2 * (math.log(2) - before - F.softplus(-2 * before))
+        return (normal - squash).sum(-1)
+
+
+def settled(actions: Tensor, switches: int) -> Tensor:
+    """Actions (..., A) with each of the last `switches` components at -1 or 1, whichever side it is on."""
+    if not switches:
+        return actions
+    return torch.cat([actions[..., :-switches], _signs(actions[..., -switches:])], -1)
+
+
+def _signs(values: Tensor) -> Tensor:
+    """-1 below zero, else 1."""
+    return torch.where(values < 0, -1.0, 1.0).to(values.dtype)
