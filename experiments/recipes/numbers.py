@@ -7,7 +7,7 @@ from cog.evaluate_config import Acting
 
 TASK_EPISODES = {"drawers": 1000, "pick_place": 1000}
 """Episodes of task data; the three drawer rows share one task set."""
-PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2000, "blocked_object": 2500, "pick_place": 3000}
+PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2500, "blocked_object": 4000, "pick_place": 3000}
 """Episodes of prior data of each row."""
 WANDER_SHARE = 0.1
 """Share of prior episodes that wander to no purpose."""
@@ -22,9 +22,15 @@ PRIOR_SHARE = 0.5
 
 ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "mode"}
 """How the policies of each algorithm act in evaluation; cloned ones, too, do better so than by draws."""
-IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"}
+CHAINS: Mapping[str, Any] = {
+    "network": {"switches": 2},
+    "cql": {"conservative_weight": 0.05, "steps": 5, "discount": 0.97},
+}
+"""What long chains of value need: a gentle conservative term, values that travel five steps at a time, and a
+policy that decides whether the gripper opens or closes (see `experiments/NOTES.md`)."""
+IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"} | CHAINS
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
-STATE: Mapping[str, Any] = {"updates": 20_000, "batch_size": 256}
+STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16"} | CHAINS
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
 """Training of `cog_reference`: changes of the `paper` preset."""

@@ -33,8 +33,6 @@ PICK_PLACE = Recipe(
         ),
     ),
     sub_skill="grasp_success",
-    # The mode of a Gaussian between "open" and "close" leaves the gripper as it is: the critics decide.
-    acting={**numbers.ACTING, "cql": "critic"},
     cells=(
         Cell("table"),
         Cell("held"),
