@@ -16,7 +16,7 @@ SINK_STEPS = 8  # lowering that takes longer stands on something: let go
 CLEAR = 0.05  # m above the release, from which the arm returns to neutral
 ASTRAY = 0.5  # probability that a clumsy placing misses (the reference's figure)
 FARTHEST = 0.20  # m, largest error of a clumsy placing
-BESIDE = (0.06, 0.10)  # m, how far from the knob a clumsy grasp closes
+BESIDE = (0.02, 0.10)  # m, how far from the knob a clumsy grasp closes
 GRIP_BELOW_TOP = 0.02  # m, where the blocker is held
 
 

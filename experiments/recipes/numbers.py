@@ -28,9 +28,9 @@ CHAINS: Mapping[str, Any] = {
 }
 """What long chains of value need: a gentle conservative term, values that travel five steps at a time, and a
 policy that decides whether the gripper opens or closes (see `experiments/NOTES.md`)."""
-IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"} | CHAINS
+IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **CHAINS}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
-STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16"} | CHAINS
+STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **CHAINS}
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
 """Training of `cog_reference`: changes of the `paper` preset."""
