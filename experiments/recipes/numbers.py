@@ -30,6 +30,10 @@ CHAINS: Mapping[str, Any] = {
 policy that decides whether the gripper opens or closes (see `experiments/NOTES.md`)."""
 IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **CHAINS}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
+SHORT: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"}
+"""Training from images for the shortest chain, `closed`, with the other settings of the `cpu` preset."""
+LONG: Mapping[str, Any] = {**IMAGE, "updates": 15_000}
+"""Training from images for the longest chain, `blocked_object`."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **CHAINS}
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
