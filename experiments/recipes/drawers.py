@@ -26,8 +26,8 @@ def drawer_row(
 ) -> Recipe:
     """The row of a start, whose prior data show a clumsy `behaviour` that gets the drawer open.
 
-    `horizon` is the paper's number of steps of an evaluation episode; `image` are the changes of the preset for
-    training from images.
+    `horizon` is the paper's number of steps of an evaluation episode; `image` changes the preset for training
+    from images.
     """
     prior = CollectionSpec(
         episodes=numbers.PRIOR_EPISODES[start],
