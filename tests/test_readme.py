@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cog import cli
 
 README = Path(__file__).parent.parent / "README.md"
@@ -59,11 +61,14 @@ def test_the_command_named_in_the_readme_is_the_entry_point():
     assert callable(cli.main)
 
 
-def test_the_readme_prints_the_committed_results_of_the_papers_rows():
-    held = json.loads((README.parent / "docs" / "reproduce_closed.json").read_text())
+@pytest.mark.parametrize(
+    "path", sorted((README.parent / "docs").glob("reproduce_*.json")), ids=lambda path: path.stem
+)
+def test_the_readme_prints_the_committed_results_of_the_papers_rows(path):
     lines = README.read_text().splitlines()
-    for result in held["results"]:
+    for result in json.loads(path.read_text())["results"]:
         rate = result["last_step"]
         cell = f"{rate['successes']}/{rate['episodes']} [{rate['low']:.2f}, {rate['high']:.2f}]"
-        (line,) = [text for text in lines if text.startswith(f"| {result['start']} | {result['arm']} |")]
-        assert line.split(" | ")[2 + result["seed"]] == cell
+        begin = f"| {result['row']} | {result['start']} | {result['arm']} |"
+        (line,) = [text for text in lines if text.startswith(begin)]
+        assert line.split(" | ")[3 + result["seed"]] == cell
