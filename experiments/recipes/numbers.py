@@ -7,7 +7,7 @@ from cog.evaluate_config import Acting
 
 TASK_EPISODES = {"drawers": 1000, "pick_place": 1000}
 """Episodes of task data; the three drawer rows share one task set."""
-PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2500, "blocked_object": 4000, "pick_place": 3000}
+PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2500, "blocked_object": 3000, "pick_place": 3000}
 """Episodes of prior data of each row."""
 WANDER_SHARE = 0.1
 """Share of prior episodes that wander to no purpose."""
@@ -30,10 +30,6 @@ CHAINS: Mapping[str, Any] = {
 policy that decides whether the gripper opens or closes (see `experiments/NOTES.md`)."""
 IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **CHAINS}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
-SHORT: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16"}
-"""Training from images for the shortest chain, `closed`, with the other settings of the `cpu` preset."""
-LONG: Mapping[str, Any] = {**IMAGE, "updates": 15_000}
-"""Training from images for the longest chain, `blocked_object`."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **CHAINS}
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
