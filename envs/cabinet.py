@@ -18,7 +18,7 @@ SLIDE_FORCE = 6.0  # N, friction of a slide
 
 
 class Cabinet:
-    """A cabinet in a PyBullet world; its joints, in order, are its drawers from the bottom up."""
+    """A cabinet in a PyBullet world; its sliding joints, in order, are its drawers from the bottom up."""
 
     def __init__(
         self,
@@ -33,7 +33,8 @@ class Cabinet:
         api = client.api
         self._api = api
         self._body = client.load(urdf, position, yaw, fixed=True)
-        self._joints = range(len(openings))
+        joints = range(api.getNumJoints(self._body))
+        self._joints = [j for j in joints if api.getJointInfo(self._body, j)[2] == api.JOINT_PRISMATIC]
         self.position, self.yaw, self.travel = position, yaw, travel
         cos, sin = np.cos(yaw), np.sin(yaw)
         self._axes = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
