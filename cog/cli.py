@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog import commands
+from cog.commands import chain, collection, data, learning
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -39,17 +39,17 @@ def run(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> Any:
     """The command that `arguments` ask for; exits with 2 when there is none or an option is unknown."""
     subcommands: dict[str, Any] = {
-        "collect": commands.Collect,
-        "teleop": commands.Teleop,
-        "relabel": commands.Relabel,
-        "merge": commands.Merge,
-        "verify": commands.Verify,
-        "train": commands.Train,
-        "evaluate": commands.Evaluate,
-        "finetune": commands.Finetune,
-        "demo": commands.Demo,
-        "reproduce": commands.Reproduce,
-        "info": commands.Info,
+        "collect": collection.Collect,
+        "teleop": collection.Teleop,
+        "relabel": data.Relabel,
+        "merge": data.Merge,
+        "verify": data.Verify,
+        "train": learning.Train,
+        "evaluate": learning.Evaluate,
+        "finetune": learning.Finetune,
+        "demo": chain.Demo,
+        "reproduce": chain.Reproduce,
+        "info": data.Info,
     }
     if arguments[:1] == ["train"]:
         return _parse_train(arguments[1:])
@@ -61,12 +61,12 @@ def parse(arguments: Sequence[str]) -> Any:
     )
 
 
-def _parse_train(arguments: Sequence[str]) -> commands.Train:
+def _parse_train(arguments: Sequence[str]) -> learning.Train:
     """Options of `cog train`: the defaults are those of the preset that the options name."""
     name = _chosen_preset(arguments)
     missing: Path = tyro.MISSING
-    default = commands.Train(config=preset(name, data=missing, out=missing), preset=cast(Preset, name))
-    return tyro.cli(commands.Train, default=default, prog="cog train", args=arguments)
+    default = learning.Train(config=preset(name, data=missing, out=missing), preset=cast(Preset, name))
+    return tyro.cli(learning.Train, default=default, prog="cog train", args=arguments)
 
 
 def _chosen_preset(arguments: Sequence[str]) -> str:

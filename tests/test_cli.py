@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cog import cli, commands
+from cog import cli
+from cog.commands import learning
 from cog.errors import CogError
 
 
@@ -84,7 +85,7 @@ def test_a_preset_gives_the_defaults_and_options_change_them():
     command = cli.parse(
         ["train", "--preset", "paper", "--data", "d", "--out", "o", "--cql.sampled-actions", "4"]
     )
-    assert isinstance(command, commands.Train)
+    assert isinstance(command, learning.Train)
     assert command.config.batch_size == 256 and command.config.network.encoder == "paper"
     assert command.config.cql.sampled_actions == 4 and command.config.cql.discount == 0.99
     assert cli.parse(["train", "--data", "d", "--out", "o"]).config.network.use_proprio
