@@ -41,6 +41,7 @@ class CloseTopDrawer(MoveDrawer):
     hover = 0.0
     reached = TOP_FACE[2] + 0.012
     aligned = 0.02
+    back = 0.0  # no further from the front than where the push began
     patience = 30
 
     def place(self) -> np.ndarray:

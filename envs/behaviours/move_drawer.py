@@ -13,7 +13,7 @@ DESCENT_STEPS = 8  # a descent that takes longer stands on an edge
 STALLED_STEPS = 3  # moving steps without progress before it tries again
 PROGRESS = 0.01  # share of the travel that counts as progress
 LEAD = 0.04  # m, how far ahead of the gripper the movement aims
-FLIP = 0.4  # probability that a clumsy movement goes the wrong way for a step
+FLIP = 0.5  # probability that a clumsy movement goes the wrong way for a step (the reference's figure)
 CLUMSY_TRIES = 2  # descents after which a clumsy behaviour gives up
 
 
@@ -39,6 +39,8 @@ class MoveDrawer(Behaviour):
     """Horizontal error (m) that stops it."""
     speed: ClassVar[float] = 1.0
     """Largest component of the movement, as a share of a full step."""
+    back: ClassVar[float] = -math.inf
+    """How far along the movement (m) from the place at the drawer a step the wrong way ends at the least."""
     patience: ClassVar[int]
     """Steps after which a clumsy movement gives up."""
 
@@ -111,7 +113,7 @@ class MoveDrawer(Behaviour):
             along = (self.gripper() - target) @ axis
             lead = -LEAD if self._clumsy and self.rng.random() < FLIP else LEAD
             speed = 1.0 if self._clumsy else self.speed
-            return self.toward(target + axis * (along + lead), self.fingers, speed)
+            return self.toward(target + axis * max(along + lead, self.back), self.fingers, speed)
         if self.phase == 3:
             return self.toward(raised(self.gripper(), self.clearance + 0.03), self.fingers)
         self.done = True

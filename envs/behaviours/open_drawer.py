@@ -19,7 +19,7 @@ class OpenDrawer(MoveDrawer):
     aligned = 0.012
     lost = 0.030
     speed = 0.6  # gently, so that the object does not slide in the tray
-    patience = 22
+    patience = 36
 
     def place(self) -> np.ndarray:
         return self.env.cabinet.in_world(HANDLE_GAP)
@@ -28,4 +28,4 @@ class OpenDrawer(MoveDrawer):
 class HastyOpenDrawer(OpenDrawer):
     """The same, but the clumsy version gives up sooner: it comes last in the longest chain."""
 
-    patience = 13
+    patience = 24

@@ -30,6 +30,8 @@ CHAINS: Mapping[str, Any] = {
 policy that decides whether the gripper opens or closes (see `experiments/NOTES.md`)."""
 IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **CHAINS}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
+LONGEST: Mapping[str, Any] = {**IMAGE, "updates": 15_000}
+"""The same for the row with the longest chain."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **CHAINS}
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
