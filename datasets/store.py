@@ -13,6 +13,7 @@ from cog.datasets.problem import DataError, Problem
 from cog.datasets.shard import FORMAT, read_shard, write_shard
 from cog.errors import CogError
 from cog.files import code_version, hash_json, read_json, write_json
+from cog.inputs import Input, inputs_from_json, inputs_to_json
 
 MANIFEST = "manifest.json"
 COLLECTION = "collection.json"
@@ -54,6 +55,8 @@ class Dataset:
     """Version of the code that wrote it."""
     hash: str
     """Identity of the content: hash over the spec and all shards."""
+    inputs: tuple[Input, ...] = ()
+    """What it was made from, if it was made from something on disk; no part of its identity."""
 
     @property
     def signal_names(self) -> tuple[str, ...]:
@@ -130,6 +133,7 @@ def open_dataset(path: Path) -> Dataset:
             environment=dict(value["environment"]),
             code_version=str(value["code_version"]),
             hash=str(value["hash"]),
+            inputs=inputs_from_json(value.get("inputs", [])),
         )
         totals = {"episodes": dataset.episode_count, "steps": dataset.step_count}
         totals["successes"] = dataset.success_count
@@ -160,7 +164,11 @@ def open_dataset(path: Path) -> Dataset:
 
 
 def write_manifest(
-    folder: Path, spec: Mapping[str, Any], environment: Mapping[str, Any], shards: Sequence[ShardEntry]
+    folder: Path,
+    spec: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    shards: Sequence[ShardEntry],
+    inputs: Sequence[Input] = (),
 ) -> Dataset:
     """Publish the manifest of a folder whose shards are complete, and open it."""
     spec_hash = hash_json(dict(spec))
@@ -176,6 +184,7 @@ def write_manifest(
         "steps": sum(entry.steps for entry in shards),
         "successes": sum(entry.successes for entry in shards),
         "hash": dataset_hash(spec_hash, shards),
+        "inputs": inputs_to_json(inputs),
     }
     write_json(folder / MANIFEST, value)
     return open_dataset(folder)
@@ -187,8 +196,11 @@ def write_dataset(
     spec: Mapping[str, Any],
     environment: Mapping[str, Any] | None = None,
     episodes_per_shard: int = 50,
+    inputs: Sequence[Input] = (),
 ) -> Dataset:
-    """Write episodes of any origin as a new dataset; `spec` tells in JSON how they came to be.
+    """Write episodes of any origin as a new dataset.
+
+    `spec` tells in JSON how they came to be, `inputs` from what on disk, if anything.
 
     Raises:
         CogError: the folder is not empty, or the episodes break a rule.
@@ -218,7 +230,7 @@ def write_dataset(
             flush()
         if not entries:
             raise CogError(f"{folder}: a dataset needs at least one episode")
-        return write_manifest(folder, origin, {**(environment or {}), **facts}, entries)
+        return write_manifest(folder, origin, {**(environment or {}), **facts}, entries, inputs)
 
 
 def episode_facts(episode: Episode) -> dict[str, Any]:
