@@ -23,6 +23,7 @@ CABINET_URDF = scene.ASSETS / "double_cabinet.urdf"
 CABINET_POSITION = np.array([0.33, -0.02, 0.0])  # middle of the lower front face, on the table
 DRAWER_TRAVEL = 0.13  # m, of both drawers; the stops are 0.01 m further
 BOTTOM, TOP = 0, 1  # the drawers
+FRONT_WALL = 0.067  # m, from the middle of the lower drawer's tray to the inside of its front
 TOP_FACE = np.array([0.0, -0.025, 0.108])  # m, middle of the upper drawer's front, in its own frame
 TRAY_POSITION = np.array([0.145, 0.215, 0.0])  # m, middle of the tray, which never moves
 TRAY_FLOOR = 0.004  # m
@@ -48,7 +49,7 @@ class Start:
     cabinet_yaw: Range = (-0.08, 0.08)
     """Cabinet heading about its nominal one (rad)."""
     object: tuple[Range, ...] = ((-0.028, 0.028), (-0.04, 0.046))
-    """Object position relative to the middle of the lower drawer's tray, x and y (m)."""
+    """Object position relative to the middle of the lower drawer's tray, x and y (m); the front stops it."""
     object_yaw: Range = (-0.4, 0.4)
     """Object heading (rad)."""
     blocker: tuple[Range, ...] = ((-0.006, 0.006), (-0.006, 0.006))
@@ -60,7 +61,8 @@ class Start:
 
 
 _SEEN = {
-    "open": Start(opening=(0.88, 1.07)),  # openings overshoot
+    # Drawers overshoot, and what lies in them slides forward, often to the front wall.
+    "open": Start(opening=(0.88, 1.07), object=((-0.045, 0.045), (-0.04, 0.07))),
     "closed": Start(opening=(0.0, 0.02)),
     "blocked_drawer": Start(opening=(0.0, 0.02), top_opening=(0.60, 0.72)),
     "blocked_object": Start(opening=(0.0, 0.02), blocked=True),
@@ -107,7 +109,9 @@ class DoubleDrawer(DrawerGrasp):
         )
         self.cabinet = cabinet
         client.load(scene.ASSETS / "wide_tray.urdf", TRAY_POSITION, fixed=True)
-        place = DRAWER_CENTRE + np.append(draw(chosen.object, rng), DRAWER_FLOOR + thing.height / 2)
+        across, along = draw(chosen.object, rng)
+        along = min(along, FRONT_WALL - thing.size[1] / 2)
+        place = DRAWER_CENTRE + np.array([across, along, DRAWER_FLOOR + thing.height / 2])
         heading = yaw + float(rng.uniform(*chosen.object_yaw))
         self.object = load_object(client, thing, cabinet.in_world(place), heading)
         blocking = cabinet.in_world(BLOCKING + np.append(draw(chosen.blocker, rng), 0.0))

@@ -75,7 +75,9 @@ class GraspBlocker(Grasp):
 
     scene = DoubleDrawer
     hover = -0.02  # the knob stands higher than all other furniture
-    astray = 0.6
+    astray = 0.75
+    tries = 3
+    noticed = 0.02  # so that the data also show what to do with empty fingers high up
 
     def grip(self) -> np.ndarray:
         env: Any = self.env

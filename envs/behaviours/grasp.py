@@ -1,5 +1,6 @@
 """Grasp: take the object, out of the open drawer or from the table."""
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,6 @@ LIFTED = 0.05  # m above the clearance, from which the arm returns to neutral
 SLIPPED = 0.05  # m, object-gripper distance at which the grasp has failed
 CLOSING_STEPS = 2
 DESCENT_STEPS = 8  # a descent that takes longer is stuck
-CLUMSY_TRIES = 2  # attempts of a clumsy grasp
 
 
 class Grasp(Behaviour):
@@ -26,6 +26,10 @@ class Grasp(Behaviour):
     """Height (m) below the clearance from which the fingers descend around the object."""
     astray: ClassVar[float] = 0.8
     """Probability that an attempt of a clumsy grasp aims at a random place."""
+    tries: ClassVar[int] = 2
+    """Attempts of a clumsy grasp."""
+    noticed: ClassVar[float] = -math.inf
+    """Height (m) above the clearance at which it notices that the fingers hold nothing."""
 
     def __init__(
         self, env: Tabletop, rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
@@ -33,12 +37,12 @@ class Grasp(Behaviour):
         """A behaviour for `env`.
 
         `aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss.
-        `suboptimal`: with probability `astray` it closes at a random place; it notices once, not twice.
+        `suboptimal`: with probability `astray` it closes at a random place, at most `tries` times.
         """
         super().__init__(env, rng)
         self._aim = np.append(rng.normal(0.0, 1.0, 2) * aim_error, 0.0)
         self._height = env.workspace.clearance
-        self._tries = CLUMSY_TRIES if suboptimal else 0
+        self._tries = self.tries if suboptimal else 0
         self._astray = self._mistake()
 
     def grip(self) -> np.ndarray:
@@ -65,13 +69,14 @@ class Grasp(Behaviour):
             elif -error[2] < REACHED:
                 self.enter(2)
         if self.phase == 3:
-            if self._astray is not None and self._tries > 1:
+            height = self.gripper()[2] - self._height
+            if self._astray is not None and self._tries > 1 and height > self.noticed:
                 self._tries -= 1
                 self._astray = self._mistake()
                 self.restart()
             elif self._astray is None and np.linalg.norm(error - self._aim) > SLIPPED:
                 self.restart()
-            elif self.gripper()[2] > self._height + LIFTED:
+            elif height > LIFTED:
                 self.enter(4)
         return self._command(target, error)
 

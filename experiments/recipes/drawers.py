@@ -55,5 +55,6 @@ def drawer_row(
             Cell(start, ("objects=held_out",), extra=True),
         ),
         horizon=horizon,
+        acting=numbers.WAVERING,
         settings={"image": image, "state": numbers.STATE},
     )

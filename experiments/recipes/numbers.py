@@ -21,7 +21,9 @@ PRIOR_SHARE = 0.5
 """Share of prior data in each batch of an arm that learns from both."""
 
 ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "mode"}
-"""How the policies of each algorithm act in evaluation; cloned ones, too, do better so than by draws."""
+"""How the policies of each algorithm act in evaluation, each as it does best."""
+WAVERING: Mapping[str, Acting] = {"cql": "mode", "bc": "sample"}
+"""The same where the prior data turn round on every second step: the mode of their imitation stands still."""
 CHAINS: Mapping[str, Any] = {
     "network": {"switches": 2},
     "cql": {"conservative_weight": 0.05, "steps": 5, "discount": 0.97},
@@ -31,7 +33,7 @@ policy that decides whether the gripper opens or closes (see `experiments/NOTES.
 IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **CHAINS}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
 LONGEST: Mapping[str, Any] = {**IMAGE, "updates": 15_000}
-"""The same for the row with the longest chain."""
+"""The same for the rows with the longest chains."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **CHAINS}
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
