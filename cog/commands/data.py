@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from cog.console import console, messages, table
+from cog.console import console, counting, messages, table
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,23 @@ class Info:
     """Print what a dataset holds."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset folder or merge file."""
+    """Dataset (a folder or packed) or merge file."""
     json: bool = False
     """Print JSON instead of a table."""
+    film: Path | None = None
+    """PNG to write, with a row of frames for each of the chosen episodes of a dataset; none writes no film."""
+    episodes: tuple[int, ...] = (0,)
+    """Numbers of the episodes in the film."""
 
     def run(self) -> None:
         import json
 
         from cog.datasets.info import describe
 
-        facts = describe(self.path)
+        if self.film is not None:
+            self._write_film(self.film)
+        with counting("read", "episode") as on_progress:
+            facts = describe(self.path, on_progress)
         if self.json:
             console().print_json(json.dumps(facts))
             return
@@ -105,3 +112,11 @@ class Info:
                 console().print(
                     table(name, ["name", "value"], [[key, str(entry)] for key, entry in value.items()])
                 )
+
+    def _write_film(self, out: Path) -> None:
+        from cog.datasets.info import film
+        from cog.videos import check_new_sheet, write_sheet
+
+        check_new_sheet(out)
+        write_sheet(out, film(self.path, self.episodes))
+        messages().print(f"{out}: film of episodes {', '.join(map(str, self.episodes))}", markup=False)
