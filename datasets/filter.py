@@ -37,9 +37,7 @@ class Filter:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
 
 
-def filter_dataset(
-    path: Path, out: Path, wanted: Filter, on_progress: OnProgress | None = None
-) -> Dataset:
+def filter_dataset(path: Path, out: Path, wanted: Filter, on_progress: OnProgress | None = None) -> Dataset:
     """Copy the episodes that are wanted into a new dataset; `on_progress` is told how many were judged.
 
     Raises:

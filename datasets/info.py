@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cog.datasets.episode import Episode
 from cog.datasets.container import is_container
+from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, open_merge
 from cog.datasets.relabel import STORED, View, labelled, open_view, view_names
 from cog.datasets.store import Dataset, open_dataset
-from cog.datasets.subset import OnProgress
+from cog.datasets.subset import OnProgress, pick
 from cog.errors import CogError, UsageError
 
 
@@ -46,16 +46,11 @@ def film(path: Path, numbers: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     if wrong or not numbers:
         raise UsageError(f"episodes {wrong}: name some of 0 to {dataset.episode_count - 1}")
     rows: dict[int, tuple[str, np.ndarray]] = {}
-    first = 0
-    for shard, entry in enumerate(dataset.shards):
-        mine = [number for number in numbers if first <= number < first + entry.episodes]
-        episodes = dataset.read(shard) if mine else []
-        for number in mine:
-            episode = episodes[number - first]
-            outcome = "success" if episode.success else "no success"
-            caption = f"episode {number}: {episode.start}, {episode.behaviour}, {len(episode)} steps, {outcome}"
-            rows[number] = (caption, np.array(episode.images))
-        first += entry.episodes
+    for number, episode in pick(dataset, numbers):
+        outcome = "success" if episode.success else "no success"
+        origin = f"{episode.start}, {episode.behaviour}"
+        caption = f"episode {number}: {origin}, {len(episode)} steps, {outcome}"
+        rows[number] = (caption, np.array(episode.images))
     return [rows[number] for number in numbers]
 
 

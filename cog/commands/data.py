@@ -68,16 +68,31 @@ class Verify:
     """Check every hash, shape, range and value of a dataset or merge, and name what is wrong."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset folder or merge file."""
+    """Dataset (a folder or packed) or merge file."""
+    repair: bool = False
+    """Collect damaged shards of a collection again; damaged files are moved to damaged/, never deleted."""
 
     def run(self) -> int:
         from cog.datasets.verify import verify
 
         problems = verify(self.path)
+        if problems and self.repair:
+            self._repair()
+            problems = verify(self.path)
         for problem in problems:
             messages().print(str(problem), style="red", markup=False)
         console().print(f"{self.path}: {len(problems)} problems" if problems else f"{self.path}: sound")
         return 1 if problems else 0
+
+    def _repair(self) -> None:
+        from cog.datasets.repair import repair
+
+        with counting("collect again", "shard") as on_progress:
+            done = repair(self.path, on_progress=on_progress)
+        for path in done.mended:
+            console().print(f"{path}: mended", markup=False)
+        for path in done.set_aside:
+            console().print(f"{path}: the damaged file", markup=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,7 @@ class Info:
     json: bool = False
     """Print JSON instead of a table."""
     film: Path | None = None
-    """PNG to write, with a row of frames for each of the chosen episodes of a dataset; none writes no film."""
+    """PNG to write, a row of frames for each of the chosen episodes of a dataset; none writes no film."""
     episodes: tuple[int, ...] = (0,)
     """Numbers of the episodes in the film."""
 

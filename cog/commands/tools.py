@@ -36,9 +36,10 @@ class Filter:
     """Most steps."""
 
     def run(self) -> None:
-        from cog.datasets import filter
+        from cog.datasets.filter import Filter as Wanted
+        from cog.datasets.filter import filter_dataset
 
-        wanted = filter.Filter(
+        wanted = Wanted(
             ends_in=self.ends_in,
             reaches=self.reaches,
             behaviours=self.behaviour,
@@ -48,7 +49,7 @@ class Filter:
             max_length=self.max_length,
         )
         with counting("filter", "episode") as on_progress:
-            dataset = filter.filter_dataset(self.dataset, self.out, wanted, on_progress)
+            dataset = filter_dataset(self.dataset, self.out, wanted, on_progress)
         _tell(dataset)
 
 
