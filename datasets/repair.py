@@ -109,8 +109,8 @@ def _collect_again(
         ) from error
     if spec.hash() != dataset.spec_hash or spec.shard_count != len(dataset.shards):
         raise CogError(
-            f"{dataset.path}: {files}: damaged, and the manifest's spec is not that of these shards. They were "
-            "left as they are: restore them from a copy."
+            f"{dataset.path}: {files}: damaged, and the manifest's spec is not that of these shards. They "
+            "were left as they are: restore them from a copy."
         )
     other = []
     for number, (shard, data, _) in enumerate(compute_shards(spec, broken, workers)):
