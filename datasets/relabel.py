@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from cog.datasets.container import is_container, listed, read_bytes
+from cog.datasets.container import exists, is_container, listed, read_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.store import RELABELS, Dataset, open_dataset
@@ -130,7 +130,7 @@ def relabel(
             "written, choose another rule or collect more"
         )
     path = _path(dataset, name)
-    if path.exists():
+    if exists(path):
         if open_view(dataset, name) != view:
             raise CogError(
                 f"{path} exists already with other content; choose another name, or delete it first"
