@@ -215,12 +215,12 @@ def write_dataset(
     batch: list[Episode] = []
 
     def flush() -> None:
+        name = shard_name(len(entries))
+        digest = write_shard(folder / name, batch, spec_hash, len(entries))
         if entries and facts != episode_facts(batch[0]):
             rule = f"shapes and signals must be the same in all episodes; found {facts} and another"
             raise DataError(Problem(folder, "episodes", rule, "write two datasets instead"))
         facts.update(episode_facts(batch[0]))
-        name = shard_name(len(entries))
-        digest = write_shard(folder / name, batch, spec_hash, len(entries))
         entries.append(shard_entry(name, digest, batch))
         batch.clear()
 

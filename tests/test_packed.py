@@ -1,4 +1,4 @@
-"""A packed dataset is the folder it came from, to the byte, wherever a dataset is read; damage never passes."""
+"""A packed dataset is the folder it came from, to the byte, for every reader; damage never passes."""
 
 import shutil
 import stat

@@ -1,5 +1,6 @@
 """Tools make new datasets or pictures of old ones and never change what they read."""
 
+import itertools
 import json
 from collections import Counter
 
@@ -37,7 +38,7 @@ def fails(episode):
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Twelve episodes of 1 to 12 steps: two behaviours, three starts; every third is lifted, some then dropped."""
+    """Twelve episodes of 1 to 12 steps, two behaviours, three starts; every third lifts, two of them drop."""
     made = []
     for number in range(12):
         rng = np.random.default_rng(number)
@@ -132,7 +133,7 @@ def test_parts_of_a_split_are_whole_disjoint_ordered_and_drawn_alike_every_time(
     assert cli.run(["split", str(dataset.path), *options]) == 0
     parts = [numbers_of(open_dataset(out), dataset) for out in outs]
     assert [len(part) for part in parts] == [6, 3, 3]
-    assert sorted(sum(parts, [])) == list(range(12)) and all(part == sorted(part) for part in parts)
+    assert sorted(itertools.chain(*parts)) == list(range(12)) and all(part == sorted(part) for part in parts)
     assert all(verify(out) == [] for out in outs) and frozen(dataset.path) == before
     again = [tmp_path / f"{name} again" for name in "abc"]
     for one, other in zip(split_dataset(dataset.path, again, (0.5, 0.25, 0.25), 3), outs, strict=True):
