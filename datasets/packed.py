@@ -1,5 +1,6 @@
 """Pack a whole dataset into one file that readers take in its place, and unpack it to the same bytes."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
             if name in hashes and hash_bytes(data) != hashes[name]:
                 rule = "the file differs from the hash in the manifest"
                 raise DataError(Problem(path / name, "file", rule, CHECK))
+            if name == MANIFEST and json.loads(data)["hash"] != dataset.hash:
+                raise CogError(f"{path} has changed while it was read; pack it when nothing writes to it")
             yield name, data
             if on_progress is not None:
                 on_progress(number + 1, len(names))

@@ -46,7 +46,6 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
         ["collect", "--out", "x", "--episodes", "2", "--behaviour", "juggle"],
         ["filter", "x", "--out", "y", "--success", "maybe"],
         ["split", "x", "--out", "y", "--shares", "1", "1"],
-        ["sample", "x", "--batch", "0"],
     ],
     ids=" ".join,
 )
@@ -68,7 +67,6 @@ def test_wrong_usage_exits_with_2_and_writes_nothing(arguments, tmp_path):
         ["split", "nowhere", "--out", "y", "z"],
         ["pack", "nowhere", "--out", "y"],
         ["unpack", "nowhere", "--out", "y"],
-        ["sample", "nowhere"],
         ["merge", "--out", "m.json", "--task", "nowhere@success"],
         ["train", "--data", "nowhere.json", "--out", "run"],
         ["evaluate", "--checkpoint", "nowhere", "--out", "evaluation"],

@@ -12,6 +12,7 @@ import pytest
 from cog import cli
 from cog.datasets.container import check_container, write_container
 from cog.datasets.filter import Filter, filter_dataset
+from cog.datasets.growing import GrowingDataset
 from cog.datasets.info import describe
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge, write_merge
@@ -21,7 +22,7 @@ from cog.datasets.store import open_dataset
 from cog.datasets.transitions import load
 from cog.datasets.verify import verify
 from cog.errors import CogError
-from tests.conftest import assert_same_episode
+from tests.conftest import assert_same_episode, make_episode
 
 
 @pytest.fixture
@@ -194,6 +195,21 @@ def test_packing_refuses_what_it_cannot_carry_whole(folder, tmp_path, frozen):
     with pytest.raises(CogError, match=r"00001\.h5.*cannot be read"):
         pack_dataset(folder, tmp_path / "out.zip")
     assert frozen(tmp_path) == before
+
+
+def test_a_dataset_that_grows_while_it_is_packed_is_refused(tmp_path, monkeypatch):
+    growing = GrowingDataset(tmp_path / "data", {"kind": "made"}, {})
+    growing.append([make_episode(np.random.default_rng(0), 3)])
+
+    def grow(dataset):
+        growing.append([make_episode(np.random.default_rng(1), 3)])
+        return []
+
+    with monkeypatch.context() as patch, pytest.raises(CogError, match="has changed while it was read"):
+        patch.setattr("cog.datasets.packed.view_names", grow)
+        pack_dataset(tmp_path / "data", tmp_path / "p.zip")
+    assert not (tmp_path / "p.zip").exists()
+    assert pack_dataset(tmp_path / "data", tmp_path / "p.zip").episode_count == 2
 
 
 def test_unpacking_never_writes_into_a_folder_that_holds_something(packed, folder, frozen):
