@@ -223,7 +223,7 @@ def pickles(sign: Path) -> dict[str, bytes]:
 
 
 def vouch_for(tensors: Path) -> None:
-    """Let a checkpoint's state name the hash that a file has now, so that more than the hash must refuse it."""
+    """Let a checkpoint's state name the hash that a file has now, so that not the hash alone refuses it."""
     state = json.loads((tensors.parent / "state.json").read_text())
     del state["hash"]
     state["hashes"][tensors.name] = hash_file(tensors)

@@ -73,16 +73,21 @@ class Verify:
     """Collect damaged shards of a collection again; damaged files are moved to damaged/, never deleted."""
 
     def run(self) -> int:
+        problems = self._look()
+        if problems and self.repair:
+            self._repair()
+            problems = self._look()
+        console().print(f"{self.path}: {problems} problems" if problems else f"{self.path}: sound")
+        return 1 if problems else 0
+
+    def _look(self) -> int:
+        """Print all problems and count them."""
         from cog.datasets.verify import verify
 
         problems = verify(self.path)
-        if problems and self.repair:
-            self._repair()
-            problems = verify(self.path)
         for problem in problems:
             messages().print(str(problem), style="red", markup=False)
-        console().print(f"{self.path}: {len(problems)} problems" if problems else f"{self.path}: sound")
-        return 1 if problems else 0
+        return len(problems)
 
     def _repair(self) -> None:
         from cog.datasets.repair import repair
