@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
 @given(made=episodes(), per_shard=st.integers(1, 3), terminate=st.booleans(), scale=st.floats(0.01, 100))
 def test_any_episodes_pass_through_every_form_to_the_bit(made, per_shard, terminate, scale):
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as name:
