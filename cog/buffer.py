@@ -126,6 +126,10 @@ class Buffer:
 
     def sample(self, generator: torch.Generator, size: int | None = None) -> Batch:
         """Draw one batch with replacement, of `size` transitions if given."""
+        return self.gather(self.draw(generator, size))
+
+    def draw(self, generator: torch.Generator, size: int | None = None) -> Tensor:
+        """The places (B,) of the transitions of one batch; `drawn` counts them."""
         size = self.batch_size if size is None else size
         if self._members is None:
             index = torch.randint(len(self.actions), (size,), generator=generator, device=self.device)
@@ -139,7 +143,7 @@ class Buffer:
                     parts.append(members[pick])
                     self.drawn[number] += count
             index = torch.cat(parts)
-        return self.gather(index)
+        return index
 
     def gather(self, index: Tensor) -> Batch:
         """The transitions at `index` (B,)."""

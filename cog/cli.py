@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, collection, data, learning
+from cog.commands import chain, collection, data, learning, tools
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -50,6 +50,11 @@ def parse(arguments: Sequence[str]) -> Any:
         "demo": chain.Demo,
         "reproduce": chain.Reproduce,
         "info": data.Info,
+        "filter": tools.Filter,
+        "split": tools.Split,
+        "pack": tools.Pack,
+        "unpack": tools.Unpack,
+        "sample": tools.Sample,
     }
     if arguments[:1] == ["train"]:
         return _parse_train(arguments[1:])

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +19,7 @@ from rich.table import Table
 PLAIN_INTERVAL = 10.0  # s between lines when the output is no terminal
 
 Advance = Callable[[int, str], None]
+Counted = Callable[[int, int], None]
 
 
 def console() -> Console:
@@ -56,6 +57,21 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
             bar.update(task, completed=done, rate=f"{rate:.1f} {unit}/s", note=note)
 
         yield advance
+
+
+@contextmanager
+def counting(title: str, unit: str) -> Iterator[Counted]:
+    """Yield a function of (done so far, total), for work that knows how much there is only once it runs."""
+    with ExitStack() as stack:
+        advance: Advance | None = None
+
+        def count(done: int, total: int) -> None:
+            nonlocal advance
+            if advance is None:
+                advance = stack.enter_context(progress(title, total, unit))
+            advance(done, "")
+
+        yield count
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -57,17 +57,17 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object; `what` names its role in the error message.
+def read_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_bytes) -> dict[str, Any]:
+    """Read a JSON object; `what` names its role in the error message, `read` gives the bytes of a path.
 
     Raises:
         CogError: the file is missing, is not JSON or is not an object.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(read(path).decode())
     except (FileNotFoundError, NotADirectoryError):
         raise CogError(f"{path}: no such file; expected {what}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError) as error:
         raise CogError(f"{path}: {what} cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise CogError(f"{path}: {what} must be a JSON object, found {type(value).__name__}")

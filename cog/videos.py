@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cog.errors import missing_extra
+from cog.errors import CogError, UsageError, missing_extra
 from cog.files import write_atomically, write_bytes
 
 FRAMES_PER_SECOND = 12  # half of real time
@@ -54,6 +54,19 @@ def write_video(path: Path, frames: np.ndarray) -> None:
             stream.close()
 
     write_atomically(path, writer)
+
+
+def check_new_sheet(path: Path) -> None:
+    """Refuse, before any work, a place where a contact sheet would not be a new PNG.
+
+    Raises:
+        UsageError: the name does not end in .png.
+        CogError: there is something already.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path}: a film is a PNG picture; give it a name that ends in .png")
+    if path.exists():
+        raise CogError(f"{path} exists already; nothing was written, choose another name or delete it first")
 
 
 def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:

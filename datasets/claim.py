@@ -22,8 +22,8 @@ def claimed(out: Path, spec: Mapping[str, Any], environment: Mapping[str, Any]) 
         CogError: the folder holds anything else, or another process fills it; nothing was written.
     """
     _claim(out, _header(spec, environment))
-    with _locked(out):
-        _sweep(out)
+    with locked(out):
+        sweep(out)
         if not (out / COLLECTION).exists():
             write_json(out / COLLECTION, _header(spec, environment))
         yield
@@ -69,21 +69,25 @@ def _claim(out: Path, wanted: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keep a second collector out of the folder; the lock goes with the process."""
+def locked(out: Path) -> Iterator[None]:
+    """Keep a second process out of the folder of a dataset; the lock goes with the process.
+
+    Raises:
+        CogError: another process holds it.
+    """
     descriptor = os.open(out, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise CogError(f"{out}: another process is collecting into this folder") from error
+            raise CogError(f"{out}: another process is writing to this folder") from error
         yield
     finally:
         os.close(descriptor)
 
 
-def _sweep(out: Path) -> None:
-    """Remove what a killed collector left half-written."""
+def sweep(out: Path) -> None:
+    """Remove what a killed process left half-written in the folder of a dataset."""
     for folder in (out, out / SHARDS):
         for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
             stray.unlink()

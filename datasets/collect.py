@@ -6,7 +6,7 @@ with the shards that are missing.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,19 @@ def collect(
                 entries[shard] = entry
                 _report(entries, spec, on_progress)
         return write_manifest(out, spec.to_json(), environment, [entries[shard] for shard in sorted(entries)])
+
+
+def compute_shards(
+    spec: CollectionSpec, shards: Sequence[int], workers: int = 0
+) -> Iterator[tuple[int, bytes, ShardEntry]]:
+    """Number, bytes and entry of each of these shards, as they are finished; nothing is written.
+
+    Raises:
+        UsageError: the environment cannot be built.
+        CogError: an episode of the kind that is kept was not found, or a worker died.
+    """
+    with _executor(workers, len(shards), None) as (executor, slots):
+        yield from _computed(executor, slots, spec, list(shards))
 
 
 def _computed(

@@ -1,28 +1,57 @@
 """Describe what a dataset or merge holds, for people and machines."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cog.datasets.container import is_container
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, open_merge
-from cog.datasets.relabel import open_view, view_names
+from cog.datasets.relabel import STORED, View, labelled, open_view, view_names
 from cog.datasets.store import Dataset, open_dataset
+from cog.datasets.subset import OnProgress, pick
+from cog.errors import CogError, UsageError
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Facts about a dataset folder or merge file as JSON values; all shards are read.
+def describe(path: Path, on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Facts about a dataset (folder or packed) or a merge as JSON values; reads it once for each view.
+
+    The rules of users are not run: of a view by one, only the mean return is told.
 
     Raises:
         CogError: there is nothing to describe, or it is damaged.
     """
+    if is_container(path):
+        return _describe_dataset(open_dataset(path), on_progress)
     if path.is_file() or (
         path.is_dir() and not (path / "shards").is_dir() and (path / "merge.json").is_file()
     ):
         return _describe_merge(open_merge(path))
-    return _describe_dataset(open_dataset(path))
+    return _describe_dataset(open_dataset(path), on_progress)
+
+
+def film(path: Path, numbers: Sequence[int]) -> list[tuple[str, np.ndarray]]:
+    """A caption and the frames (T+1, H, W, 3) uint8 of each of these episodes of a dataset, in that order.
+
+    Raises:
+        UsageError: there is no episode of such a number.
+        CogError: there is no dataset, it is damaged, or it holds no images.
+    """
+    dataset = open_dataset(path)
+    if "image" not in dataset.environment["observations"]:
+        raise CogError(f"{path}: holds states and no images, so there is no film to write")
+    wrong = [number for number in numbers if not 0 <= number < dataset.episode_count]
+    if wrong or not numbers:
+        raise UsageError(f"episodes {wrong}: name some of 0 to {dataset.episode_count - 1}")
+    rows: dict[int, tuple[str, np.ndarray]] = {}
+    for number, episode in pick(dataset, numbers):
+        outcome = "success" if episode.success else "no success"
+        origin = f"{episode.start}, {episode.behaviour}"
+        caption = f"episode {number}: {origin}, {len(episode)} steps, {outcome}"
+        rows[number] = (caption, np.array(episode.images))
+    return [rows[number] for number in numbers]
 
 
 def _describe_merge(merge: Merge) -> dict[str, Any]:
@@ -42,7 +71,17 @@ def _describe_merge(merge: Merge) -> dict[str, Any]:
     }
 
 
-def _describe_dataset(dataset: Dataset) -> dict[str, Any]:
+def _describe_dataset(dataset: Dataset, on_progress: OnProgress | None) -> dict[str, Any]:
+    views = {name: open_view(dataset, name) for name in view_names(dataset)}
+    total = dataset.episode_count * (1 + sum(_may_run(view) for view in views.values()))
+    done = content = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(done, total)
+
     starts: dict[str, list[int]] = {}
     behaviours: dict[str, list[int]] = {}
     signals = {name: _Range() for name in dataset.signal_names}
@@ -54,7 +93,10 @@ def _describe_dataset(dataset: Dataset) -> dict[str, Any]:
             entry = counts.setdefault(name, [0, 0])
             entry[0] += 1
             entry[1] += episode.success
+        content += _content(episode)
         _widen(signals, actions, episode)
+        advance()
+    returns = {name: _returns(dataset, view, advance) for name, view in views.items()}
     episodes = dataset.episode_count
     return {
         "kind": "dataset",
@@ -66,19 +108,56 @@ def _describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "episodes": episodes,
         "steps": dataset.step_count,
         "frames": dataset.step_count + episodes,
-        "mean_length": round(float(np.mean(lengths)), 2),
         "successes": dataset.success_count,
         "success_rate": round(dataset.success_count / episodes, 4),
         "shards": len(dataset.shards),
-        "bytes": sum((dataset.path / shard.file).stat().st_size for shard in dataset.shards),
+        "bytes": _size(dataset),
+        "bytes_in_memory": content,
         "code_version": dataset.code_version,
         "hash": dataset.hash,
+        "length": _spread(lengths),
         "starts": _outcomes(starts),
         "behaviours": _outcomes(behaviours),
         "signals": {name: entry.to_json() for name, entry in signals.items()},
         "actions": {name: entry.to_json() for name, entry in actions.items()},
-        "views": {name: str(open_view(dataset, name)) for name in view_names(dataset)},
+        "views": {name: str(view) for name, view in views.items()},
+        "returns": returns,
     }
+
+
+def _size(dataset: Dataset) -> int:
+    """Bytes on the disk: of the packed file, or of the shards."""
+    if dataset.path.is_file():
+        return dataset.path.stat().st_size
+    return sum((dataset.path / shard.file).stat().st_size for shard in dataset.shards)
+
+
+def _content(episode: Episode) -> int:
+    """Bytes of an episode's arrays."""
+    arrays = [episode.images, episode.proprio, episode.state, episode.actions, *episode.signals.values()]
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def _may_run(view: View) -> bool:
+    """Whether computing a view's rewards runs nobody's code but ours."""
+    return view.rule == STORED or ":" not in f"{view.rule}{view.only}"
+
+
+def _returns(dataset: Dataset, view: View, advance: Callable[[], None]) -> dict[str, float]:
+    """Smallest, mean and largest undiscounted return of the episodes that a view keeps."""
+    if not _may_run(view):
+        kept = dataset.episode_count if view.episodes is None else view.episodes
+        return {"mean": round(view.reward_sum / kept, 6)}
+    sums = []
+    for episode in labelled(dataset, view):
+        assert episode.rewards is not None
+        sums.append(float(episode.rewards.sum(dtype=np.float64)))
+        advance()
+    return _spread(sums)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"min": min(values), "mean": round(float(np.mean(values)), 6), "max": max(values)}
 
 
 class _Range:

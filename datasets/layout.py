@@ -6,8 +6,10 @@ F frames and S steps of E episodes: `frames` (F, H, W, 3) uint8 and `proprio` (F
 """
 
 import json
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -69,8 +71,6 @@ def pack(episodes: Sequence[Episode], file: Path) -> tuple[Arrays, tuple[str, ..
         if len({value.shape[1:] for value in values}) > 1 or len(values) < len(episodes):
             rule = "must be present in every episode with the same shape"
             raise DataError(Problem(file, field, rule, OFFERED))
-        if kind in "u1?" and any(value.dtype != np.dtype(kind) for value in values):
-            raise DataError(Problem(file, field, f"must be of type {np.dtype(kind)}", OFFERED))
         arrays[field] = np.concatenate(values).astype(kind, copy=False)
     lengths = np.array([len(episode) for episode in episodes], np.int64)
     arrays[INDEX + "length"] = lengths
@@ -205,19 +205,36 @@ def _check_values(array: np.ndarray, offsets: np.ndarray, field: str, require: R
 
 
 def _check_offered(episode: Episode, names: tuple[str, ...], number: int, file: Path) -> None:
-    """Row counts and signal names of an episode that is to be written."""
-    frames = len(episode) + 1
-    per_frame = {"images": episode.images, "proprio": episode.proprio, "state": episode.state}
-    per_step = {"rewards": episode.rewards, "terminals": episode.terminals}
-    expected = [(field, value, frames) for field, value in (per_frame | dict(episode.signals)).items()]
-    expected += [(field, value, frames - 1) for field, value in per_step.items()]
-    for field, value, rows in expected:
-        if value is not None and len(value) != rows:
-            rule = f"must have {rows} rows for {frames - 1} actions, found {len(value)}"
-            raise DataError(Problem(file, field, rule, OFFERED, number))
-    if not names or tuple(episode.signals) != names:
-        rule = f"must have the names {list(names)}, found {list(episode.signals)}, and at least one"
-        raise DataError(Problem(file, "signals", rule, OFFERED, number))
+    """Types, axes, rows and names of an episode that is to be written."""
+
+    def refuse(field: str, rule: str) -> NoReturn:
+        raise DataError(Problem(file, field, rule, OFFERED, number))
+
+    steps = -1
+    for field, value, kind, axes, per_frame in _offered_arrays(episode):
+        if value is None and field in ("images", "proprio", "state", "rewards", "terminals"):
+            continue
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            refuse(field, f"is no array ({error})")
+        numbers_fit = array.dtype.kind in "fiu" if kind == "f4" else array.dtype == np.dtype(kind)
+        if not numbers_fit:
+            refuse(field, f"must be of type {np.dtype(kind)}, found {array.dtype}")
+        if array.ndim != axes:
+            refuse(field, f"must have {axes} axes, found {array.ndim}")
+        steps = len(array) if field == "actions" else steps  # they come first
+        if len(array) != steps + per_frame:
+            refuse(field, f"must have {steps + per_frame} rows for {steps} actions, found {len(array)}")
+    if not names or tuple(episode.signals) != names or not all(isinstance(name, str) for name in names):
+        refuse(
+            "signals", f"must have the names {list(names)}, found {list(episode.signals)}, and at least one"
+        )
+    for field, accepted in _SCALARS.items():
+        entry: Any = getattr(episode, field)
+        fits = isinstance(entry, accepted)
+        if not fits or (field == "seed" and not -(2**63) <= entry < 2**63):
+            refuse(INDEX + field, f"cannot be stored as it is ({entry!r})")
     for field in TEXTS:
         try:
             if "\0" in _text(episode, field).encode().decode():
@@ -225,6 +242,31 @@ def _check_offered(episode: Episode, names: tuple[str, ...], number: int, file: 
         except (TypeError, ValueError) as error:
             rule = f"cannot be stored as text or JSON ({error})"
             raise DataError(Problem(file, INDEX + field, rule, OFFERED, number)) from error
+
+
+_FLAG = (bool, np.bool_)
+_SCALARS: dict[str, tuple[type, ...]] = {
+    "seed": (numbers.Integral,),
+    "success": _FLAG,
+    "terminated": _FLAG,
+    "truncated": _FLAG,
+    "noise": (numbers.Real,),
+    "start": (str,),
+    "behaviour": (str,),
+}
+
+
+def _offered_arrays(episode: Episode) -> list[tuple[str, Any, str, int, bool]]:
+    """Every array, actions first: name, value, type, axes, whether it has one row more than actions."""
+    return [
+        ("actions", episode.actions, "f4", 2, False),
+        ("images", episode.images, "u1", 4, True),
+        ("proprio", episode.proprio, "f4", 2, True),
+        ("state", episode.state, "f4", 2, True),
+        ("rewards", episode.rewards, "f4", 1, False),
+        ("terminals", episode.terminals, "?", 1, False),
+        *((f"signals/{name}", values, "f4", 1, True) for name, values in episode.signals.items()),
+    ]
 
 
 def _text(episode: Episode, field: str) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cog.datasets.container import is_container
 from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
 from cog.datasets.relabel import STORED, labelled, open_view
 from cog.datasets.store import Dataset, new_folder, write_dataset
@@ -18,7 +19,7 @@ def materialise(path: Path, out: Path) -> Merge:
         CogError: the folder is not empty, or the data cannot be read or written.
     """
     merge = open_merge(path)
-    if not merge.path.is_file():
+    if is_container(merge.path) or not merge.path.is_file():
         _copy(merge.sources[0], out)
         return open_merge(out)
     copies = []

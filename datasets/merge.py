@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from cog.datasets.container import is_container
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import View, open_view
 from cog.datasets.store import Dataset, open_dataset
@@ -33,8 +34,9 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Name of the dataset's folder."""
-        return self.dataset.path.resolve().name
+        """Name of the dataset's folder, or of its packed file without the ending."""
+        path = self.dataset.path.resolve()
+        return path.stem if path.is_file() else path.name
 
     @property
     def episodes(self) -> int:
@@ -47,7 +49,7 @@ class Merge:
     """An opened merge."""
 
     path: Path
-    """Merge file, or the folder of a single dataset."""
+    """Merge file, or the place of a single dataset."""
     sources: tuple[Source, ...]
     """Its sources; shares add up to 1."""
 
@@ -128,10 +130,10 @@ def open_merge(path: Path) -> Merge:
     """
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
-    if path.is_dir() or not path.exists():
+    if path.is_dir() or is_container(path) or not path.exists():
         if not path.exists() and "@" not in path.name:
             raise CogError(f"{path}: there is no merge file or dataset here; check the path")
-        folder, name = (path, None) if path.is_dir() else parse_source(str(path))
+        folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
     value = read_json(path, "a merge")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cog.errors import CogError
 
-RECOLLECT = "delete the file and run the same collection again, or restore it from a copy"
+RECOLLECT = "run cog verify --repair on its dataset, or restore it from a copy"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from cog.datasets.container import exists, is_container, listed, read_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.store import RELABELS, Dataset, open_dataset
@@ -113,6 +114,11 @@ def relabel(
     if not math.isfinite(scale) or scale <= 0:
         raise UsageError(f"scale must be finite and positive, got {scale}")
     dataset = open_dataset(dataset_path)
+    if is_container(dataset_path) and name not in view_names(dataset):
+        raise CogError(
+            f"{dataset_path}: a packed dataset takes no new views; unpack it first with cog unpack, then "
+            "relabel the folder"
+        )
     blank = View(name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only)
     tally = _Tally()
     for _ in _apply(dataset, blank, tally):
@@ -124,7 +130,7 @@ def relabel(
             "written, choose another rule or collect more"
         )
     path = _path(dataset, name)
-    if path.exists():
+    if exists(path):
         if open_view(dataset, name) != view:
             raise CogError(
                 f"{path} exists already with other content; choose another name, or delete it first"
@@ -137,7 +143,8 @@ def relabel(
 def view_names(dataset: Dataset) -> list[str]:
     """Names of the views of a dataset, `stored` among them if its shards hold rewards."""
     stored = [STORED] if dataset.materialised else []
-    return stored + sorted(path.stem for path in (dataset.path / RELABELS).glob("[!.]*.json"))
+    files = (path for path in listed(dataset.path / RELABELS) if path.suffix == ".json")
+    return stored + [path.stem for path in files if not path.name.startswith(".")]
 
 
 def open_view(dataset: Dataset, name: str | None = None) -> View:
@@ -157,7 +164,7 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     if name == STORED:
         return View(STORED, STORED, 1.0, False, dataset.hash, dataset.hash, 0.0, dataset.step_count, 0, 0)
     path = _path(dataset, name)
-    value = read_json(path, "a reward view")
+    value = read_json(path, "a reward view", read_bytes)
     if value.pop("format", None) != FORMAT or value.pop("kind", None) != "relabel":
         raise DataError(Problem(path, "format", f"must be of kind 'relabel' and format {FORMAT}", AGAIN))
     fields = {item.name: item.type for item in dataclasses.fields(View)} | {"only": str, "episodes": int}
@@ -267,7 +274,7 @@ def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
     for number, episode in enumerate(dataset.episodes()):
         if kept is not None and not _ends_in(kept, str(view.only), episode, number):
             continue
-        values = _evaluate(rule, view.rule, episode, number)
+        values = evaluate(rule, view.rule, episode, number)
         hits = values > 0
         terminals = np.zeros(len(episode), bool)
         if view.terminate and hits.any():
@@ -282,11 +289,15 @@ def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
 
 def _ends_in(rule: Rule, name: str, episode: Episode, number: int) -> bool:
     """Whether the last frame of an episode satisfies a rule."""
-    return bool(_evaluate(rule, name, episode, number)[-1] > 0)
+    return bool(evaluate(rule, name, episode, number)[-1] > 0)
 
 
-def _evaluate(rule: Rule, name: str, episode: Episode, number: int) -> np.ndarray:
-    """The checked values (T,) of a rule on one episode."""
+def evaluate(rule: Rule, name: str, episode: Episode, number: int) -> np.ndarray:
+    """The checked values (T,) of the rule called `name` on the episode of that number in its dataset.
+
+    Raises:
+        CogError: it fails, or gives anything but one finite number a step.
+    """
     where = f"reward rule '{name}', episode {number}"
     try:
         values = np.asarray(rule(episode), dtype=np.float64)

@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from cog.datasets.container import read_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.layout import INDEX, NUMBERS, PER_FRAME, PER_STEP, TEXTS, Arrays, check, pack, unpack
 from cog.datasets.problem import DataError, Problem
@@ -50,7 +51,7 @@ def read_shard(
         DataError: the file is missing, truncated, damaged, no HDF5 or breaks a rule of the layout.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         rule = f"the shard cannot be read ({error.strerror})"
         raise DataError(Problem(path, "file", rule)) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cog.datasets.container import check_container, exists, is_container, read_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.shard import FORMAT, read_shard, write_shard
@@ -42,7 +43,7 @@ class Dataset:
     """An opened dataset; shards are read one at a time and checked against the manifest."""
 
     path: Path
-    """Folder of the dataset."""
+    """Folder of the dataset, or the file that it is packed into."""
     shards: tuple[ShardEntry, ...]
     """Its shards in order."""
     spec: Mapping[str, Any]
@@ -109,17 +110,19 @@ class Dataset:
 
 
 def open_dataset(path: Path) -> Dataset:
-    """Open the dataset in a folder by its manifest; shards are not read yet.
+    """Open the dataset in a folder or packed file by its manifest; shards are not read yet.
 
     Raises:
         CogError: there is no dataset, its collection is unfinished, or the manifest breaks a rule.
     """
     manifest = path / MANIFEST
-    if not manifest.exists():
-        if (path / COLLECTION).exists():
+    if is_container(path):
+        check_container(path)
+    if not exists(manifest):
+        if exists(path / COLLECTION):
             raise CogError(f"{path}: this collection is unfinished; run the same collect command again")
         raise CogError(f"{path}: there is no dataset here ({MANIFEST} is missing); check the path")
-    value = read_json(manifest, "the manifest of a dataset")
+    value = read_json(manifest, "the manifest of a dataset", read_bytes)
     remedy = "restore the manifest, or delete it and run the same collection again"
     if value.get("format") != FORMAT or value.get("kind") != "dataset":
         rule = f"must be of kind 'dataset' and format {FORMAT}; this file is not, or a newer cog wrote it"
@@ -212,12 +215,12 @@ def write_dataset(
     batch: list[Episode] = []
 
     def flush() -> None:
+        name = shard_name(len(entries))
+        digest = write_shard(folder / name, batch, spec_hash, len(entries))
         if entries and facts != episode_facts(batch[0]):
             rule = f"shapes and signals must be the same in all episodes; found {facts} and another"
             raise DataError(Problem(folder, "episodes", rule, "write two datasets instead"))
         facts.update(episode_facts(batch[0]))
-        name = shard_name(len(entries))
-        digest = write_shard(folder / name, batch, spec_hash, len(entries))
         entries.append(shard_entry(name, digest, batch))
         batch.clear()
 

@@ -40,6 +40,8 @@ class Transitions:
     """Largest reward."""
     fingerprint: str
     """Hash of all arrays, roles and shares; the same for a view and its materialised copy."""
+    origins: Sequence[tuple[str, str]] = ()
+    """Start and behaviour of each episode."""
 
 
 def load(merge: Merge) -> Transitions:
@@ -61,6 +63,7 @@ def load(merge: Merge) -> Transitions:
     numbers = np.empty(steps, np.int64)
     episodes = np.empty(steps, np.int64)
 
+    origins: list[tuple[str, str]] = []
     frame = step = count = 0
     for number, source in enumerate(merge.sources):
         last, last_episode = step + source.view.steps, count + source.episodes
@@ -75,6 +78,7 @@ def load(merge: Merge) -> Transitions:
             actions[at], rewards[at], terminals[at] = episode.actions, episode.rewards, episode.terminals
             frame_index[at] = np.arange(frame, frame + length)
             numbers[at], episodes[at] = number, count
+            origins.append((episode.start, episode.behaviour))
             step, frame, count = step + length, frame + length + 1, count + 1
         if step != last or count != last_episode:
             raise _changed(source)
@@ -96,6 +100,7 @@ def load(merge: Merge) -> Transitions:
         sources=sources,
         reward_max=float(rewards.max()),
         fingerprint=_fingerprint(arrays, [(source.role, source.share) for source in merge.sources]),
+        origins=origins,
     )
 
 
@@ -128,6 +133,7 @@ def from_episodes(episodes: Sequence[Episode], name: str) -> Transitions:
         sources=[{"role": "task", "name": name, "share": 1.0, "steps": len(numbers)}],
         reward_max=float(rewards.max()),
         fingerprint=_fingerprint(arrays, [("task", 1.0)]),
+        origins=[(episode.start, episode.behaviour) for episode in episodes],
     )
 
 

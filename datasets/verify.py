@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cog.datasets.container import check_container, exists, is_container, listed, read_bytes
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import AGAIN, STORED, labelled, open_view, view_names
@@ -13,19 +14,26 @@ CHECK = "follow the message"
 
 
 def verify(path: Path) -> list[Problem]:
-    """All problems of a dataset folder or a merge; none if it is sound.
+    """All problems of a dataset, in a folder or packed, or of a merge; none if it is sound.
 
     Views by a user's own function are checked for form and origin; the function is not run.
     """
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
-    if path.is_file():
+    packed = is_container(path)
+    if path.is_file() and not packed:
         return _verify_merge(path)
+    problems: list[Problem] = []
     try:
-        dataset = open_dataset(path)
+        if packed:
+            check_container(path, content=True)
+    except DataError as error:
+        problems.append(error.problem)
+    try:
+        problems += _verify_dataset(open_dataset(path))
     except CogError as error:
-        return [_problem(error, path / MANIFEST)]
-    return _verify_dataset(dataset)
+        problems.append(_problem(error, path / MANIFEST))
+    return list(dict.fromkeys(problems))
 
 
 def _verify_merge(path: Path) -> list[Problem]:
@@ -56,12 +64,12 @@ def _verify_dataset(dataset: Dataset) -> list[Problem]:
         except CogError as error:
             problems.append(_problem(error, dataset.path / entry.file))
     named = {dataset.path / entry.file for entry in dataset.shards}
-    for path in sorted((dataset.path / SHARDS).iterdir() if (dataset.path / SHARDS).is_dir() else []):
+    for path in listed(dataset.path / SHARDS):
         if path not in named:
             rule = "the manifest does not name this file"
             problems.append(Problem(path, "file", rule, "delete it, or finish the collection that wrote it"))
     header = dataset.path / COLLECTION
-    if header.exists():
+    if exists(header):
         problems += _verify_header(dataset, header)
     whole = not problems
     for name in view_names(dataset):
@@ -78,10 +86,10 @@ def _verify_dataset(dataset: Dataset) -> list[Problem]:
 def _verify_header(dataset: Dataset, header: Path) -> list[Problem]:
     """The collection's header must tell the same origin as the manifest."""
     try:
-        same = read_json(header, "the header of a collection").get("spec_hash") == dataset.spec_hash
+        held = read_json(header, "the header of a collection", read_bytes)
     except CogError as error:
         return [_problem(error, header)]
-    if same:
+    if held.get("spec_hash") == dataset.spec_hash:
         return []
     return [Problem(header, "spec_hash", "differs from the manifest", "restore the file from a copy")]
 

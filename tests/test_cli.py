@@ -28,7 +28,8 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    for name in ("collect", "relabel", "merge", "verify", "train", "evaluate", "finetune", "demo", "info"):
+    names = "collect relabel merge verify train evaluate finetune demo info filter split pack unpack sample"
+    for name in names.split():
         assert name in run.stdout
 
 
@@ -43,6 +44,8 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
         ["train", "--data", "x", "--out", "y", "--cql.discount", "1.5"],
         ["collect", "--out", "x", "--episodes", "2", "--start", "ajar"],
         ["collect", "--out", "x", "--episodes", "2", "--behaviour", "juggle"],
+        ["filter", "x", "--out", "y", "--success", "maybe"],
+        ["split", "x", "--out", "y", "--shares", "1", "1"],
     ],
     ids=" ".join,
 )
@@ -59,6 +62,11 @@ def test_wrong_usage_exits_with_2_and_writes_nothing(arguments, tmp_path):
         ["verify", "nowhere"],
         ["info", "nowhere"],
         ["relabel", "nowhere", "--rule", "zero", "--name", "zero"],
+        ["verify", "nowhere", "--repair"],
+        ["filter", "nowhere", "--out", "y", "--min-length", "2"],
+        ["split", "nowhere", "--out", "y", "z"],
+        ["pack", "nowhere", "--out", "y"],
+        ["unpack", "nowhere", "--out", "y"],
         ["merge", "--out", "m.json", "--task", "nowhere@success"],
         ["train", "--data", "nowhere.json", "--out", "run"],
         ["evaluate", "--checkpoint", "nowhere", "--out", "evaluation"],

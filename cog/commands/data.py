@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from cog.console import console, messages, table
+from cog.console import console, counting, messages, table
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,36 @@ class Verify:
     """Check every hash, shape, range and value of a dataset or merge, and name what is wrong."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset folder or merge file."""
+    """Dataset (a folder or packed) or merge file."""
+    repair: bool = False
+    """Collect damaged shards of a collection again; damaged files are moved to damaged/, never deleted."""
 
     def run(self) -> int:
+        problems = self._look()
+        if problems and self.repair:
+            self._repair()
+            problems = self._look()
+        console().print(f"{self.path}: {problems} problems" if problems else f"{self.path}: sound")
+        return 1 if problems else 0
+
+    def _look(self) -> int:
+        """Print all problems and count them."""
         from cog.datasets.verify import verify
 
         problems = verify(self.path)
         for problem in problems:
             messages().print(str(problem), style="red", markup=False)
-        console().print(f"{self.path}: {len(problems)} problems" if problems else f"{self.path}: sound")
-        return 1 if problems else 0
+        return len(problems)
+
+    def _repair(self) -> None:
+        from cog.datasets.repair import repair
+
+        with counting("collect again", "shard") as on_progress:
+            done = repair(self.path, on_progress=on_progress)
+        for path in done.mended:
+            console().print(f"{path}: mended", markup=False)
+        for path in done.set_aside:
+            console().print(f"{path}: the damaged file", markup=False)
 
 
 @dataclass(frozen=True)
@@ -85,16 +105,23 @@ class Info:
     """Print what a dataset holds."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset folder or merge file."""
+    """Dataset (a folder or packed) or merge file."""
     json: bool = False
     """Print JSON instead of a table."""
+    film: Path | None = None
+    """PNG to write, a row of frames for each of the chosen episodes of a dataset; none writes no film."""
+    episodes: tuple[int, ...] = (0,)
+    """Numbers of the episodes in the film."""
 
     def run(self) -> None:
         import json
 
         from cog.datasets.info import describe
 
-        facts = describe(self.path)
+        if self.film is not None:
+            self._write_film(self.film)
+        with counting("read", "episode") as on_progress:
+            facts = describe(self.path, on_progress)
         if self.json:
             console().print_json(json.dumps(facts))
             return
@@ -105,3 +132,11 @@ class Info:
                 console().print(
                     table(name, ["name", "value"], [[key, str(entry)] for key, entry in value.items()])
                 )
+
+    def _write_film(self, out: Path) -> None:
+        from cog.datasets.info import film
+        from cog.videos import check_new_sheet, write_sheet
+
+        check_new_sheet(out)
+        write_sheet(out, film(self.path, self.episodes))
+        messages().print(f"{out}: film of episodes {', '.join(map(str, self.episodes))}", markup=False)
