@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, collection, data, learning
+from cog.commands import chain, collection, data, learning, lineage
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -50,6 +50,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "demo": chain.Demo,
         "reproduce": chain.Reproduce,
         "info": data.Info,
+        "why": lineage.Why,
     }
     if arguments[:1] == ["train"]:
         return _parse_train(arguments[1:])

@@ -69,8 +69,14 @@ class Verify:
 
     path: tyro.conf.Positional[Path]
     """Dataset folder or merge file."""
+    deep: bool = False
+    """Recompute the whole chain above a dataset, run or result; your own reward functions are run."""
 
     def run(self) -> int:
+        if self.deep:
+            from cog.commands.lineage import verify_deep
+
+            return verify_deep(self.path)
         from cog.datasets.verify import verify
 
         problems = verify(self.path)
