@@ -53,13 +53,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Publish `value` as indented JSON with sorted keys; NaN and infinity are refused."""
-    write_bytes(path, json_bytes(value))
+    write_bytes(path, json_text(value).encode())
 
 
-def json_bytes(value: Any) -> bytes:
-    """The text that `write_json` writes for a value."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
-    return (text + "\n").encode()
+def json_text(value: Any) -> str:
+    """The text that `write_json` writes; the same value gives the same text."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

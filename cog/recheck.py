@@ -17,7 +17,7 @@ from cog.datasets.store import COLLECTION, MANIFEST, RELABELS, open_dataset
 from cog.datasets.transitions import load
 from cog.errors import CogError
 from cog.evaluation import RESULT, open_evaluation
-from cog.files import json_bytes, read_json
+from cog.files import json_text, read_json
 from cog.lineage import READ, SUMMARY_KINDS, Link, Thing, split_view
 
 RESTORE = "restore it from a copy, or make again what was made from it"
@@ -172,7 +172,7 @@ def _check_written(path: Path) -> None:
     """The text must be the one that cog writes for its values: no byte may differ, blanks included."""
     data = path.read_bytes()
     try:
-        same = data == json_bytes(json.loads(data))
+        same = data == json_text(json.loads(data)).encode()
     except ValueError:
         same = False
     if not same:

@@ -17,7 +17,7 @@ from cog.datasets.spec import BehaviourChoice, CollectionSpec
 from cog.errors import CogError
 from cog.evaluate import evaluate
 from cog.evaluate_config import EvaluateConfig
-from cog.files import hash_file, hash_json
+from cog.files import hash_file, hash_json, json_text
 from cog.lineage import Thing, identify, to_json, trace
 from cog.recheck import Report, recheck, upstream_first
 from cog.train import train
@@ -197,11 +197,11 @@ def test_data_other_than_those_that_a_policy_was_trained_on_are_named(copy: Path
 
 
 def rewrite(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON as cog does; a checkpoint's state gets a hash that fits."""
-    if path.name == "state.json":
-        value.pop("hash")
-        value["hash"] = hash_json(value)
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    """Write JSON as cog does, with a seal that fits where the file has one."""
+    for seal in {"hash" if path.name == "state.json" else "", "seal"} & value.keys():
+        value = {name: entry for name, entry in value.items() if name != seal}
+        value[seal] = hash_json(value)
+    path.write_text(json_text(value))
 
 
 def test_weights_other_than_those_that_acted_are_named(copy: Path) -> None:
