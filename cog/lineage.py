@@ -109,8 +109,8 @@ def identify(path: Path) -> tuple[str, Path]:
     if path.suffix == ".json":
         kind = str(read_json(path, "something that cog wrote").get("kind"))
         if kind == "relabel":
-            dataset = folder.resolve().parent if folder.parent == folder else folder.parent
-            return "view", dataset.with_name(f"{dataset.resolve().name}@{path.stem}")
+            dataset = folder.parent if folder.parent.name else path.resolve().parents[1]
+            return "view", dataset.with_name(f"{dataset.name}@{path.stem}")
         if kind == "evaluation":
             return "evaluation", folder
         if kind == "merge" or kind in SUMMARY_KINDS:

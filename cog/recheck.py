@@ -20,6 +20,7 @@ from cog.evaluation import RESULT, open_evaluation
 from cog.files import json_text, read_json
 from cog.lineage import READ, SUMMARY_KINDS, Link, Thing, split_view
 
+DIGITS = 12  # of a hash, where they tell two apart
 RESTORE = "restore it from a copy, or make again what was made from it"
 
 OnProgress = Callable[[int, str], None]
@@ -99,8 +100,10 @@ def _there(thing: Thing) -> bool:
 def _check_link(thing: Thing, link: Link) -> None:
     """What a thing was made from must be what it was then."""
     if not link.holds:
-        rule = f"it was made from {link.thing.kind} {link.thing.path} with hash {str(link.recorded)[:12]}, "
-        rule += f"which has {str(link.thing.hash)[:12]} now"
+        then, now = str(link.recorded), str(link.thing.hash)
+        digits = DIGITS if then[:DIGITS] != now[:DIGITS] else None
+        rule = f"it was made from {link.thing.kind} {link.thing.path} with hash {then[:digits]}, "
+        rule += f"which has {now[:digits]} now"
         raise DataError(Problem(thing.path, "inputs", rule, RESTORE))
 
 
@@ -144,8 +147,8 @@ def _check_checkpoint(thing: Thing, prints: dict[Path, str]) -> None:
             if data not in prints:
                 prints[data] = load(open_merge(data)).fingerprint
             if prints[data] != found.fingerprint:
-                rule = f"it was trained on data with fingerprint {found.fingerprint[:12]}, but "
-                rule += f"{data} loads with {prints[data][:12]}"
+                rule = f"it was trained on data with fingerprint {found.fingerprint[:DIGITS]}, but "
+                rule += f"{data} loads with {prints[data][:DIGITS]}"
                 raise DataError(Problem(thing.path / "state.json", "fingerprint", rule, RESTORE))
 
 
@@ -156,7 +159,7 @@ def _check_evaluation(thing: Thing, _: dict[Path, str]) -> None:
     for link in thing.links:
         held = checkpoints.load(link.thing.path).hashes[checkpoints.TENSOR_FILES[0]]
         if held != acted:
-            rule = f"weights with hash {acted[:12]} acted, but {link.thing.path} holds {held[:12]}"
+            rule = f"weights with hash {acted[:DIGITS]} acted, but {link.thing.path} holds {held[:DIGITS]}"
             raise DataError(Problem(thing.path / RESULT, "checkpoint_hash", rule, RESTORE))
 
 

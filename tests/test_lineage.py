@@ -302,6 +302,16 @@ def test_any_file_of_a_thing_means_the_thing(made: Path) -> None:
         assert thing.kind == kind and not thing.problem and thing.hash
 
 
+def test_paths_may_be_told_from_any_folder(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made / "task")
+    for name in ("relabels/arrived.json", "../task@arrived", "../task/relabels/arrived.json"):
+        thing = trace(Path(name))
+        assert (thing.kind, thing.problem) == ("view", "") and thing.links[0].holds
+    assert trace(Path()).hash == trace(Path("manifest.json")).hash == thing.links[0].thing.hash
+    monkeypatch.chdir(made / "task/relabels")
+    assert trace(Path("arrived.json")).hash == thing.hash
+
+
 def test_what_cog_did_not_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.json").write_text("[]")
