@@ -5,12 +5,12 @@ checkpoints/
   step_0001000/
     model.safetensors         networks: actor, critics, targets, averaged policy
     optimizer.safetensors     Adam's moments, generator state, counters
-    state.json                configuration, shapes, data fingerprint, hashes of the two files above
+    state.json                configuration, shapes, data fingerprint, inputs, hashes of the files above
 """
 
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from cog.agent import Agent
 from cog.config import TrainConfig, differences, from_json, to_json
 from cog.errors import CogError
 from cog.files import TEMPORARY_SUFFIX, code_version, fsync, hash_file, hash_json, read_json, write_json
+from cog.inputs import Input, inputs_from_json, inputs_to_json
 from cog.networks import ObservationShape
 
 FORMAT = 1
@@ -44,6 +45,15 @@ class Checkpoint:
     update: int
     fingerprint: str
     metrics_position: int
+    hashes: Mapping[str, str]
+    code_version: str
+    inputs: tuple[Input, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """Identity of the content: settings, data, update and tensors, wherever they lie."""
+        settings = identity(self.config)
+        return hash_json([settings, self.fingerprint, self.update, dict(self.hashes)])
 
     def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
         """The tensors of "model" or "optimizer"."""
@@ -54,10 +64,18 @@ class Checkpoint:
             raise CogError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
 
 
-def save(root: Path, agent: Agent, drawn: Tensor, fingerprint: str, metrics_position: int) -> Path:
+def save(
+    root: Path,
+    agent: Agent,
+    drawn: Tensor,
+    fingerprint: str,
+    metrics_position: int,
+    inputs: Sequence[Input] = (),
+) -> Path:
     """Publish the agent's whole state as the latest checkpoint under `root`; older ones beyond two go.
 
-    A kill at any moment leaves the previous checkpoint loadable.
+    A kill at any moment leaves the previous checkpoint loadable. `inputs` are named as from the checkpoint's
+    own folder, one below `root`.
 
     Raises:
         CogError: it could not be written (disk full); the previous one is intact.
@@ -81,6 +99,7 @@ def save(root: Path, agent: Agent, drawn: Tensor, fingerprint: str, metrics_posi
             "update": agent.updates_done,
             "fingerprint": fingerprint,
             "metrics_position": metrics_position,
+            "inputs": inputs_to_json(inputs),
             "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
         }
         write_json(staged / "state.json", state | {"hash": hash_json(state)})
@@ -149,6 +168,9 @@ def load(path: Path) -> Checkpoint:
         update=state["update"],
         fingerprint=state["fingerprint"],
         metrics_position=state["metrics_position"],
+        hashes=dict(state["hashes"]),
+        code_version=state["code_version"],
+        inputs=inputs_from_json(state.get("inputs", [])),
     )
 
 

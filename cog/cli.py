@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, collection, data, learning, tools
+from cog.commands import chain, collection, data, learning, lineage, tools
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -55,6 +55,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "pack": tools.Pack,
         "unpack": tools.Unpack,
         "sample": tools.Sample,
+        "why": lineage.Why,
     }
     if arguments[:1] == ["train"]:
         return _parse_train(arguments[1:])

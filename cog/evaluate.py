@@ -25,6 +25,7 @@ from cog.errors import CogError, missing_extra
 from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import FORMAT, RESULT, Evaluation, open_evaluation, results_table
 from cog.files import code_version, hash_file, read_json, write_json
+from cog.inputs import Input, inputs_to_json
 from cog.intervals import CONFIDENCE, wilson
 from cog.options import parse_options
 from cog.rollout import (
@@ -94,6 +95,9 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
             "kind": "evaluation",
             **identity,
             "checkpoint": str(config.checkpoint),
+            "inputs": inputs_to_json(
+                [Input.of("checkpoint", checkpoint.folder, checkpoint.hash, config.out)]
+            ),
             "update": checkpoint.update,
             "torch": torch.__version__,
             "confidence": CONFIDENCE,

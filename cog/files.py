@@ -53,8 +53,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Publish `value` as indented JSON with sorted keys; NaN and infinity are refused."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, json_text(value).encode())
+
+
+def json_text(value: Any) -> str:
+    """The text that `write_json` writes; the same value gives the same text."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_bytes) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from cog.explore import Explorer
 from cog.files import code_version, hash_file, read_json, write_json
 from cog.finetune_config import FinetuneConfig
 from cog.guard import refuse_bad_parameters, refuse_divergence, to_host
+from cog.inputs import Input
 from cog.learning_curve import PICTURE, Point, draw_curve, write_curve
 from cog.metrics import MetricsWriter
 from cog.networks import PolicyNetwork
@@ -145,7 +146,10 @@ class _Run:
             checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)
             self.metrics_position = last.metrics_position
         facts |= {"id": self.scene.env, "max_episode_steps": self.scene.max_episode_steps}
-        self.online = GrowingDataset(config.out / ONLINE, record["identity"], facts)
+        self.online = GrowingDataset(
+            config.out / ONLINE, record["identity"], facts, _origin(start, merge, config.out / ONLINE)
+        )
+        self.origin = _origin(start, merge, self.root / "step")
         self.due = 0  # updates that the rounds so far ask for
         self.points: list[Point] = []
         write_json(config.out / RECORD, record)
@@ -182,7 +186,11 @@ class _Run:
         if self.agent.updates_done == self.base + self.due:
             refuse_bad_parameters(self.agent, self.root)
             position = writer.position()
-            checkpoints.save(self.root, self.agent, self.replay.drawn, self.fingerprint, position)
+            inputs = list(self.origin)
+            if self.online.dataset is not None:
+                online = self.online.dataset
+                inputs.append(Input.of("dataset", online.path, online.hash, self.root / "step"))
+            checkpoints.save(self.root, self.agent, self.replay.drawn, self.fingerprint, position, inputs)
 
     def evaluate(self, episodes: int) -> None:
         """Add a point to the curve: evaluate the averaged policy, or read that it was."""
@@ -287,6 +295,11 @@ def _record(config: FinetuneConfig, scene: Scene, start: checkpoints.Checkpoint)
         "checkpoint_update": start.update,
         "data": str(config.data),
     }
+
+
+def _origin(start: checkpoints.Checkpoint, merge: Any, folder: Path) -> list[Input]:
+    """What the run goes on from, as something in `folder` names it."""
+    return [Input.of("checkpoint", start.folder, start.hash, folder), merge.as_input(folder)]
 
 
 def _refuse_foreign(out: Path, record: dict[str, Any]) -> None:

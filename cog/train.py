@@ -18,6 +18,7 @@ from cog.cql import CQL
 from cog.errors import CogError, UsageError
 from cog.files import read_json, write_json
 from cog.guard import refuse_bad_parameters, refuse_divergence, to_host
+from cog.inputs import Input
 from cog.metrics import MetricsWriter
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -57,8 +58,11 @@ def train(
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
+    root = config.out / "checkpoints"
+    inputs: tuple[Input, ...] = ()
     if transitions is None:
-        transitions = load_data(config)
+        transitions, source = load_data(config.data, root / "step")
+        inputs = (source,)
     device = usable_device(config)
     buffer = Buffer(
         transitions,
@@ -70,7 +74,6 @@ def train(
         on_message,
     )
     agent = create(config, buffer)
-    root = config.out / "checkpoints"
     position = 0
     if resume and (root / "latest.json").exists():
         last = checkpoint.load(root)
@@ -82,7 +85,7 @@ def train(
 
     def save() -> Path:
         refuse_bad_parameters(agent, root)
-        folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, writer.position())
+        folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, writer.position(), inputs)
         if on_checkpoint is not None:
             on_checkpoint(agent.updates_done, folder)
         return folder
@@ -144,13 +147,14 @@ def _claim(config: TrainConfig, resume: bool) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
 
 
-def load_data(config: TrainConfig) -> Transitions:
-    """Read `config.data`; HDF5 is needed only here."""
+def load_data(data: Path, folder: Path) -> tuple[Transitions, Input]:
+    """Read `data` and say what they are, as a file in `folder` names it; HDF5 is needed only here."""
     from cog.datasets.merge import open_merge
     from cog.datasets.transitions import load
 
-    transitions: Transitions = load(open_merge(config.data))
-    return transitions
+    merge = open_merge(data)
+    transitions: Transitions = load(merge)
+    return transitions, merge.as_input(folder)
 
 
 def usable_device(config: TrainConfig) -> torch.device:

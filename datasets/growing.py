@@ -18,6 +18,7 @@ from cog.datasets.store import (
 )
 from cog.errors import CogError
 from cog.files import hash_json
+from cog.inputs import Input
 
 
 class GrowingDataset:
@@ -26,10 +27,17 @@ class GrowingDataset:
     Its hash, which merges and relabels refer to, changes with every shard: refer to it when it is complete.
     """
 
-    def __init__(self, folder: Path, spec: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        inputs: Sequence[Input] = (),
+    ) -> None:
         """Open the dataset in `folder`, or prepare to begin it; nothing is written yet.
 
-        `spec` tells in JSON how the episodes come to be, `environment` where they come from.
+        `spec` tells in JSON how the episodes come to be, `environment` where they come from,
+        `inputs` what on disk they were made from, if anything.
 
         Raises:
             CogError: the folder holds a damaged dataset or one with another spec.
@@ -37,6 +45,7 @@ class GrowingDataset:
         self.folder = folder
         self.spec: dict[str, Any] = json.loads(json.dumps(dict(spec)))
         self.environment = dict(environment)
+        self.inputs = tuple(inputs)
         self.dataset: Dataset | None = None
         if (folder / MANIFEST).exists():
             self.dataset = open_dataset(folder)
@@ -69,4 +78,4 @@ class GrowingDataset:
         before = () if self.dataset is None else self.dataset.shards
         facts = {**self.environment, **episode_facts(episodes[0])}
         entries = [*before, shard_entry(file, digest, episodes)]
-        self.dataset = write_manifest(self.folder, self.spec, facts, entries)
+        self.dataset = write_manifest(self.folder, self.spec, facts, entries, self.inputs)

@@ -6,7 +6,6 @@ from cog.datasets.container import is_container
 from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
 from cog.datasets.relabel import STORED, labelled, open_view
 from cog.datasets.store import Dataset, new_folder, write_dataset
-from cog.inputs import Input
 
 
 def materialise(path: Path, out: Path) -> Merge:
@@ -40,5 +39,6 @@ def _copy(source: Source, folder: Path) -> Dataset:
     }
     largest = max(shard.episodes for shard in source.dataset.shards)
     episodes = labelled(source.dataset, source.view)
-    inputs = [Input.of("dataset", source.dataset.path, source.dataset.hash, folder)]
-    return write_dataset(folder, episodes, spec, source.dataset.environment, largest, inputs)
+    return write_dataset(
+        folder, episodes, spec, source.dataset.environment, largest, [source.as_input(folder)]
+    )

@@ -11,7 +11,8 @@ from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import View, open_view
 from cog.datasets.store import Dataset, open_dataset
 from cog.errors import CogError, UsageError
-from cog.files import read_json, write_json
+from cog.files import code_version, hash_json, read_json, write_json
+from cog.inputs import Input
 
 FORMAT = 1
 MERGE = "merge.json"  # the file that a materialised merge is opened by
@@ -43,6 +44,13 @@ class Source:
         """Number of episodes that the view keeps."""
         return self.dataset.episode_count if self.view.episodes is None else self.view.episodes
 
+    def as_input(self, folder: Path) -> Input:
+        """The view as something in `folder` names what it was made from."""
+        dataset = self.dataset.path.resolve()
+        return Input.of(
+            "view", dataset.with_name(f"{dataset.name}@{self.view.name}"), self.view.hash(), folder
+        )
+
 
 @dataclass(frozen=True)
 class Merge:
@@ -52,6 +60,19 @@ class Merge:
     """Merge file, or the place of a single dataset."""
     sources: tuple[Source, ...]
     """Its sources; shares add up to 1."""
+
+    @property
+    def hash(self) -> str:
+        """Identity of the content: role, share, episodes and rewards of each source, wherever they lie."""
+        return hash_json(
+            [[source.role, source.share, source.dataset.hash, source.view.hash()] for source in self.sources]
+        )
+
+    def as_input(self, folder: Path) -> Input:
+        """The merge as something in `folder` names what it was made from; a sole dataset by its view."""
+        if self.path.is_file() and self.path != self.sources[0].dataset.path:
+            return Input.of("merge", self.path, self.hash, folder)
+        return self.sources[0].as_input(folder)
 
 
 def parse_source(text: str) -> tuple[Path, str | None]:
@@ -100,6 +121,7 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     value = {
         "format": FORMAT,
         "kind": "merge",
+        "code_version": code_version(),
         "sources": [
             {
                 "path": os.path.relpath(source.dataset.path.resolve(), base),
@@ -113,7 +135,7 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
         ],
     }
     if out.exists():
-        if out.is_dir() or read_json(out, "a merge") != value:
+        if out.is_dir() or read_json(out, "a merge") | {"code_version": ""} != value | {"code_version": ""}:
             raise CogError(
                 f"{out} exists already with other content; choose another name, or delete it first"
             )

@@ -24,7 +24,7 @@ from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.store import RELABELS, Dataset, open_dataset
 from cog.errors import CogError, UsageError
-from cog.files import hash_json, read_json, write_json
+from cog.files import code_version, hash_json, read_json, write_json
 from cog.rewards import PREDICATES
 
 FORMAT = 1
@@ -136,7 +136,8 @@ def relabel(
                 f"{path} exists already with other content; choose another name, or delete it first"
             )
         return view
-    write_json(path, {"format": FORMAT, "kind": "relabel", **view.to_json()})
+    origin = {"format": FORMAT, "kind": "relabel", "code_version": code_version()}
+    write_json(path, origin | view.to_json())
     return view
 
 
@@ -167,6 +168,7 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     value = read_json(path, "a reward view", read_bytes)
     if value.pop("format", None) != FORMAT or value.pop("kind", None) != "relabel":
         raise DataError(Problem(path, "format", f"must be of kind 'relabel' and format {FORMAT}", AGAIN))
+    value.pop("code_version", None)  # who wrote it is no part of what it is
     fields = {item.name: item.type for item in dataclasses.fields(View)} | {"only": str, "episodes": int}
     wanted = fields.keys() if "only" in value else fields.keys() - {"only", "episodes"}
     for field, kind in fields.items():

@@ -84,6 +84,10 @@ class Dataset:
         """Number of episodes that end in success."""
         return sum(shard.successes for shard in self.shards)
 
+    def earlier_hashes(self) -> list[str]:
+        """What `hash` was after each shard, for a dataset that grew shard by shard."""
+        return [dataset_hash(self.spec_hash, self.shards[: count + 1]) for count in range(len(self.shards))]
+
     def read(self, shard: int) -> list[Episode]:
         """The episodes of one shard.
 

@@ -25,7 +25,7 @@ from cog.datasets.spec import CollectionSpec
 from cog.datasets.store import open_dataset
 from cog.errors import CogError
 from cog.evaluate import evaluate
-from cog.evaluation import Evaluation, open_evaluation
+from cog.evaluation import RESULT, Evaluation, open_evaluation
 from cog.experiments import demo_plan as plan
 from cog.experiments.arms import latest_metrics, train_arms
 from cog.experiments.curves import draw_curves
@@ -33,7 +33,8 @@ from cog.experiments.demo_config import DemoConfig
 from cog.experiments.facts import machine, versions
 from cog.experiments.report import QUICK_NOTE, write_report
 from cog.experiments.stages import Stages
-from cog.files import read_json, write_json
+from cog.files import hash_file, read_json, write_json
+from cog.inputs import Input, inputs_to_json
 from cog.metrics import read_metrics
 from cog.rollout import episode_seeds
 
@@ -159,6 +160,12 @@ def _summary(
             }
             for arm, evaluation in evaluations.items()
         },
+        "inputs": inputs_to_json(
+            [
+                Input.of("evaluation", entry.out, hash_file(entry.out / RESULT), config.out)
+                for entry in evaluations.values()
+            ]
+        ),
         "seeds": {
             "task data": plan.task_spec(config).seed,
             "prior data": plan.prior_spec(config).seed,

@@ -7,11 +7,14 @@ from typing import Any
 from cog.config import to_json
 from cog.datasets.relabel import open_view
 from cog.datasets.store import open_dataset
+from cog.evaluation import RESULT
 from cog.experiments.facts import machine, versions
 from cog.experiments.graph import Entry, Graph, Sources
 from cog.experiments.jobs import Job
 from cog.experiments.paper import CAUTION, REPORTED
 from cog.experiments.reproduce_config import ReproduceConfig
+from cog.files import hash_file
+from cog.inputs import Input, inputs_to_json
 from cog.intervals import Rate, over_seeds, pooled, wilson
 
 FORMAT = 1
@@ -25,6 +28,7 @@ def gather(graph: Graph, config: ReproduceConfig, command: str) -> dict[str, Any
         "kind": "reproduction",
         "command": command,
         "config": to_json(config),
+        "inputs": inputs_to_json(_inputs(graph, config)),
         "results": numbers,
         "summary": summarise(numbers),
         "data": [fact for sources in graph.sources for fact in _data(sources)],
@@ -33,6 +37,13 @@ def gather(graph: Graph, config: ReproduceConfig, command: str) -> dict[str, Any
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _inputs(graph: Graph, config: ReproduceConfig) -> list[Input]:
+    """The evaluations that the numbers come from."""
+    jobs = [entry.evaluation for entry in graph.entries if entry.evaluation.run.has_checkpoint()]
+    folders = dict.fromkeys(job.config.out for job in jobs)
+    return [Input.of("evaluation", folder, hash_file(folder / RESULT), config.out) for folder in folders]
 
 
 def _number(entry: Entry) -> dict[str, Any]:

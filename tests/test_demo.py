@@ -24,6 +24,8 @@ from cog.experiments.demo_config import DemoConfig
 from cog.experiments.report import headline
 from cog.experiments.stages import Stages
 from cog.intervals import wilson
+from cog.lineage import trace
+from cog.recheck import recheck, upstream_first
 from cog.rewards import grasp_success
 
 ARMS = {"cog", "cql_task_only", "bc_task_only"}
@@ -96,6 +98,32 @@ class Loaded(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+@pytest.mark.parametrize(
+    "file", ["data/task/shards/00000.h5", "arms/cog/checkpoints/step_*/model.safetensors"]
+)
+def test_the_summary_leads_to_every_episode_and_a_byte_changed_on_the_way_is_named(
+    file: str, config: DemoConfig, summary: dict[str, Any], tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(config.out, tmp_path / "copy"))
+    things = upstream_first(trace(root / "summary.json"))
+    kinds = [thing.kind for thing in things]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "dataset": 2,
+        "view": 2,
+        "merge": 2,
+        "checkpoint": 3,
+        "evaluation": 3,
+        "demo summary": 1,
+    }
+    assert recheck(things).problem is None
+    (path,) = root.glob(file)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    problem = recheck(upstream_first(trace(root / "summary.json"))).problem
+    assert problem is not None and str(path) in str(problem)
 
 
 def test_report_opens_offline_and_says_that_a_quick_run_means_nothing(

@@ -28,9 +28,11 @@ from cog.explore import Explorer, online_seed
 from cog.finetune import finetune, online_settings
 from cog.finetune_config import FinetuneConfig, Mix
 from cog.learning_curve import Point, read_curve, switch, switch_table
+from cog.lineage import trace
 from cog.metrics import read_metrics
 from cog.online import Replay
 from cog.policy import Policy
+from cog.recheck import recheck, upstream_first
 from cog.rollout import Scene, episode_seeds
 from cog.train import create, train
 from tests.conftest import assert_same_episode, make_episode
@@ -263,6 +265,20 @@ def test_before_the_switch_the_curve_holds_the_checkpoint_itself(
     assert not (base / f"step_{start.update:07d}").exists()  # pruned since
 
 
+def test_a_run_names_the_policy_and_the_data_it_went_on_from_and_its_own_episodes(
+    finished: FinetuneConfig,
+) -> None:
+    things = upstream_first(trace(finished.out))
+    names = [thing.path.name for thing in things]
+    begun = checkpoints.load(finished.checkpoint)
+    assert [thing.hash for thing in things if thing.path.name == begun.folder.name] == [begun.hash]
+    assert names.index("arrived.json") < names.index(begun.folder.name) < names.index("online")
+    assert f"fine-tuned from start left, {finished.episodes} episodes" in things[-1].configuration
+    assert (recheck(things).problem, names[-1]) == (None, checkpoints.find(finished.out).name)
+    earlier = sorted((finished.out / "checkpoints").glob("step_*"))[0]  # the episodes have grown since
+    assert recheck(upstream_first(trace(earlier))).problem is None
+
+
 def comparable(run: Path) -> dict[str, object]:
     """All that a run computed, without the clock and the paths of folders."""
     folder = checkpoints.find(run)
@@ -271,9 +287,9 @@ def comparable(run: Path) -> dict[str, object]:
         for name in checkpoints.TENSOR_FILES
         for key, value in load_file(folder / name).items()
     }
-    for pattern in ("online/**/*", "metrics.jsonl", "curve.jsonl"):
-        content |= {str(f.relative_to(run)): f.read_bytes() for f in run.glob(pattern) if f.is_file()}
-    return content
+    for pattern in ("online/**/*.h5", "metrics.jsonl", "curve.jsonl"):
+        content |= {str(f.relative_to(run)): f.read_bytes() for f in run.glob(pattern)}
+    return content | {"online": open_dataset(run / "online").hash}
 
 
 @pytest.mark.parametrize("moment", ["collected", "updating", "saved", "evaluated"])

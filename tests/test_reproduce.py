@@ -30,6 +30,8 @@ from cog.experiments.results import markdown, summarise
 from cog.experiments.variants import ARMS
 from cog.guard import Diverged
 from cog.intervals import wilson
+from cog.lineage import trace
+from cog.recheck import recheck, upstream_first
 from cog.rollout import episode_seeds
 from tests.toy_recipe import TOY, again, inline, toy_config
 
@@ -70,6 +72,17 @@ def test_every_arm_and_seed_is_evaluated_on_every_cell_with_the_same_episodes(ev
         assert entry["any_step"] == dataclasses.asdict(rate)
         assert entry["update"] == 6
     assert json.loads((config.out / "results.json").read_text()) == json.loads(json.dumps(results))
+
+
+def test_the_results_lead_to_every_evaluation_run_and_dataset(everything: Any) -> None:
+    config, results = everything
+    things = upstream_first(trace(config.out / "results.json"))
+    evaluations = {(config.out / entry["evaluation"]).resolve() for entry in results["results"]}
+    assert {thing.path.resolve() for thing in things if thing.kind == "evaluation"} == evaluations
+    runs = {(config.out / entry["run"]).resolve() for entry in results["results"]}
+    assert {thing.path.resolve().parents[1] for thing in things if thing.kind == "checkpoint"} == runs
+    report = recheck(things)
+    assert (report.problem, report.unrecorded) == (None, 0)
 
 
 def test_arms_learn_from_what_they_are_said_to(everything: Any) -> None:

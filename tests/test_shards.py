@@ -206,6 +206,25 @@ def test_a_shard_with_one_wrong_field_is_refused_by_that_field(field, change):
     assert caught.value.problem.field == field
 
 
+def test_an_index_in_another_file_is_refused_though_it_fits(tmp_path):
+    path, other = tmp_path / "00000.h5", tmp_path / "other.h5"
+    for file in (path, other):
+        write_shard(file, some_episodes(), "spec", 0)
+    with h5py.File(path, "r+") as file:
+        del file["episodes"]
+        file["episodes"] = h5py.ExternalLink(str(other), "/episodes")
+    with pytest.raises(DataError, match=r"00000\.h5: field 'episodes/"):
+        read_shard(path)
+
+
+def test_known_bytes_are_read_like_unknown_ones(tmp_path):
+    made = some_episodes()
+    digest = write_shard(tmp_path / "00000.h5", made, "spec", 0)
+    for known in (None, digest):
+        for one, other in zip(made, read_shard(tmp_path / "00000.h5", file_hash=known), strict=True):
+            assert_same_episode(one, other)
+
+
 @pytest.mark.parametrize("wrong", [{"spec_hash": "other"}, {"index": 1}])
 def test_a_shard_of_another_collection_or_place_is_refused(wrong):
     data = encode_shard(some_episodes(), "spec", 0, PATH)

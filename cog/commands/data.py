@@ -68,11 +68,17 @@ class Verify:
     """Check every hash, shape, range and value of a dataset or merge, and name what is wrong."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset (a folder or packed) or merge file."""
+    """Dataset (a folder or packed), merge file or, with --deep, anything that cog made."""
     repair: bool = False
     """Collect damaged shards of a collection again; damaged files are moved to damaged/, never deleted."""
+    deep: bool = False
+    """Recompute the whole chain above a dataset, run or result; your own reward functions are run."""
 
     def run(self) -> int:
+        if self.deep:
+            from cog.commands.lineage import verify_deep
+
+            return verify_deep(self.path)
         problems = self._look()
         if problems and self.repair:
             self._repair()
