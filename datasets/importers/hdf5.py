@@ -1,5 +1,7 @@
 """Foreign HDF5 files: arrays are read only if they lie in the file itself and are plain numbers."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -39,38 +41,39 @@ class ForeignFile:
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a group or array of this name."""
-        return self._find(name) is not None
+        with self._reading(name):
+            return self._find(name) is not None
 
     def names(self, group: str) -> list[str]:
         """Names in a group, in order; none if there is no such group."""
-        node = self._find(group)
-        return sorted(node) if isinstance(node, h5py.Group) else []
+        with self._reading(group):
+            node = self._find(group)
+            return sorted(node) if isinstance(node, h5py.Group) else []
 
     def arrays(self, group: str = "") -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         """Type and shape of every array below a group, by its path within the group."""
         found = {}
         for name in self.names(group):
             path = f"{group}/{name}" if group else name
-            node = self._find(path)
-            if isinstance(node, h5py.Dataset):
-                found[name] = (node.dtype, node.shape)
-            else:
+            with self._reading(path):
+                node = self._find(path)
+                if isinstance(node, h5py.Dataset):
+                    found[name] = (node.dtype, node.shape)
+                    continue
                 below = self.arrays(path)
-                found |= {f"{name}/{key}": value for key, value in below.items()}
+            found |= {f"{name}/{key}": value for key, value in below.items()}
         return found
 
     def attribute(self, group: str, name: str) -> object:
         """An attribute of a group or array, or none."""
-        node = self._find(group)
-        try:
+        with self._reading(f"{group}.attrs[{name}]"):
+            node = self._find(group)
             return None if node is None else node.attrs.get(name)
-        except Exception as error:  # whatever h5py makes of a damaged or strange attribute
-            field = f"{group}.attrs[{name}]"
-            raise DataError(Problem(self.path, field, f"cannot be read ({error})", ANOTHER)) from error
 
     def length(self, name: str) -> int:
         """Number of rows of an array."""
-        return int(self._array(name).shape[0])
+        with self._reading(name):
+            return int(self._array(name).shape[0])
 
     def read(self, name: str, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Rows `begin` to `end` of an array of numbers.
@@ -78,17 +81,25 @@ class ForeignFile:
         Raises:
             DataError: there is no such array, it lies outside the file, or it is damaged.
         """
-        node = self._array(name)
-        try:
-            return np.asarray(node[begin:end])
-        except Exception as error:  # whatever h5py makes of damaged chunks
-            rule = f"the stored values cannot be read ({error})"
-            raise DataError(Problem(self.path, name, rule, ANOTHER)) from error
+        with self._reading(name):
+            return np.asarray(self._array(name)[begin:end])
 
     def texts(self, name: str) -> list[str]:
         """An array of texts, such as the names of episodes."""
-        node = self._array(name, texts=True)
-        return [text.decode() if isinstance(text, bytes) else str(text) for text in node[...].tolist()]
+        with self._reading(name):
+            values = self._array(name, texts=True)[...].tolist()
+            return [text.decode() if isinstance(text, bytes) else str(text) for text in values]
+
+    @contextlib.contextmanager
+    def _reading(self, field: str) -> Iterator[None]:
+        """Name the field in whatever h5py raises over damaged bytes, which may be anything."""
+        try:
+            yield
+        except DataError:
+            raise
+        except Exception as error:
+            rule = f"is damaged and cannot be read ({error})"
+            raise DataError(Problem(self.path, field, rule, ANOTHER)) from error
 
     def _array(self, name: str, texts: bool = False) -> h5py.Dataset:
         """An array that may be read."""
@@ -112,15 +123,10 @@ class ForeignFile:
         for part in filter(None, name.split("/")):
             if not isinstance(node, h5py.Group):
                 return None
-            try:
-                link = node.get(part, getlink=True)
-                if link is not None and not isinstance(link, h5py.HardLink):
-                    raise DataError(Problem(self.path, name, "must not be a link to elsewhere", ELSEWHERE))
-                found = None if link is None else node[part]
-            except (KeyError, OSError, RuntimeError) as error:
-                rule = f"its description is damaged ({error})"
-                raise DataError(Problem(self.path, name, rule, ANOTHER)) from error
-            if found is None:
+            link = node.get(part, getlink=True)
+            if link is None:
                 return None
-            node = found
+            if not isinstance(link, h5py.HardLink):
+                raise DataError(Problem(self.path, name, "must not be a link to elsewhere", ELSEWHERE))
+            node = node[part]
         return node

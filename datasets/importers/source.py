@@ -141,6 +141,9 @@ def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndar
     Raises:
         DataError: naming the first step.
     """
+    if following.shape != rows.shape:
+        rule = f"must have the shape of the observations, {rows.shape}, found {following.shape}"
+        raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
     if len(rows) < 2:
         return
     same = np.isclose(following[:-1], rows[1:], rtol=1e-5, atol=1e-6).reshape(len(rows) - 1, -1)
