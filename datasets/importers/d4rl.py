@@ -44,6 +44,10 @@ class D4RLSource:
         if len(shape) != 2 or kind.kind not in "fiu":
             rule = f"must be states (rows, S) of numbers, found {kind} of shape {shape}"
             raise DataError(Problem(path, "observations", rule, "write images with cog.datasets.writer"))
+        key = choice.success
+        if key is not None and ">" not in key and key not in held:
+            have = ", ".join(held)
+            raise UsageError(f"{path}: there is no array '{key}' to tell success; there are: {have}")
         self.environment = {"id": "unknown"}
         self._rewarded = "rewards" in held
         self._terminals = self._flags("terminals")

@@ -54,7 +54,8 @@ class MinariSource:
         images, vectors, encoded, others = self._classify(first, _picture_keys(metadata))
         if choice.image in encoded or (choice.image is None and encoded and not images):
             rule = "holds images as JPEG"
-            raise DataError(Problem(folder / MAIN, f"{first}/{encoded[0]}", rule, LOSSLESS))
+            key = choice.image or encoded[0]
+            raise DataError(Problem(folder / MAIN, f"{first}/{self._place(key)}", rule, LOSSLESS))
         self._image, self._vectors = choose(path, choice, images, vectors)
         names = [*images, *vectors, *encoded, *others]
         self.notes = untaken(names, [*self._vectors, *([self._image] if self._image else [])])

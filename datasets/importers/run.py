@@ -82,7 +82,10 @@ def run_import(
             try:
                 _add(writer, recording, judge, tally, kind)
             except DataError as error:
-                raise DataError(_renamed(error.problem, source, recording.name, episode)) from error
+                problem = replace(error.problem, episode=episode)
+                if problem.file == out:  # of the writer; pictures that come one by one name their own file
+                    problem = _renamed(problem, source, recording.name)
+                raise DataError(problem) from error
             on_progress(episode + 1)
         if len(writer) == 0:
             rule = "no episode has a step that is followed by an observation"
@@ -177,12 +180,12 @@ def _add(
     )
 
 
-def _renamed(problem: Problem, source: Source, name: str, episode: int) -> Problem:
+def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     """A problem of the writer in the words of the import."""
     remedy = problem.remedy
     if "action_scale=" in remedy:
         remedy = "import with --action-bounds measured, or give --action-low and --action-high"
-    return replace(problem, file=source.path, field=f"{name}/{problem.field}", episode=episode, remedy=remedy)
+    return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 
 
 def _facts(dataset: Dataset, choice: Choice) -> Iterator[str]:
