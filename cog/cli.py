@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, collection, data, learning, lineage, tools
+from cog.commands import chain, collection, data, learning, lineage, tools, travel
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -41,6 +41,7 @@ def parse(arguments: Sequence[str]) -> Any:
     subcommands: dict[str, Any] = {
         "collect": collection.Collect,
         "teleop": collection.Teleop,
+        "import": travel.Import,
         "relabel": data.Relabel,
         "merge": data.Merge,
         "verify": data.Verify,

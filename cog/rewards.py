@@ -46,10 +46,16 @@ def placed(signals: Signals) -> np.ndarray:
     return np.asarray(inside & down & (signals["gripper_opening"] > RELEASED_OPENING))
 
 
+def recorded_success(signals: Signals) -> np.ndarray:
+    """The source called this frame a success, (T,) bool; for imported and written data."""
+    return np.asarray(signals["success"] > 0)
+
+
 PREDICATES: dict[str, Predicate] = {
     "grasp_success": grasp_success,
     "drawer_opened": drawer_opened,
     "top_drawer_closed": top_drawer_closed,
     "blocker_moved": blocker_moved,
     "placed": placed,
+    "recorded_success": recorded_success,
 }

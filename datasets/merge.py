@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from cog.datasets.action_scale import FACT
 from cog.datasets.container import is_container
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import View, open_view
@@ -207,3 +208,8 @@ def _check_alike(sources: Sequence[Source]) -> None:
                     f"{first.path} and {source.dataset.path} cannot be merged: {field} {one} and {other} "
                     "differ; collect both with the same environment options"
                 )
+        if first.environment.get(FACT) != source.dataset.environment.get(FACT):
+            raise CogError(
+                f"{first.path} and {source.dataset.path} cannot be merged: their actions were scaled from "
+                "other bounds; import or write both with the same bounds"
+            )

@@ -29,6 +29,7 @@ from cog.rewards import PREDICATES
 
 FORMAT = 1
 ZERO = "zero"
+RECORDED = "recorded"  # the rewards of the source, which imported and written data hold as a signal
 STORED = "stored"  # the rewards that materialised shards hold
 AGAIN = "relabel the dataset again under a new name"
 
@@ -43,7 +44,7 @@ class View:
     name: str
     """Name of the view."""
     rule: str
-    """A named predicate, `zero`, or the user's own `module:function`."""
+    """A named predicate, `recorded`, `zero`, or the user's own `module:function`."""
     scale: float
     """Factor on the rule's values."""
     terminate: bool
@@ -222,12 +223,14 @@ def resolve(rule: str) -> Rule:
     """
     if rule == ZERO:
         return lambda episode: np.zeros(len(episode))
+    if rule == RECORDED:
+        return lambda episode: episode.outcome_signals()["reward"]
     if rule in PREDICATES:
         predicate = PREDICATES[rule]
         return lambda episode: predicate(episode.outcome_signals())
     module, colon, function = rule.partition(":")
     if not (module and colon and function):
-        known = ", ".join([*PREDICATES, ZERO])
+        known = ", ".join([*PREDICATES, RECORDED, ZERO])
         raise UsageError(f"reward rule {rule!r} is unknown; choose {known}, or your own as module:function")
     sys.path.insert(0, str(Path.cwd()))
     try:

@@ -212,32 +212,58 @@ def write_dataset(
     Raises:
         CogError: the folder is not empty, or the episodes break a rule.
     """
-    origin = json.loads(json.dumps(dict(spec)))
-    spec_hash = hash_json(origin)
-    entries: list[ShardEntry] = []
-    facts: dict[str, Any] = {}
-    batch: list[Episode] = []
-
-    def flush() -> None:
-        name = shard_name(len(entries))
-        digest = write_shard(folder / name, batch, spec_hash, len(entries))
-        if entries and facts != episode_facts(batch[0]):
-            rule = f"shapes and signals must be the same in all episodes; found {facts} and another"
-            raise DataError(Problem(folder, "episodes", rule, "write two datasets instead"))
-        facts.update(episode_facts(batch[0]))
-        entries.append(shard_entry(name, digest, batch))
-        batch.clear()
-
     with new_folder(folder):
+        new = NewDataset(folder, spec, episodes_per_shard)
         for episode in episodes:
-            batch.append(episode)
-            if len(batch) == episodes_per_shard:
-                flush()
-        if batch:
-            flush()
-        if not entries:
-            raise CogError(f"{folder}: a dataset needs at least one episode")
-        return write_manifest(folder, origin, {**(environment or {}), **facts}, entries, inputs)
+            new.add(episode)
+        return new.finish(environment or {}, inputs)
+
+
+class NewDataset:
+    """A dataset in the making: shards are written as they fill, the manifest when all are there."""
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any], episodes_per_shard: int) -> None:
+        """Begin in a folder that `new_folder` holds; `spec` tells in JSON how the episodes came to be."""
+        self.folder = folder
+        self.spec: dict[str, Any] = json.loads(json.dumps(dict(spec)))
+        self._spec_hash = hash_json(self.spec)
+        self._per_shard = episodes_per_shard
+        self._entries: list[ShardEntry] = []
+        self._facts: dict[str, Any] = {}
+        self._batch: list[Episode] = []
+
+    def add(self, episode: Episode) -> None:
+        """Take one more episode; writes a shard when it is full.
+
+        Raises:
+            CogError: the episodes break a rule, or the disk is full.
+        """
+        self._batch.append(episode)
+        if len(self._batch) == self._per_shard:
+            self._flush()
+
+    def finish(self, environment: Mapping[str, Any], inputs: Sequence[Input] = ()) -> Dataset:
+        """Write the last shard and the manifest, with facts of the environment.
+
+        Raises:
+            CogError: as for `add`, or there are no episodes.
+        """
+        if self._batch:
+            self._flush()
+        if not self._entries:
+            raise CogError(f"{self.folder}: a dataset needs at least one episode")
+        return write_manifest(self.folder, self.spec, {**environment, **self._facts}, self._entries, inputs)
+
+    def _flush(self) -> None:
+        name = shard_name(len(self._entries))
+        digest = write_shard(self.folder / name, self._batch, self._spec_hash, len(self._entries))
+        facts = episode_facts(self._batch[0])
+        if self._entries and facts != self._facts:
+            rule = f"shapes and signals must be the same in all episodes; found {self._facts} and another"
+            raise DataError(Problem(self.folder, "episodes", rule, "write two datasets instead"))
+        self._facts = facts
+        self._entries.append(shard_entry(name, digest, self._batch))
+        self._batch.clear()
 
 
 def episode_facts(episode: Episode) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""Action scale: the affine map between a robot's own actions and the toolkit's, which lie in [-1, 1]."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cog.errors import CogError, UsageError
+
+FACT = "action_scale"  # key among a dataset's environment facts
+TOLERANCE = 1e-5  # of the range: rounding, such as that of float32, is no action out of bounds
+
+
+@dataclass(frozen=True)
+class ActionScale:
+    """Bounds of every component of an action, in the robot's units; they become -1 and 1."""
+
+    low: tuple[float, ...]
+    """(A,) what becomes -1."""
+    high: tuple[float, ...]
+    """(A,) what becomes 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that are no map.
+
+        Raises:
+            UsageError: they differ in number, are not finite, or a lower one is not below the upper one.
+        """
+        low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
+        if low.ndim != 1 or low.shape != high.shape or len(low) == 0:
+            raise UsageError(f"action bounds need one low and one high each, got {self.low} and {self.high}")
+        if not (np.isfinite([low, high]).all() and (low < high).all()):
+            raise UsageError(
+                f"action bounds must be finite, each low below its high: {self.low}, {self.high}"
+            )
+        object.__setattr__(self, "low", tuple(low.tolist()))
+        object.__setattr__(self, "high", tuple(high.tolist()))
+
+    @staticmethod
+    def measured(actions: Iterable[np.ndarray]) -> "ActionScale":
+        """The smallest bounds that hold all of the arrays (T, A); a constant component becomes 0.
+
+        Raises:
+            CogError: there are no actions, or they differ in shape or are not finite.
+        """
+        lows, highs = [], []
+        for array in actions:
+            lows.append(np.min(np.asarray(array, np.float64), axis=0))
+            highs.append(np.max(np.asarray(array, np.float64), axis=0))
+        if not lows or len({low.shape for low in lows}) > 1 or lows[0].ndim != 1:
+            raise CogError("action bounds cannot be measured: the actions are missing or differ in shape")
+        low, high = np.min(lows, axis=0), np.max(highs, axis=0)
+        if not np.isfinite([low, high]).all():
+            raise CogError("action bounds cannot be measured: some actions are not finite")
+        margin = np.where(low == high, 1.0, 0.0)
+        return ActionScale(tuple(low - margin), tuple(high + margin))
+
+    @staticmethod
+    def of(environment: Mapping[str, Any]) -> "ActionScale | None":
+        """The map that a dataset's environment facts record; none where actions were stored as they came.
+
+        Raises:
+            CogError: the record is malformed.
+        """
+        value = environment.get(FACT)
+        if value is None:
+            return None
+        try:
+            return ActionScale(tuple(value["low"]), tuple(value["high"]))
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise CogError(f"the recorded {FACT} is malformed: {value}") from error
+
+    def to_json(self) -> dict[str, list[float]]:
+        """The bounds as JSON values."""
+        return {"low": list(self.low), "high": list(self.high)}
+
+    def first_outside(self, actions: np.ndarray) -> tuple[int, int] | None:
+        """Row and column of the first entry of actions (T, A) out of bounds, if any."""
+        low, high = np.array(self.low), np.array(self.high)
+        slack = TOLERANCE * (high - low)
+        rows, columns = np.nonzero((actions < low - slack) | (actions > high + slack))
+        return (int(rows[0]), int(columns[0])) if len(rows) else None
+
+    def to_unit(self, actions: np.ndarray) -> np.ndarray:
+        """The robot's actions (..., A) as the toolkit's, float32 in [-1, 1]; what is out of bounds is cut."""
+        low, high = np.array(self.low), np.array(self.high)
+        unit = (np.asarray(actions, np.float64) - low) / (high - low) * 2 - 1
+        return np.clip(unit, -1.0, 1.0).astype(np.float32)
+
+    def to_robot(self, actions: np.ndarray) -> np.ndarray:
+        """The toolkit's actions (..., A), such as a policy's, as the robot's, float64."""
+        low, high = np.array(self.low), np.array(self.high)
+        return low + (np.asarray(actions, np.float64) + 1) / 2 * (high - low)

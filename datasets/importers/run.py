@@ -1,0 +1,200 @@
+"""Run an import: every episode of a source through the writer, and an account of what was left out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.importers.source import Choice, Recording, Source
+from cog.datasets.pictures import Colour
+from cog.datasets.problem import DataError, Problem
+from cog.datasets.store import Dataset
+from cog.datasets.writer import DatasetWriter
+from cog.errors import UsageError
+from cog.files import hash_file
+from cog.inputs import Input
+
+OnProgress = Callable[[int], None]
+Bounds = ActionScale | Literal["unit", "measured"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import gave."""
+
+    dataset: Dataset
+    """The new dataset."""
+    notes: tuple[str, ...]
+    """What was not taken, and what was put in the place of what is missing."""
+
+
+def run_import(
+    source: Source,
+    out: Path,
+    kind: str,
+    choice: Choice,
+    *,
+    bounds: Bounds = "unit",
+    image_size: int | None = 48,
+    colour: Colour = "rgb",
+    episodes_per_shard: int = 50,
+    on_progress: OnProgress = lambda done: None,
+) -> Imported:
+    """Write the episodes of a source as the dataset `out`.
+
+    Args:
+        source: what to import.
+        out: folder of the dataset, new or empty.
+        kind: name of the source's format.
+        choice: what to take; the source was opened with it.
+        bounds: those of the source's actions, or `measured` over them all, or `unit`: they lie in [-1, 1].
+        image_size: height and width to which images are stretched; none keeps theirs.
+        colour: order of the colours in the source's images.
+        episodes_per_shard: episodes in one shard.
+        on_progress: told the number of episodes so far.
+
+    Raises:
+        UsageError: the success rule cannot be read.
+        CogError: the source breaks a rule, or `out` is not empty; nothing is written.
+    """
+    judge = success_rule(choice.success)
+    scale = None if bounds == "unit" else bounds
+    if scale == "measured":
+        scale = ActionScale.measured(source.actions(episode) for episode in range(len(source)))
+    inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
+    tally = _Tally()
+    writer = DatasetWriter(
+        out,
+        image_size=image_size,
+        colour=colour,
+        action_scale=scale,
+        environment=source.environment,
+        origin={"kind": "import", "format": kind, "files": [entry.hash for entry in inputs], **vars(choice)},
+        inputs=inputs,
+        episodes_per_shard=episodes_per_shard,
+    )
+    with writer:
+        for episode in range(len(source)):
+            recording = source.read(episode)
+            try:
+                _add(writer, recording, judge, tally, kind)
+            except DataError as error:
+                problem = replace(error.problem, episode=episode)
+                if problem.file == out:  # of the writer; pictures that come one by one name their own file
+                    problem = _renamed(problem, source, recording.name)
+                raise DataError(problem) from error
+            on_progress(episode + 1)
+        if len(writer) == 0:
+            rule = "no episode has a step that is followed by an observation"
+            raise DataError(Problem(source.path, "actions", rule, "import with --last-frame repeat"))
+    assert writer.dataset is not None
+    return Imported(writer.dataset, (*source.notes, *tally.notes(), *_facts(writer.dataset, choice)))
+
+
+def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
+    """The function that tells the steps (T,) of a recording that succeed; none where nothing tells.
+
+    Raises:
+        UsageError: a rule on the reward cannot be read.
+    """
+    if text is None:
+        return lambda recording: None
+    name, above, limit = text.partition(">")
+    if not above:
+        return lambda recording: None if recording.success is None else np.asarray(recording.success) > 0
+    try:
+        least = float(limit)
+    except ValueError:
+        least = np.nan
+    if name.strip() != "reward" or not np.isfinite(least):
+        raise UsageError(f"success rule {text!r} cannot be read; write reward>NUMBER, or the key of an array")
+
+    def judge(recording: Recording) -> np.ndarray:
+        if recording.rewards is None:
+            raise UsageError(f"success rule {text!r}: the source has no rewards")
+        return np.asarray(recording.rewards) > least
+
+    return judge
+
+
+class _Tally:
+    """What was dropped for want of a last observation."""
+
+    def __init__(self) -> None:
+        self._actions = self._episodes = self._successes = 0
+        self._rewards = 0.0
+
+    def drop(self, reward: float, success: bool, whole: bool) -> None:
+        self._actions += 1
+        self._episodes += whole
+        self._successes += success
+        self._rewards += reward
+
+    def notes(self) -> Iterator[str]:
+        if self._actions:
+            yield (
+                f"{self._actions} last actions were dropped, since no observation follows them, with rewards "
+                f"of {self._rewards:g} and {self._successes} successes (--last-frame repeat keeps them)"
+            )
+        if self._episodes:
+            yield f"{self._episodes} episodes had no other action and were left out"
+
+
+def _add(
+    writer: DatasetWriter,
+    recording: Recording,
+    judge: Callable[[Recording], np.ndarray | None],
+    tally: _Tally,
+    kind: str,
+) -> None:
+    """Write one recording, without its last action if nothing was seen after it."""
+    steps = len(recording.actions) - (not recording.closed)
+    rewards, success = recording.rewards, judge(recording)
+    if not recording.closed:
+        reward = 0.0 if rewards is None or len(rewards) <= steps else float(rewards[steps])
+        tally.drop(reward, success is not None and bool(success[steps:].any()), steps == 0)
+        if steps == 0:
+            return
+    rows = {"rewards": rewards, "success": success}
+    for field, values in rows.items():
+        if values is not None and len(values) != len(recording.actions):
+            rule = f"must have one row for each of {len(recording.actions)} actions, found {len(values)}"
+            raise DataError(Problem(writer.folder, field, rule, "choose another array"))
+    options: dict[str, Any] = {"source_episode": recording.name, **recording.options}
+    in_pictures = recording.images is not None
+    writer.add_episode(
+        recording.actions[:steps],
+        images=recording.images,
+        proprio=recording.vectors if in_pictures else None,
+        state=None if in_pictures else recording.vectors,
+        rewards=None if rewards is None else rewards[:steps],
+        success=None if success is None else np.concatenate([[False], success[:steps]]),
+        behaviour=kind,
+        seed=recording.seed,
+        terminated=recording.terminated and recording.closed,
+        truncated=recording.truncated or not recording.closed,
+        options=options,
+    )
+
+
+def _renamed(problem: Problem, source: Source, name: str) -> Problem:
+    """A problem of the writer in the words of the import."""
+    remedy = problem.remedy
+    if "action_scale=" in remedy:
+        remedy = "import with --action-bounds measured, or give --action-low and --action-high"
+    return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
+
+
+def _facts(dataset: Dataset, choice: Choice) -> Iterator[str]:
+    """What stands in the place of what the source does not hold, and how actions were mapped."""
+    if dataset.environment.get("proprio_absent"):
+        yield "no pose was taken: one constant 0 stands in its place"
+    if "reward" not in dataset.signal_names:
+        yield "the source has no rewards"
+    if choice.success is None:
+        yield "no success was taken (--success); no episode counts as one"
+    if FACT in dataset.environment:
+        yield "actions were scaled to [-1, 1]; the map is recorded as 'action_scale' in the manifest"

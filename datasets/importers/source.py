@@ -1,0 +1,157 @@
+"""A source: a file or folder that another package wrote, read episode by episode."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from cog.datasets.problem import DataError, Problem
+from cog.errors import UsageError
+
+NONE = "none"  # as an option: take nothing
+LastFrame = Literal["next", "drop", "repeat"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to take from a source."""
+
+    image: str | None = None
+    """Key of the images; `none` takes none, nothing the only ones there are."""
+    proprio: tuple[str, ...] = ()
+    """Keys of the vectors, joined in this order: the pose beside images, or the state without them."""
+    success: str | None = None
+    """`reward>X`, or the key of an array with one entry a step that is positive at success."""
+    last_frame: LastFrame = "next"
+    """What follows the last action: the source's next observation, nothing, or the last frame once more."""
+    mask: str | None = None
+    """Name of a subset of the episodes, in robomimic files."""
+    episode_steps: int | None = None
+    """Steps of a full episode, for flat files that do not mark time limits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One episode as its source holds it: T actions, and T + 1 observations if `closed`, else T."""
+
+    name: str
+    """What its source calls it."""
+    actions: np.ndarray
+    """(T, A), in the source's units."""
+    closed: bool
+    """Whether the observation after the last action is there."""
+    images: Iterable[np.ndarray] | None = None
+    """Pictures (H, W, 3) uint8, red first."""
+    vectors: np.ndarray | None = None
+    """(T + 1 or T, P) the chosen vectors, joined."""
+    rewards: np.ndarray | None = None
+    """(T,)."""
+    success: np.ndarray | None = None
+    """(T,) the chosen success entries; not given where the rule is on rewards."""
+    terminated: bool = False
+    """Whether the environment ended the episode, as far as the source tells."""
+    truncated: bool = False
+    """Whether a time limit ended it, as far as the source tells."""
+    seed: int = 0
+    """Seed of the episode, if the source holds one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further facts, in JSON."""
+
+
+class Source(Protocol):
+    """A source that is open."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that are read, for the record of what the dataset was made from."""
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Facts of the environment that the source tells, `id` among them."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the source holds but the import does not take."""
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+
+    def actions(self, episode: int) -> np.ndarray:
+        """The actions (T, A) of one episode alone."""
+
+    def read(self, episode: int) -> Recording:
+        """One episode."""
+
+
+def choose(
+    path: Path, choice: Choice, images: Sequence[str], vectors: Sequence[str]
+) -> tuple[str | None, tuple[str, ...]]:
+    """The keys of the images and vectors to take, out of those there are.
+
+    Raises:
+        UsageError: a key does not exist, or there are several and none was chosen.
+    """
+    have = f"it has images {_listed(images)} and vectors {_listed(vectors)}"
+    if choice.image is None and len(images) > 1:
+        raise UsageError(f"{path}: choose images with --image; {have}")
+    image = next(iter(images), None) if choice.image is None else choice.image
+    image = None if image == NONE else image
+    if image is not None and image not in images:
+        raise UsageError(f"{path}: there are no images '{image}'; {have}")
+    if choice.proprio == (NONE,):
+        chosen: tuple[str, ...] = ()
+    elif choice.proprio:
+        chosen = choice.proprio
+    elif image is not None and vectors:
+        raise UsageError(f"{path}: choose the pose beside the images with --proprio, or 'none'; {have}")
+    else:
+        chosen = tuple(vectors)
+    for key in chosen:
+        if key not in vectors:
+            raise UsageError(f"{path}: there is no vector '{key}'; {have}")
+    if image is None and not chosen:
+        raise UsageError(f"{path}: neither images nor vectors would be taken; {have}")
+    return image, chosen
+
+
+def untaken(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """The note on observations that are left out, if any."""
+    left = sorted(set(names) - set(taken))
+    return [f"observations not taken: {', '.join(left)}"] if left else []
+
+
+def with_last(rows: np.ndarray, following: np.ndarray | None, last_frame: LastFrame) -> np.ndarray:
+    """Observations (T, ...) and, as `last_frame` says and `following` (T, ...) allows, the one after them."""
+    if last_frame == "repeat":
+        return np.concatenate([rows, rows[-1:]])
+    if last_frame == "next" and following is not None:
+        return np.concatenate([rows, following[-1:]])
+    return rows
+
+
+def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndarray, episode: int) -> None:
+    """Refuse next observations (T, ...) that are not the observations (T, ...) one step later.
+
+    Raises:
+        DataError: naming the first step.
+    """
+    if following.shape != rows.shape:
+        rule = f"must have the shape of the observations, {rows.shape}, found {following.shape}"
+        raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
+    if len(rows) < 2:
+        return
+    same = np.isclose(following[:-1], rows[1:], rtol=1e-5, atol=1e-6).reshape(len(rows) - 1, -1)
+    apart = np.flatnonzero(~same.all(axis=1))
+    if len(apart):
+        rule = f"must be the observation of the step after; it is not at step {apart[0]}"
+        raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "(none)"

@@ -1,0 +1,57 @@
+"""Pictures out of video files by their times, decoded forwards and one by one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cog.datasets.problem import DataError, Problem
+
+ANOTHER = "check that the file is whole, or restore it from a copy"
+
+
+class VideoReader:
+    """A reader that stays where it was, so that episodes one after another in a file are decoded once."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._container: Any = None
+        self._frames: Iterator[Any] = iter(())
+        self._current: Any = None  # the picture decoded last; none at the end of the file
+
+    def frames(self, path: Path, times: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
+        """The pictures (H, W, 3) uint8, red first, that are shown at rising times (T,) in seconds.
+
+        Raises:
+            DataError: the file cannot be decoded, or has no picture within `tolerance` of a time.
+        """
+        for number, time in enumerate(times.tolist()):
+            self._move(path, time - tolerance, time + tolerance)
+            if self._current is None or self._current.time > time + tolerance:
+                rule = f"has no picture at {time:.3f} s, frame {number} of the episode"
+                raise DataError(Problem(path, "video", rule, ANOTHER))
+            yield self._current.to_ndarray(format="rgb24")
+
+    def _move(self, path: Path, begin: float, end: float) -> None:
+        """Make the first picture from `begin` on the current one; start over if it is behind."""
+        import av
+
+        try:
+            if path != self._path or self._current is None or self._current.time > end:
+                self._open(path)
+            while self._current is not None and self._current.time < begin:
+                self._current = next(self._frames, None)
+        except (av.FFmpegError, OSError, IndexError) as error:
+            raise DataError(Problem(path, "video", f"cannot be decoded ({error})", ANOTHER)) from error
+
+    def _open(self, path: Path) -> None:
+        """Decode the first picture of a file."""
+        import av
+
+        if self._container is not None:
+            self._container.close()
+        # The format is given, so that a playlist by the name of a video is not followed to other places.
+        self._container = av.open(str(path), format="mp4")
+        self._path, self._frames = path, self._container.decode(video=0)
+        self._current = next(self._frames, None)

@@ -1,0 +1,302 @@
+"""The writer: turn any episodes, real robots' included, into a dataset, one call per episode."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from cog.datasets import pictures
+from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.episode import Episode
+from cog.datasets.problem import DataError, Problem
+from cog.datasets.store import Dataset, NewDataset, episode_facts, new_folder
+from cog.errors import CogError, UsageError
+from cog.inputs import Input
+
+REWARD, SUCCESS, FRAME = "reward", "success", "frame"
+Values = np.ndarray | Sequence[Any]
+
+
+class DatasetWriter:
+    """Write episodes as a new dataset; nothing is published unless the `with` block ends well.
+
+    >>> import numpy as np
+    >>> from cog.datasets.action_scale import ActionScale
+    >>> from cog.datasets.writer import DatasetWriter
+    >>> joints = ActionScale(low=(-2.0,) * 7, high=(2.0,) * 7)  # rad/s
+    >>> with DatasetWriter("data/mine", colour="bgr", action_scale=joints) as writer:
+    ...     for number in range(3):
+    ...         camera = np.zeros((21, 480, 640, 3), np.uint8)  # one frame more than actions
+    ...         poses, speeds = np.zeros((21, 14)), np.full((20, 7), 0.5)
+    ...         writer.add_episode(speeds, images=camera, proprio=poses, success=number == 2)
+
+    Relabel it next, for example with `cog relabel data/mine --rule recorded_success --name success`.
+    One shard of episodes is in memory at a time.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        image_size: int | None = 48,
+        colour: pictures.Colour = "rgb",
+        action_scale: ActionScale | None = None,
+        environment: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+        inputs: Sequence[Input] = (),
+        episodes_per_shard: int = 50,
+    ) -> None:
+        """Prepare to write into `folder`, which is made when the `with` block begins.
+
+        Args:
+            folder: where; new or empty.
+            image_size: height and width to which images are stretched; none keeps theirs.
+            colour: order of the images' channels; "bgr" is OpenCV's.
+            action_scale: bounds of the robot's actions, which become -1 and 1; none takes them as they are.
+            environment: facts to record in JSON, such as {"id": "arm in room 3"}.
+            origin: how the episodes came to be, in JSON; part of the dataset's identity.
+            inputs: what on disk they were made from, if anything.
+            episodes_per_shard: episodes in one shard, the unit of loss.
+
+        Raises:
+            UsageError: an option is not valid.
+        """
+        pictures.check_options(image_size, colour)
+        if episodes_per_shard < 1:
+            raise UsageError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}")
+        self.folder = Path(folder)
+        self.dataset: Dataset | None = None
+        """The dataset, once the block has ended well."""
+        scale = None if action_scale is None else action_scale.to_json()
+        spec: dict[str, Any] = {"kind": "written", "origin": dict(origin or {}), FACT: scale}
+        spec |= {"image_size": image_size, "colour": colour}
+        self._new = NewDataset(self.folder, spec, episodes_per_shard)
+        self._place = new_folder(self.folder)
+        self._image_size, self._colour, self._scale = image_size, colour, action_scale
+        self._environment = {"id": "unknown", **(environment or {})}
+        self._inputs = tuple(inputs)
+        self._facts: dict[str, Any] | None = None
+        self._open, self._count = False, 0
+
+    def __enter__(self) -> "DatasetWriter":
+        """Begin.
+
+        Raises:
+            CogError: the folder is not empty, or is a file.
+        """
+        self._place.__enter__()
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Publish the dataset, or remove what was written if an error ended the block.
+
+        Raises:
+            CogError: there were no episodes, or the disk is full; nothing stays in the folder.
+        """
+        self._open = False
+        if error is None:
+            try:
+                self.dataset = self._new.finish(self._environment, self._inputs)
+            except BaseException as failure:
+                self._place.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._place.__exit__(kind, error, trace)
+
+    def __len__(self) -> int:
+        """Number of episodes so far."""
+        return self._count
+
+    def add_episode(
+        self,
+        actions: Values,
+        *,
+        images: Iterable[np.ndarray] | None = None,
+        proprio: Values | None = None,
+        state: Values | None = None,
+        rewards: Values | None = None,
+        success: bool | Values | None = None,
+        signals: Mapping[str, Values] | None = None,
+        start: str = "",
+        behaviour: str = "",
+        seed: int = 0,
+        terminated: bool = False,
+        truncated: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add an episode of T actions and T + 1 observations: what was seen before, between and after them.
+
+        Give `images`, with or without `proprio`, or `state` alone. Without `proprio` its place holds one
+        constant 0. Rewards become the signal `reward`, success the signal `success`, for rules to use; an
+        episode without any signal gets `frame`, the number of each frame.
+
+        Args:
+            actions: (T, A) in the robot's units, or in [-1, 1] if there is no action scale.
+            images: (T+1, H, W, 3) uint8, or that many (H, W, 3) one after another.
+            proprio: (T+1, P), the robot's pose beside the images.
+            state: (T+1, S), all there is to know, instead of images.
+            rewards: (T,), what each step earned.
+            success: whether the episode ends in success, or (T+1,) whether each frame shows it.
+            signals: name -> (T+1,), further numbers from which rewards can be computed.
+            start: name of the distribution of initial states.
+            behaviour: name of whatever acted.
+            seed: seed of the episode, if it has one.
+            terminated: whether the environment ended the episode.
+            truncated: whether a time limit ended it.
+            options: further facts about the episode, in JSON.
+
+        Raises:
+            DataError: naming the episode's number, the field, the rule that it breaks and a remedy; the
+                episode is left out, and the block may go on.
+            CogError: the writer is not open, or the disk is full.
+        """
+        if not self._open:
+            raise CogError(f"{self.folder}: add episodes within: with DatasetWriter(...) as writer")
+        unit = self._actions(actions)
+        frames = len(unit) + 1
+        if (images is None) == (state is None):
+            raise self._problem("images", "give either images or state", "leave out one of them")
+        if state is not None and proprio is not None:
+            raise self._problem("proprio", "must stand beside images", "join it to the state")
+        pose = None
+        if images is not None:
+            pose = np.zeros((frames, 1)) if proprio is None else self._numbers("proprio", proprio, frames, 2)
+        named = self._signals(rewards, success, signals, frames)
+        self._check_labels(seed, options or {}, start=start, behaviour=behaviour)
+        episode = Episode(
+            actions=unit,
+            signals=named,
+            images=None if images is None else self._images(images, frames),
+            proprio=None if pose is None else pose.astype(np.float32),
+            state=None if state is None else self._numbers("state", state, frames, 2).astype(np.float32),
+            seed=seed,
+            start=start,
+            behaviour=behaviour,
+            options=dict(options or {}),
+            success=SUCCESS in named and bool(named[SUCCESS][-1] > 0),
+            terminated=bool(terminated),
+            truncated=bool(truncated),
+        )
+        self._agree(episode, proprio is None and images is not None)
+        self._new.add(episode)
+        self._count += 1
+
+    def _actions(self, actions: Values) -> np.ndarray:
+        """The toolkit's actions (T, A), checked."""
+        values = self._numbers("actions", actions, None, 2)
+        if self._scale is None:
+            bounds = ActionScale((-1.0,) * values.shape[1], (1.0,) * values.shape[1])
+            remedy = "give action_scale=ActionScale(low, high) with the bounds of the robot's actions"
+        else:
+            bounds, remedy = self._scale, "widen the action scale, or cut what the robot cut as well"
+        if values.shape[1] != len(bounds.low):
+            rule = f"must have {len(bounds.low)} components by the action scale, found {values.shape[1]}"
+            raise self._problem("actions", rule, "give one low and high for each component")
+        outside = bounds.first_outside(values)
+        if outside is not None:
+            step, part = outside
+            rule = f"component {part} must lie in [{bounds.low[part]:g}, {bounds.high[part]:g}], found "
+            raise self._problem("actions", f"{rule}{values[step, part]:g} at step {step}", remedy)
+        if self._scale is None:
+            return np.clip(values, -1.0, 1.0).astype(np.float32)
+        return bounds.to_unit(values)
+
+    def _images(self, images: Iterable[np.ndarray], frames: int) -> np.ndarray:
+        try:
+            fitted = pictures.fit(images, self._image_size, self._colour)
+        except pictures.UnfitError as error:
+            rule, remedy = error.args
+            raise self._problem("images", rule, remedy) from error
+        except ValueError as error:
+            rule = f"must be pictures of one size ({error})"
+            raise self._problem("images", rule, "give an image_size to which they are stretched") from error
+        self._check_rows("images", len(fitted), frames)
+        return fitted
+
+    def _signals(
+        self,
+        rewards: Values | None,
+        success: bool | Values | None,
+        signals: Mapping[str, Values] | None,
+        frames: int,
+    ) -> dict[str, np.ndarray]:
+        """All signals, name -> (T+1,) float32."""
+        named: dict[str, np.ndarray] = {}
+        if rewards is not None:
+            earned = self._numbers("rewards", rewards, frames - 1, 1)
+            named[REWARD] = np.concatenate([[0.0], earned])
+        if success is not None and np.ndim(success) == 0:
+            named[SUCCESS] = np.zeros(frames)
+            named[SUCCESS][-1] = bool(success)
+        elif success is not None:
+            named[SUCCESS] = self._numbers(SUCCESS, np.asarray(success), frames, 1) > 0
+        for name, values in (signals or {}).items():
+            if name in named or not name:
+                rule = f"the name {name!r} is empty or taken by the rewards or the success"
+                raise self._problem("signals", rule, "choose another name")
+            named[name] = self._numbers(f"signals[{name}]", values, frames, 1)
+        named = named or {FRAME: np.arange(frames)}
+        return {name: values.astype(np.float32) for name, values in named.items()}
+
+    def _numbers(self, field: str, given: Values, rows: int | None, axes: int) -> np.ndarray:
+        """Finite numbers with `axes` axes and as many rows as wanted, float64."""
+        try:
+            values = np.asarray(given)
+        except ValueError as error:
+            raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
+        if values.dtype.kind not in "fiub":
+            raise self._problem(field, f"must be numbers, found type {values.dtype}", "convert it")
+        if values.ndim != axes or values.size == 0:
+            rule = f"must have {axes} axes and not be empty, found shape {values.shape}"
+            remedy = "reshape it, one row a step for actions and rewards and one row a frame for all else"
+            raise self._problem(field, rule, remedy)
+        if rows is not None:
+            self._check_rows(field, len(values), rows)
+        values = values.astype(np.float64)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1)
+        broken = np.flatnonzero(~finite.all(axis=1))
+        if len(broken):
+            rule = f"must be finite in float32, found another number in row {broken[0]}"
+            raise self._problem(field, rule, "leave the episode out, or repair the recording")
+        return values
+
+    def _check_labels(self, seed: int, options: Mapping[str, Any], **texts: str) -> None:
+        """Refuse labels that a shard cannot hold."""
+        if not 0 <= seed < 2**63:
+            raise self._problem("seed", f"must lie in [0, 2^63), got {seed}", "leave it out")
+        for field, text in texts.items():
+            if "\0" in text:
+                raise self._problem(field, "must be text without NUL", "leave it out")
+        try:
+            json.dumps(dict(options), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise self._problem("options", f"must be JSON ({error})", "leave out what is not") from error
+
+    def _check_rows(self, field: str, found: int, wanted: int) -> None:
+        if found != wanted:
+            steps = wanted - 1 if field != "rewards" else wanted
+            rule = f"must have {wanted} rows for {steps} actions, found {found}"
+            remedy = "add the observation after the last action, or drop that action and its reward"
+            raise self._problem(field, rule, remedy)
+
+    def _agree(self, episode: Episode, no_proprio: bool) -> None:
+        """Refuse an episode with other shapes or signals than the first."""
+        facts = episode_facts(episode) | {"proprio_absent": no_proprio}
+        if self._facts is None:
+            self._facts = facts
+            self._environment |= {"proprio_absent": True} if no_proprio else {}
+            if self._scale is not None:
+                self._environment[FACT] = self._scale.to_json()
+        for field, value in facts.items():
+            if value != self._facts[field]:
+                rule = f"must be the same in all episodes; the first has {self._facts[field]}, this {value}"
+                raise self._problem(field, rule, "write another dataset, and merge the two")
+
+    def _problem(self, field: str, rule: str, remedy: str) -> DataError:
+        return DataError(Problem(self.folder, field, rule, remedy, self._count))

@@ -1,0 +1,89 @@
+"""What the real Minari writes comes in with every array."""
+
+import numpy as np
+import pytest
+
+from cog import cli
+from cog.datasets.store import open_dataset
+from cog.datasets.verify import verify
+
+pytest.importorskip("minari")
+LENGTHS = (6, 1, 9)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Record episodes with Minari, and the buffers that went in."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    import gymnasium
+    import minari
+    from minari.data_collector import EpisodeBuffer
+
+    def make(name, **options):
+        rng = np.random.default_rng(0)
+        space = gymnasium.spaces.Dict(
+            camera=gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8),
+            arm=gymnasium.spaces.Dict(joints=gymnasium.spaces.Box(-9, 9, (4,), np.float64)),
+        )
+        buffers = []
+        for number, steps in enumerate(LENGTHS):
+            last = np.arange(steps) == steps - 1
+            buffers.append(
+                EpisodeBuffer(
+                    id=None,
+                    seed=7 + number,
+                    options=None,
+                    observations={
+                        "camera": list(rng.integers(0, 256, (steps + 1, 32, 32, 3), dtype=np.uint8)),
+                        "arm": {"joints": list(rng.normal(size=(steps + 1, 4)))},
+                    },
+                    actions=list(rng.uniform(-2, 2, (steps, 3)).astype(np.float32)),
+                    rewards=rng.normal(size=steps).tolist(),
+                    terminations=(last & (number == 0)).tolist(),
+                    truncations=(last & (number > 0)).tolist(),
+                    infos={"success": [False] * steps + [number == 2]},
+                )
+            )
+        minari.create_dataset_from_buffers(
+            dataset_id=name,
+            buffer=buffers,
+            observation_space=space,
+            action_space=gymnasium.spaces.Box(-2, 2, (3,), np.float32),
+            **options,
+        )
+        return tmp_path / "minari" / name, minari.load_dataset(name)
+
+    return make
+
+
+def run(source, out, *arguments):
+    options = ["--proprio", "arm/joints", "--image-size", "0", "--success", "infos/success"]
+    options += ["--action-low", "-2", "--action-high", "2", *arguments]
+    return cli.run(["import", "minari", str(source), "--out", str(out), *options])
+
+
+def test_every_array_that_minari_reads_is_in_the_import(write, tmp_path):
+    source, theirs = write("lab/raw-v0", jpeg_encoding=False)
+    assert run(source, tmp_path / "data") == 0
+    dataset = open_dataset(tmp_path / "data")
+    assert verify(dataset.path) == [] and dataset.environment["id"] == "lab/raw-v0"
+    assert dataset.episode_count == theirs.total_episodes == len(LENGTHS)
+    for number, (mine, their) in enumerate(zip(dataset.episodes(), theirs.iterate_episodes(), strict=True)):
+        np.testing.assert_array_equal(mine.images, their.observations["camera"])
+        np.testing.assert_array_equal(mine.proprio, their.observations["arm"]["joints"].astype(np.float32))
+        np.testing.assert_array_equal(mine.actions, (their.actions.astype(np.float64) / 2).astype(np.float32))
+        np.testing.assert_array_equal(mine.signals["reward"], np.float32([0, *their.rewards]))
+        np.testing.assert_array_equal(mine.signals["success"], their.infos["success"])
+        assert (mine.terminated, mine.truncated) == (their.terminations[-1], their.truncations[-1])
+        assert (mine.seed, mine.success, len(mine)) == (7 + number, number == 2, LENGTHS[number])
+
+
+def test_minaris_jpeg_and_arrow_are_refused_by_name(write, tmp_path, capsys):
+    source, _ = write("lab/jpeg-v0")
+    assert run(source, tmp_path / "data") == 1
+    assert "episode_0/observations/camera': holds images as JPEG" in " ".join(capsys.readouterr().err.split())
+    assert run(source, tmp_path / "data", "--image", "none") == 0
+    pytest.importorskip("pyarrow")
+    source, _ = write("lab/arrow-v0", jpeg_encoding=False, data_format="arrow")
+    assert run(source, tmp_path / "arrow") == 1
+    assert "must be 'hdf5', found 'arrow'" in " ".join(capsys.readouterr().err.split())
