@@ -1,0 +1,9 @@
+"""Exports: datasets in the formats of other tools, one module each; `cog.datasets.export` publishes them.
+
+`contents` is what is exported, the same for all; `robomimic`, `minari` and `d3rlpy` lay it out.
+"""
+
+from typing import Literal
+
+Kind = Literal["robomimic", "minari", "d3rlpy"]
+"""The formats."""
