@@ -1,12 +1,9 @@
 """Contents: what an export holds, whatever its format: episodes with rewards, and where they came from."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from cog.datasets.episode import Episode
@@ -117,22 +114,6 @@ class Contents:
                 for source in self.merge.sources
             ],
         }
-
-
-@contextlib.contextmanager
-def new_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file that any version of the library reads; a failure to write it is an `OSError`."""
-    try:
-        with h5py.File(path, "x") as file:
-            yield file
-    except RuntimeError as error:  # how the library reports what fails when a file is closed
-        raise OSError(str(error)) from error
-
-
-def images_in_chunks(group: h5py.Group, name: str, images: np.ndarray, frames: int) -> None:
-    """Store images (T, H, W, C) without loss, `frames` of them to a chunk."""
-    chunks = (min(frames, len(images)), *images.shape[1:])
-    group.create_dataset(name, data=images, chunks=chunks, compression="gzip", compression_opts=1)
 
 
 def _flags(episode: Episode) -> np.ndarray:

@@ -16,7 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cog.datasets.exports.contents import ORIGIN, Contents, Numbered, new_hdf5
+from cog.datasets.exports.contents import ORIGIN, Contents, Numbered
+from cog.datasets.exports.hdf5 import new_hdf5
 from cog.errors import UsageError
 
 VERSION = "2.1"  # of the layout, which d3rlpy checks
@@ -43,9 +44,10 @@ def write(path: Path, contents: Contents, names: tuple[str, ...]) -> int:
         OSError: the file cannot be written.
     """
     sampled = 0
-    with new_hdf5(path) as file:
+    with new_hdf5(path) as (file, check):
         for item in contents.episodes(whole=True):
             _write_episode(file, item, names)
+            check()
             sampled += len(item.episode) - item.truncated()
         file["columns"] = list(COLUMNS)
         file["num_episodes"] = contents.episode_count

@@ -19,7 +19,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cog.datasets.exports.contents import ORIGIN, Contents, Numbered, images_in_chunks, new_hdf5
+from cog.datasets.exports.contents import ORIGIN, Contents, Numbered
+from cog.datasets.exports.hdf5 import images_in_chunks, new_hdf5
 from cog.errors import UsageError
 from cog.files import write_json
 
@@ -51,9 +52,10 @@ def write(folder: Path, contents: Contents, name: str) -> None:
     """
     data = folder / "data"
     data.mkdir()
-    with new_hdf5(data / "main_data.hdf5") as file:
+    with new_hdf5(data / "main_data.hdf5") as (file, check):
         for item in contents.episodes(whole=True):
             _write_episode(file.create_group(f"episode_{item.number}"), item)
+            check()
     size = (data / "main_data.hdf5").stat().st_size
     metadata = {
         "dataset_id": name,

@@ -1,14 +1,14 @@
 """Robomimic's HDF5: one group a demonstration, with observations before and after every step.
 
-    data/demo_i/obs/image      (T, H, W, 3) uint8, with `proprio` (T, P) float32 beside it; or `state` (T, N) alone
+    data/demo_i/obs/image      (T, H, W, 3) uint8, and `proprio` (T, P) float32; or `state` (T, N) alone
     data/demo_i/next_obs/...   the same, one frame later
     data/demo_i/actions        (T, A) float32; `rewards` (T,) float32; `dones` (T,) int64, 1 on terminal steps
     data/demo_i/signals/NAME   (T+1,) float32: not robomimic's, which leaves alone what it does not know
-    mask/task, mask/prior      filter keys of the roles of a merge; `train` and `valid` where a share is held out
+    mask/task, mask/prior      filter keys of the roles of a merge; `train`, `valid` where a share is held out
     cog                        where the data came from, JSON
 
-In a training configuration, `image` goes under the modality `rgb`, `proprio` or `state` under `low_dim`. There
-are no `states`: these are MuJoCo's, to reset its scenes by.
+In a training configuration, `image` goes under the modality `rgb`, `proprio` or `state` under `low_dim`.
+There are no `states`: these are MuJoCo's, to reset its scenes by.
 """
 
 import json
@@ -17,7 +17,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cog.datasets.exports.contents import ORIGIN, Contents, Numbered, images_in_chunks, new_hdf5
+from cog.datasets.exports.contents import ORIGIN, Contents, Numbered
+from cog.datasets.exports.hdf5 import images_in_chunks, new_hdf5
 
 GYM_TYPE = 2  # robomimic's number for Gym environments
 
@@ -30,10 +31,11 @@ def write(path: Path, contents: Contents, valid_share: float = 0.0, seed: int = 
         OSError: the file cannot be written.
     """
     roles: dict[str, list[int]] = {}
-    with new_hdf5(path) as file:
+    with new_hdf5(path) as (file, check):
         data = file.create_group("data")
         for item in contents.episodes(whole=False):
             _write_demo(data.create_group(f"demo_{item.number}"), item)
+            check()
             roles.setdefault(contents.merge.sources[item.source].role, []).append(item.number)
         data.attrs["total"] = contents.step_count
         data.attrs["env_args"] = json.dumps(_env_args(contents))

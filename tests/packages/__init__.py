@@ -1,1 +1,1 @@
-"""Tests against the packages that other tools are: `make packages` builds their environments and runs them."""
+"""Tests against other tools' own packages: `make packages` builds their environments and runs these."""
