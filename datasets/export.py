@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cog.datasets.exports import Kind, d3rlpy, minari, robomimic
+from cog.datasets.exports import Kind, d3rlpy, lerobot, minari, robomimic
 from cog.datasets.exports.contents import Contents, Progress
 from cog.datasets.merge import Merge
 from cog.errors import CogError, UsageError
@@ -22,6 +22,8 @@ class ExportOptions:
     """minari: id of the dataset, which must end the path of the export; none takes the folder's name."""
     observation: str | None = None
     """d3rlpy: the only observation that is written; none writes all, as a tuple where there are two."""
+    fps: int | None = None
+    """lerobot: steps in a second, which it wants to know."""
 
     def check(self, kind: Kind) -> None:
         """Refuse what the format does not know.
@@ -31,10 +33,14 @@ class ExportOptions:
         """
         if not 0.0 <= self.valid_share < 1.0:
             raise UsageError(f"valid_share must lie in [0, 1), got {self.valid_share}")
-        owners = {"valid_share": "robomimic", "name": "minari", "observation": "d3rlpy"}
+        owners = {"valid_share": "robomimic", "name": "minari", "observation": "d3rlpy", "fps": "lerobot"}
         for option, owner in owners.items():
             if getattr(self, option) and kind != owner:
                 raise UsageError(f"{option} is an option of {owner} exports, not of {kind}")
+        if kind == "lerobot" and (self.fps is None or self.fps < 1):
+            raise UsageError(
+                f"LeRobot wants to know the steps in a second, at least 1; give fps, got {self.fps}"
+            )
 
 
 DEFAULTS = ExportOptions()
@@ -84,6 +90,9 @@ def export(
     elif kind == "minari":
         name = minari.dataset_id(out, options.name)
         write_folder_atomically(out, lambda folder: minari.write(folder, contents, name))
+    elif kind == "lerobot":
+        fps = int(options.fps or 0)  # checked
+        write_folder_atomically(out, lambda folder: lerobot.write(folder, contents, fps))
     else:
         names = d3rlpy.observation_names(contents, options.observation)
         counted: list[int] = []

@@ -18,7 +18,7 @@ class Export:
     source: tyro.conf.Positional[Path]
     """Dataset as FOLDER@VIEW, or a merge."""
     out: Path
-    """File (robomimic, d3rlpy) or folder (minari) to write; it must not exist."""
+    """File (robomimic, d3rlpy) or folder (minari, lerobot) to write; it must not exist."""
     valid_share: float = 0.0
     """robomimic only: share of the episodes under the filter key valid, others under train; 0 for neither."""
     seed: int = 0
@@ -27,12 +27,14 @@ class Export:
     """minari only: id of the dataset, with which the path must end; none takes the folder's name."""
     observation: str | None = None
     """d3rlpy only: the one observation to write, such as image; none writes all, two as a tuple."""
+    fps: int | None = None
+    """lerobot only, and needed there: steps in a second."""
 
     def run(self) -> None:
         from cog.datasets.export import ExportOptions, export
         from cog.datasets.merge import open_merge
 
-        options = ExportOptions(self.valid_share, self.seed, self.name, self.observation)
+        options = ExportOptions(self.valid_share, self.seed, self.name, self.observation, self.fps)
         merge = open_merge(self.source)
         total = sum(source.episodes for source in merge.sources)
         with progress(f"export {self.kind}", total, "episode") as advance:
