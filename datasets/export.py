@@ -23,7 +23,7 @@ class ExportOptions:
     observation: str | None = None
     """d3rlpy: the only observation that is written; none writes all, as a tuple where there are two."""
     fps: int | None = None
-    """lerobot: steps in a second, which it wants to know."""
+    """lerobot: steps in a second, which it needs to know."""
 
     def check(self, kind: Kind) -> None:
         """Refuse what the format does not know.
@@ -33,17 +33,21 @@ class ExportOptions:
         """
         if not 0.0 <= self.valid_share < 1.0:
             raise UsageError(f"valid_share must lie in [0, 1), got {self.valid_share}")
-        owners = {"valid_share": "robomimic", "name": "minari", "observation": "d3rlpy", "fps": "lerobot"}
-        for option, owner in owners.items():
-            if getattr(self, option) and kind != owner:
+        for option, owner in OWNERS.items():
+            if kind != owner and getattr(self, option) != getattr(ExportOptions, option):
                 raise UsageError(f"{option} is an option of {owner} exports, not of {kind}")
         if kind == "lerobot" and (self.fps is None or self.fps < 1):
-            raise UsageError(
-                f"LeRobot wants to know the steps in a second, at least 1; give fps, got {self.fps}"
-            )
+            raise UsageError(f"LeRobot needs to know fps, the steps in a second, at least 1; got {self.fps}")
 
 
 DEFAULTS = ExportOptions()
+OWNERS: dict[str, Kind] = {
+    "valid_share": "robomimic",
+    "seed": "robomimic",
+    "name": "minari",
+    "observation": "d3rlpy",
+    "fps": "lerobot",
+}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import json
 import resource
+import sys
 import tracemalloc
 from dataclasses import replace
+from importlib.util import find_spec
 
 import h5py
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from cog import cli
 from cog.datasets.export import ExportOptions, export
+from cog.datasets.exports import statistics
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel import labelled, open_view, relabel
 from cog.datasets.store import open_dataset, write_dataset
@@ -18,7 +21,15 @@ from cog.errors import CogError, UsageError
 from cog.files import code_version, write_folder_atomically
 from tests.conftest import make_episode
 
-KINDS = ("robomimic", "minari", "d3rlpy")
+KINDS = (
+    "robomimic",
+    "minari",
+    "d3rlpy",
+    pytest.param(
+        "lerobot", marks=pytest.mark.skipif(find_spec("pyarrow") is None, reason="pyarrow is not installed")
+    ),
+)
+OPTIONS = {"lerobot": ExportOptions(fps=20)}
 
 
 @pytest.fixture
@@ -60,7 +71,14 @@ def frames_of(episode):
 
 
 def target(kind, folder):
-    return folder / {"robomimic": "data.hdf5", "minari": "data-v0", "d3rlpy": "data.h5"}[kind]
+    names = {"robomimic": "data.hdf5", "minari": "data-v0", "d3rlpy": "data.h5", "lerobot": "data"}
+    return folder / names[kind]
+
+
+def exported(kind, merge, folder):
+    """Export with what the format needs; returns the path."""
+    export(kind, merge, target(kind, folder), OPTIONS.get(kind, ExportOptions()))
+    return target(kind, folder)
 
 
 @pytest.mark.parametrize("name", ["source", "merge", "states"])
@@ -165,6 +183,8 @@ def test_a_d3rlpy_file_holds_every_array_but_the_last_frame(name, request, tmp_p
 def origin_of(kind, path):
     if kind == "minari":
         return json.loads((path / "data/metadata.json").read_text())["cog"]
+    if kind == "lerobot":
+        return json.loads((path / "meta/info.json").read_text())["cog"]
     with h5py.File(path) as file:
         return json.loads(file["cog"][()])
 
@@ -173,8 +193,7 @@ def origin_of(kind, path):
 def test_an_export_names_its_sources_and_leaves_them_alone(kind, merge, tmp_path, frozen):
     folders = [source.dataset.path for source in merge.sources]
     before = [frozen(folder) for folder in folders], merge.path.read_bytes()
-    out = target(kind, tmp_path / "out")
-    export(kind, merge, out)
+    out = exported(kind, merge, tmp_path / "out")
     assert ([frozen(folder) for folder in folders], merge.path.read_bytes()) == before
     assert list(out.parent.iterdir()) == [out]
     origin = origin_of(kind, out)
@@ -192,7 +211,7 @@ def test_an_export_names_its_sources_and_leaves_them_alone(kind, merge, tmp_path
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_data_give_the_same_bytes(kind, merge, tmp_path, frozen):
     for name in ("one", "other"):
-        export(kind, merge, target(kind, tmp_path / name))
+        exported(kind, merge, tmp_path / name)
     assert frozen(tmp_path / "one") == frozen(tmp_path / "other")
 
 
@@ -205,7 +224,7 @@ def test_a_target_that_exists_is_refused_and_stays(kind, source, tmp_path, froze
     before = frozen(tmp_path / "there")
     for out in (file, folder, link):
         with pytest.raises(CogError, match=f"{out.name} exists already"):
-            export(kind, source, out)
+            export(kind, source, out, OPTIONS.get(kind, ExportOptions()))
     assert frozen(tmp_path / "there") == before and not any(folder.iterdir()) and link.is_symlink()
 
 
@@ -214,7 +233,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_left(kind, source, tmp_path):
     shard = source.sources[0].dataset.path / "shards/00002.h5"
     shard.write_bytes(shard.read_bytes()[:1000])
     with pytest.raises(CogError, match=r"00002\.h5"):
-        export(kind, source, target(kind, tmp_path / "out"))
+        exported(kind, source, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -223,7 +242,7 @@ def test_rewards_that_differ_from_the_view_s_are_never_published(kind, source, t
     view = replace(source.sources[0].view, scale=5.0)
     forged = replace(source, sources=(replace(source.sources[0], view=view),))
     with pytest.raises(CogError, match="now gives other rewards"):
-        export(kind, forged, target(kind, tmp_path / "out"))
+        exported(kind, forged, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -234,7 +253,8 @@ def test_an_interrupted_export_leaves_nothing(kind, source, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(kind, source, target(kind, tmp_path / "out"), on_progress=interrupt)
+        options = OPTIONS.get(kind, ExportOptions())
+        export(kind, source, target(kind, tmp_path / "out"), options, interrupt)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -245,11 +265,11 @@ def test_a_file_that_cannot_grow_is_a_clear_error_and_nothing_is_left(kind, limi
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(CogError, match=r"could not be written.*run the same command again"):
-            export(kind, merge, target(kind, tmp_path / "out"))
+            exported(kind, merge, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "out").iterdir())
-    export(kind, merge, target(kind, tmp_path / "out"))
+    exported(kind, merge, tmp_path / "out")
 
 
 def test_a_terminal_step_in_the_middle_is_kept_or_refused_by_name(tmp_path):
@@ -275,6 +295,10 @@ def test_a_terminal_step_in_the_middle_is_kept_or_refused_by_name(tmp_path):
         ("robomimic", ExportOptions(valid_share=1.0), r"valid_share must lie in \[0, 1\)"),
         ("robomimic", ExportOptions(valid_share=float("nan")), r"valid_share must lie in \[0, 1\)"),
         ("d3rlpy", ExportOptions(observation="state"), "'state' is not in the data, which hold: image, pro"),
+        ("d3rlpy", ExportOptions(seed=1), "seed is an option of robomimic"),
+        ("d3rlpy", ExportOptions(fps=0), "fps is an option of lerobot"),
+        ("lerobot", ExportOptions(), "LeRobot needs to know fps"),
+        ("lerobot", ExportOptions(fps=0), "at least 1; got 0"),
         ("minari", ExportOptions(name="data"), "NAME-vNUMBER"),
         ("minari", ExportOptions(name="other/data-v0"), "finds the dataset 'other/data-v0'"),
     ],
@@ -302,22 +326,22 @@ def test_one_observation_alone_is_written_where_d3rlpy_is_to_see_no_other(source
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_does_not_grow_with_the_number_of_episodes(kind, tmp_path):
     rng = np.random.default_rng(0)
-    steps, shape = 15, (32, 32, 3)
+    steps, shape = 7, (64, 64, 3)
 
     def episode():
         return replace(make_episode(rng, steps), images=rng.integers(0, 256, (steps + 1, *shape), np.uint8))
 
     peaks = []
-    for count in (3, 15):
+    for count in (2, 10):
         data = write_dataset(tmp_path / f"{count}", (episode() for _ in range(count)), {}, None, 1)
         relabel(data.path, "zero", "none")
         merge = open_merge(data.path)
         tracemalloc.start()
-        export(kind, merge, target(kind, tmp_path / f"out{count}"))
+        exported(kind, merge, tmp_path / f"out{count}")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     images = (steps + 1) * int(np.prod(shape))
-    assert images < peaks[0] and peaks[1] < peaks[0] + 4 * images, "12 episodes more take less than 4 of them"
+    assert images < peaks[0] and peaks[1] < peaks[0] + 4 * images, "8 episodes more take less than 4 of them"
 
 
 def test_the_command_writes_refuses_and_exits_accordingly(source, tmp_path, capsys):
@@ -339,6 +363,25 @@ def test_data_without_rewards_are_refused_with_the_command_that_gives_them(make_
     error = capsys.readouterr().err
     assert "data: say which rewards to use, as FOLDER@VIEW" in error and "cog relabel" in error
     assert not (tmp_path / "data.h5").exists()
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(CogError, match=r"'pyarrow'.*cog\[lerobot\]"):
+        exported("lerobot", source, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_statistics_of_parts_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    for shape in ((3,), (4, 5, 3)):
+        values = rng.integers(0, 256, (11, *shape)).astype(np.uint8)
+        joined = statistics.together(statistics.of_values(values[:4]), statistics.of_values(values[4:]))
+        whole = statistics.of_values(values)
+        for name, value in whole.items():
+            np.testing.assert_allclose(joined[name], value, atol=1e-12)
+        scale = 1 if len(shape) == 1 else 255
+        np.testing.assert_allclose(whole["std"].ravel() * scale, values.reshape(-1, 3).std(axis=0))
 
 
 def test_a_folder_is_published_whole_or_not_at_all(tmp_path):
