@@ -2,6 +2,6 @@
 
 In reading order: `episode` and `spec` (what there is and how it is drawn), `layout` and `shard` (how it is
 stored), `store`, `growing` and `claim` (a folder of shards), `recorder`, `rollout` and `collect`, `relabel`,
-`merge`, `transitions` (what the learner gets), `materialise`, `export`, `verify`, `info`. Demonstrations by people:
-`keyboard`, `teleop`, `front_ends`, `terminal`, `window`.
+`merge`, `transitions` (what the learner gets), `materialise`, `export`, `verify`, `info`. Demonstrations by
+people: `keyboard`, `teleop`, `front_ends`, `terminal`, `window`.
 """
