@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, collection, data, learning, lineage, tools, travel
+from cog.commands import chain, collection, data, export, learning, lineage, tools, travel
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -45,6 +45,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "relabel": data.Relabel,
         "merge": data.Merge,
         "verify": data.Verify,
+        "export": export.Export,
         "train": learning.Train,
         "evaluate": learning.Evaluate,
         "finetune": learning.Finetune,

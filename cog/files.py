@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,27 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_folder_atomically(path: Path, writer: Callable[[Path], None]) -> None:
+    """Let `writer` fill a new folder beside `path`, then publish it under `path`, all its files in one step.
+
+    Raises:
+        CogError: it could not be written (disk full, no permission) or `path` holds something; nothing was
+            published.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        temporary.mkdir(parents=True)
+        writer(temporary)
+        for entry in (*temporary.rglob("*"), temporary):
+            fsync(entry)
+        temporary.rename(path)
+        fsync(path.parent)
+    except OSError as error:
+        raise CogError(
+            f"{path}: could not be written ({error.strerror or error}); nothing was published. "
+            "Free space or choose another folder, then run the same command again."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

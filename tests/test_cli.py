@@ -28,7 +28,7 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    names = "collect relabel merge verify train evaluate finetune demo info filter split pack unpack sample why"
+    names = "import export collect relabel merge verify train evaluate finetune demo info filter split pack unpack sample why"
     for name in names.split():
         assert name in run.stdout
 
