@@ -121,6 +121,7 @@ def _merge(sources: Sources, data: Choice, config: ReproduceConfig) -> Merge:
 
 def _evaluation(recipe: Recipe, run: Train, cell: Cell, config: ReproduceConfig) -> Evaluate:
     """How a run is tried on a cell; the columns that the paper has are also filmed."""
+    acting = recipe.acting[run.settings.algorithm]
     settings = EvaluateConfig(
         checkpoint=config.out,
         out=config.out,
@@ -132,7 +133,8 @@ def _evaluation(recipe: Recipe, run: Train, cell: Cell, config: ReproduceConfig)
         max_episode_steps=recipe.horizon,
         terminate_on_success=config.terminate_on_success,
         workers=1,
-        acting=recipe.acting[run.settings.algorithm],
+        acting=acting,
+        candidates=recipe.candidates if acting == "critic" else EvaluateConfig.candidates,
         videos=0 if cell.extra else None,
     )
     return Evaluate(config.out, run, settings)

@@ -59,6 +59,8 @@ class Recipe:
     """Predicate that prior episodes must end in to be kept for every arm; none keeps all."""
     acting: Mapping[str, Acting] = field(default_factory=lambda: numbers.ACTING)
     """How the policies of each algorithm act in evaluation."""
+    candidates: int = numbers.CANDIDATES
+    """Draws among which critics choose, for those that act so."""
     settings: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"image": numbers.IMAGE, "state": numbers.STATE}
     )
