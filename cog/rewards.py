@@ -53,3 +53,6 @@ PREDICATES: dict[str, Predicate] = {
     "blocker_moved": blocker_moved,
     "placed": placed,
 }
+
+KEPT: Mapping[str, str] = {"classifier": "cog.classifier:open_rule"}
+"""Rules kept in folders: kind -> the `module:function` that opens one, imported when a rule names it."""

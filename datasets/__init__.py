@@ -1,7 +1,8 @@
 """Datasets: collect, store, relabel, merge and verify episodes.
 
 In reading order: `episode` and `spec` (what there is and how it is drawn), `layout` and `shard` (how it is
-stored), `store`, `growing` and `claim` (a folder of shards), `recorder`, `rollout` and `collect`, `relabel`,
-`merge`, `transitions` (what the learner gets), `materialise`, `verify`, `info`. Demonstrations by people:
-`keyboard`, `teleop`, `front_ends`, `terminal`, `window`.
+stored), `store`, `growing` and `claim` (a folder of shards), `recorder`, `rollout` and `collect`, `terms`,
+`grammar` and `rules` (how rewards are written), `relabel`, `merge`, `transitions` (what the learner gets),
+`materialise`, `verify`, `info`. Demonstrations by people: `keyboard`, `teleop`, `front_ends`, `terminal`,
+`window`.
 """
