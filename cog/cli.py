@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, collection, data, learning
+from cog.commands import chain, classify, collection, data, learning
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -42,6 +42,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "collect": collection.Collect,
         "teleop": collection.Teleop,
         "relabel": data.Relabel,
+        "classify": classify.Classify,
         "merge": data.Merge,
         "verify": data.Verify,
         "train": learning.Train,

@@ -54,5 +54,5 @@ PREDICATES: dict[str, Predicate] = {
     "placed": placed,
 }
 
-KEPT: Mapping[str, str] = {"classifier": "cog.classifier:open_rule"}
+KEPT: Mapping[str, str] = {"classifier": "cog.classifier:open_classifier"}
 """Rules kept in folders: kind -> the `module:function` that opens one, imported when a rule names it."""
