@@ -57,7 +57,7 @@ def measure(
     return [
         _verdict("frames", found & counted, frames.success & counted, found & frames.success & counted),
         _verdict("episodes", hit, successful, hit & successful),
-        _verdict(f"episodes, within {tolerance} step{'' if tolerance == 1 else 's'}", hit, successful, timed),
+        _verdict(f"episodes, ±{tolerance} step{'' if tolerance == 1 else 's'}", hit, successful, timed),
     ]
 
 

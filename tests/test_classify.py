@@ -306,7 +306,7 @@ def test_the_command_prints_precision_and_recall_with_intervals(judged, tmp_path
     options = ["--updates", "60", "--batch-size", "32", "--shift", "0", "--lr", "3e-3"]
     assert cli.run(["classify", *arguments, *options]) == 0
     printed = capsys.readouterr().out
-    assert "precision" in printed and "recall" in printed and "within 1 step " in printed
+    assert "precision" in printed and "recall" in printed and "±1 step " in printed
     assert f"2/2  {wilson(2, 2)}" in printed and f"--rule classifier:{tmp_path / 'judge'}" in printed
     before = (tmp_path / "judge/classifier.json").read_bytes()
     assert cli.run(["classify", *arguments, *options]) == 1

@@ -28,7 +28,17 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    for name in ("collect", "relabel", "merge", "verify", "train", "evaluate", "finetune", "demo", "info"):
+    for name in (
+        "collect",
+        "relabel",
+        "classify",
+        "merge",
+        "verify",
+        "train",
+        "evaluate",
+        "finetune",
+        "demo",
+    ):
         assert name in run.stdout
 
 

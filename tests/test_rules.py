@@ -1,6 +1,8 @@
 """The language of reward rules: each construct against its closed form, all of them against a plain loop."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -340,3 +342,16 @@ def test_verify_runs_no_code_of_users_wherever_a_view_names_it(tmp_path):
         assert verify(dataset.path) == [], "absent cannot be imported, and is not"
     file.write_text(json.dumps(value | {"rule": "zero + ?"}))
     assert "character 8" in str(verify(dataset.path)[0])
+
+
+def test_storage_reads_rules_without_the_learner():
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from cog.datasets import relabel\n"
+        "from cog.datasets.rules import parse_rule\n"
+        "parse_rule('first(grasp_success) or h > 1', ['h'], Path())\n"
+        "assert 'torch' not in sys.modules and 'cog.classifier' not in sys.modules\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
