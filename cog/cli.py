@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, collection, data, export, learning, lineage, tools, travel
+from cog.commands import chain, classify, collection, data, export, learning, lineage, tools, travel
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, UsageError
@@ -43,6 +43,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "teleop": collection.Teleop,
         "import": travel.Import,
         "relabel": data.Relabel,
+        "classify": classify.Classify,
         "merge": data.Merge,
         "verify": data.Verify,
         "export": export.Export,

@@ -12,7 +12,7 @@ class Input:
     """One thing that another was made from."""
 
     kind: str
-    """What it is: `dataset`, `view`, `merge`, `checkpoint`, `evaluation` or `file`."""
+    """What it is: `dataset`, `view`, `merge`, `checkpoint`, `evaluation`, `classifier` or `file`."""
     path: str
     """Where it was, relative to the folder of the thing that names it."""
     hash: str

@@ -59,3 +59,6 @@ PREDICATES: dict[str, Predicate] = {
     "placed": placed,
     "recorded_success": recorded_success,
 }
+
+KEPT: Mapping[str, str] = {"classifier": "cog.classifier:open_classifier"}
+"""Rules kept in folders: kind -> the `module:function` that opens one, imported when a rule names it."""

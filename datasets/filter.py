@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cog.datasets.episode import Episode
-from cog.datasets.relabel import evaluate, resolve
+from cog.datasets.relabel import rule_for
 from cog.datasets.store import Dataset, open_dataset
 from cog.datasets.subset import OnProgress, write_subset
 from cog.errors import CogError, UsageError
@@ -17,7 +17,7 @@ class Filter:
     """What an episode must satisfy to be kept; what is empty or none asks for nothing."""
 
     ends_in: tuple[str, ...] = ()
-    """Rules (see `cog.datasets.relabel.resolve`) that all hold at the last frame."""
+    """Rules (see `cog.datasets.rules`) that all hold at the last frame."""
     reaches: tuple[str, ...] = ()
     """Rules that each hold after some step."""
     behaviours: tuple[str, ...] = ()
@@ -63,12 +63,12 @@ def select(dataset: Dataset, wanted: Filter, on_progress: OnProgress | None = No
         UsageError: a rule, behaviour or start does not exist.
         CogError: a rule fails on an episode, or a shard is damaged.
     """
-    rules = {name: resolve(name) for name in (*wanted.ends_in, *wanted.reaches)}
+    rules = {name: rule_for(dataset, name) for name in (*wanted.ends_in, *wanted.reaches)}
     behaviours: set[str] = set()
     starts: set[str] = set()
 
     def keeps(episode: Episode, number: int) -> bool:
-        holds = {name: evaluate(rule, name, episode, number) > 0 for name, rule in rules.items()}
+        holds = {name: rule(episode, number) > 0 for name, rule in rules.items()}
         return (
             all(holds[name][-1] for name in wanted.ends_in)
             and all(holds[name].any() for name in wanted.reaches)

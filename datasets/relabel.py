@@ -2,17 +2,16 @@
 
 A view may also select: keep `only` the episodes whose last frame satisfies a rule, as successes do.
 
-A view names the rule and the hash of the rewards that it gave. Rewards are computed again whenever the data
-are loaded and must have that hash, so a rule that has changed since is noticed.
+A view names the rule (see `cog.datasets.rules`) and the hash of the rewards that it gave. Rewards are
+computed again whenever the data are loaded and must have that hash, so a rule that has changed since is
+noticed; so is a classifier that the rule names, by its own hash.
 """
 
 import dataclasses
 import hashlib
-import importlib
 import math
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,15 @@ import numpy as np
 from cog.datasets.container import exists, is_container, listed, read_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
+from cog.datasets.rules import Rule, parse_rule, relocate
 from cog.datasets.store import RELABELS, Dataset, open_dataset
 from cog.errors import CogError, UsageError
 from cog.files import code_version, hash_json, read_json, write_json
-from cog.rewards import PREDICATES
+from cog.inputs import Input, inputs_from_json, inputs_to_json
 
 FORMAT = 1
-ZERO = "zero"
-RECORDED = "recorded"  # the rewards of the source, which imported and written data hold as a signal
 STORED = "stored"  # the rewards that materialised shards hold
 AGAIN = "relabel the dataset again under a new name"
-
-Rule = Callable[[Episode], np.ndarray]
-"""Reward of each step of an episode, (T,) float, before scaling."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class View:
     name: str
     """Name of the view."""
     rule: str
-    """A named predicate, `recorded`, `zero`, or the user's own `module:function`."""
+    """What gives the rewards, see `cog.datasets.rules`; folders in it are relative to the dataset's."""
     scale: float
     """Factor on the rule's values."""
     terminate: bool
@@ -65,10 +60,12 @@ class View:
     """Rule that the last frame of an episode must satisfy for the view to keep it; none keeps all."""
     episodes: int | None = None
     """Episodes kept; none where the view keeps all."""
+    inputs: tuple[Input, ...] = ()
+    """What on disk its rules were read from beside the dataset, such as a classifier."""
 
     def to_json(self) -> dict[str, Any]:
         """The view as JSON values; a view that keeps all episodes is written as before there were others."""
-        values = dataclasses.asdict(self)
+        values = dataclasses.asdict(self) | {"inputs": inputs_to_json(self.inputs) or None}
         return {name: value for name, value in values.items() if value is not None}
 
     def hash(self) -> str:
@@ -99,14 +96,14 @@ def relabel(
 
     Args:
         dataset_path: folder of the dataset.
-        rule: what gives the rewards, see `resolve`.
+        rule: what gives the rewards, see `cog.datasets.rules`; folders in it are relative to the current one.
         name: name of the view.
         scale: factor on the rule's values.
         terminate: whether the first rewarded step ends its episode.
         only: rule that the last recorded frame of an episode must satisfy for the view to keep it.
 
     Raises:
-        UsageError: the rule, name or scale is not valid.
+        UsageError: the rule, name or scale is not valid, or the rule looks beyond the end that it sets.
         CogError: a rule fails on an episode, `only` keeps none, or a different view of that name exists;
             nothing is written.
     """
@@ -120,9 +117,19 @@ def relabel(
             f"{dataset_path}: a packed dataset takes no new views; unpack it first with cog unpack, then "
             "relabel the folder"
         )
-    blank = View(name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only)
+    here = Path()
+    rule = relocate(rule, here, dataset.path)
+    only = None if only is None else relocate(only, here, dataset.path)
+    rules = Rules.of(dataset, rule, only)
+    if terminate and rules.reward.looks_ahead:
+        raise UsageError(
+            f"reward rule '{rule}': to_go counts the steps that an end would cut; do not terminate"
+        )
+    blank = View(
+        name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only, inputs=rules.inputs
+    )
     tally = _Tally()
-    for _ in _apply(dataset, blank, tally):
+    for _ in _apply(dataset, blank, rules, tally):
         pass
     view = tally.complete(blank)
     if view.episodes == 0:
@@ -170,15 +177,21 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     if value.pop("format", None) != FORMAT or value.pop("kind", None) != "relabel":
         raise DataError(Problem(path, "format", f"must be of kind 'relabel' and format {FORMAT}", AGAIN))
     value.pop("code_version", None)  # who wrote it is no part of what it is
-    fields = {item.name: item.type for item in dataclasses.fields(View)} | {"only": str, "episodes": int}
-    wanted = fields.keys() if "only" in value else fields.keys() - {"only", "episodes"}
+    fields = {item.name: item.type for item in dataclasses.fields(View)}
+    fields |= {"only": str, "episodes": int, "inputs": list}
+    absent = (set() if "only" in value else {"only", "episodes"}) | ({"inputs"} - value.keys())
+    wanted = fields.keys() - absent
     for field, kind in fields.items():
         accepted = (int, float) if kind is float else (kind,)
         if field in wanted and (field not in value or type(value[field]) not in accepted):
             raise DataError(Problem(path, field, f"must be present, of type {kind}", AGAIN))
     if value.keys() != wanted:
         raise DataError(Problem(path, "keys", f"unknown: {', '.join(value.keys() - wanted)}", AGAIN))
-    view = View(**value)
+    try:
+        view = View(**value | {"inputs": inputs_from_json(value.get("inputs", []))})
+    except (KeyError, TypeError) as error:
+        rule = f"each must hold kind, path and hash ({error!r})"
+        raise DataError(Problem(path, "inputs", rule, AGAIN)) from error
     if view.name != name or view.dataset_hash != dataset.hash:
         rule = "the view belongs to another dataset or name"
         raise DataError(Problem(path, "dataset_hash", rule, AGAIN))
@@ -191,14 +204,19 @@ def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
     Those that the view does not keep are left out.
 
     Raises:
-        CogError: the rule fails, or gives other rewards than when the view was written; the latter is known
-            only after the last episode.
+        CogError: a classifier in the rule has changed, the rule fails, or it gives other rewards than when
+            the view was written; the latter is known only after the last episode.
     """
     if view.rule == STORED:
         yield from dataset.episodes()
         return
+    rules = Rules.of(dataset, view.rule, view.only)
+    if [entry.hash for entry in view.inputs] != [entry.hash for entry in rules.inputs]:
+        found = ", ".join(f"{entry.kind} {entry.path}" for entry in rules.inputs)
+        rule = f"{found or 'what its rule was read from'} is not what it was when the view was written"
+        raise DataError(Problem(_path(dataset, view.name), "inputs", rule, AGAIN))
     tally = _Tally()
-    yield from _apply(dataset, view, tally)
+    yield from _apply(dataset, view, rules, tally)
     if tally.complete(view) != view:
         rule = f"rule {view.rule} now gives other rewards than when the view was written"
         raise DataError(Problem(_path(dataset, view.name), "reward_hash", rule, AGAIN))
@@ -211,37 +229,41 @@ def count_ending_in(dataset: Dataset, rule: str) -> int:
         UsageError: there is no such rule.
         CogError: it fails on an episode.
     """
-    function = resolve(rule)
-    return sum(_ends_in(function, rule, episode, number) for number, episode in enumerate(dataset.episodes()))
+    ending = rule_for(dataset, rule)
+    return sum(bool(ending(episode, number)[-1] > 0) for number, episode in enumerate(dataset.episodes()))
 
 
-def resolve(rule: str) -> Rule:
-    """Turn the text of a rule into a function; importing `module:function` runs the user's module.
+def rule_for(dataset: Dataset, text: str) -> Rule:
+    """The rule over the signals of a dataset; folders in it are relative to the current one.
 
     Raises:
-        UsageError: there is no such rule, module or function.
+        UsageError: the rule cannot be read.
+        CogError: a folder that it names holds nothing of the kind.
     """
-    if rule == ZERO:
-        return lambda episode: np.zeros(len(episode))
-    if rule == RECORDED:
-        return lambda episode: episode.outcome_signals()["reward"]
-    if rule in PREDICATES:
-        predicate = PREDICATES[rule]
-        return lambda episode: predicate(episode.outcome_signals())
-    module, colon, function = rule.partition(":")
-    if not (module and colon and function):
-        known = ", ".join([*PREDICATES, RECORDED, ZERO])
-        raise UsageError(f"reward rule {rule!r} is unknown; choose {known}, or your own as module:function")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"reward rule {rule!r} cannot be imported from here: {error}") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    if not callable(found):
-        raise UsageError(f"reward rule {rule!r} is no function but {type(found).__name__}")
-    return found
+    return parse_rule(text, dataset.signal_names, Path())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of a view."""
+
+    reward: Rule
+    """Gives the rewards."""
+    only: Rule | None
+    """Must hold at the last frame of an episode to keep it; none keeps all."""
+
+    @staticmethod
+    def of(dataset: Dataset, reward: str, only: str | None) -> "Rules":
+        """Rules as a view of the dataset names them."""
+        base, signals = dataset.path, dataset.signal_names
+        return Rules(
+            parse_rule(reward, signals, base), None if only is None else parse_rule(only, signals, base)
+        )
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What on disk they were read from."""
+        return tuple(dict.fromkeys([*self.reward.inputs, *(self.only.inputs if self.only else ())]))
 
 
 class _Tally:
@@ -272,14 +294,12 @@ class _Tally:
         )
 
 
-def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
+def _apply(dataset: Dataset, view: View, rules: Rules, tally: _Tally) -> Iterator[Episode]:
     """Compute rewards episode by episode; step t is judged by what it led to, frame t + 1."""
-    rule = resolve(view.rule)
-    kept = None if view.only is None else resolve(view.only)
     for number, episode in enumerate(dataset.episodes()):
-        if kept is not None and not _ends_in(kept, str(view.only), episode, number):
+        if rules.only is not None and not rules.only(episode, number)[-1] > 0:
             continue
-        values = evaluate(rule, view.rule, episode, number)
+        values = rules.reward(episode, number)
         hits = values > 0
         terminals = np.zeros(len(episode), bool)
         if view.terminate and hits.any():
@@ -290,36 +310,6 @@ def _apply(dataset: Dataset, view: View, tally: _Tally) -> Iterator[Episode]:
         rewards = (values[:steps] * view.scale).astype(np.float32)
         tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
         yield replace(episode, rewards=rewards, terminals=terminals[:steps])
-
-
-def _ends_in(rule: Rule, name: str, episode: Episode, number: int) -> bool:
-    """Whether the last frame of an episode satisfies a rule."""
-    return bool(evaluate(rule, name, episode, number)[-1] > 0)
-
-
-def evaluate(rule: Rule, name: str, episode: Episode, number: int) -> np.ndarray:
-    """The checked values (T,) of the rule called `name` on the episode of that number in its dataset.
-
-    Raises:
-        CogError: it fails, or gives anything but one finite number a step.
-    """
-    where = f"reward rule '{name}', episode {number}"
-    try:
-        values = np.asarray(rule(episode), dtype=np.float64)
-    except KeyError as error:
-        known = ", ".join(episode.signals)
-        raise CogError(f"{where}: there is no signal {error}; the data hold: {known}") from error
-    except Exception as error:  # the user's function may raise anything
-        raise CogError(f"{where}: it failed with {type(error).__name__}: {error}") from error
-    if values.shape != (len(episode),):
-        raise CogError(
-            f"{where}: it returned shape {values.shape} but must return one number per step, "
-            f"({len(episode)},); signals have one more entry, drop the first"
-        )
-    if not np.isfinite(values).all():
-        step = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise CogError(f"{where}: it returned {values[step]} at step {step}; rewards must be finite")
-    return values
 
 
 def _path(dataset: Dataset, name: str) -> Path:

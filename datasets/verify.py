@@ -6,7 +6,9 @@ from cog.datasets.container import check_container, exists, is_container, listed
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import AGAIN, STORED, labelled, open_view, view_names
+from cog.datasets.rules import runs_own_code
 from cog.datasets.store import COLLECTION, MANIFEST, RELABELS, SHARDS, Dataset, open_dataset
+from cog.datasets.terms import ZERO
 from cog.errors import CogError
 from cog.files import read_json
 
@@ -75,7 +77,8 @@ def _verify_dataset(dataset: Dataset) -> list[Problem]:
     for name in view_names(dataset):
         try:
             view = open_view(dataset, name)
-            if whole and name != STORED and ":" not in view.rule:
+            own = any(runs_own_code(rule) for rule in (view.rule, view.only or ZERO))
+            if whole and name != STORED and not own:
                 for _ in labelled(dataset, view):
                     pass
         except CogError as error:

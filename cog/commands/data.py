@@ -15,7 +15,7 @@ class Relabel:
     dataset: tyro.conf.Positional[Path]
     """Folder of the dataset."""
     rule: str
-    """A named predicate such as grasp_success, zero, or your own function as module:function."""
+    """As in cog.datasets.rules: grasp_success, zero, "object_height > 0.1 for 3 steps", module:function."""
     name: str
     """Name of the view; it is written to relabels/NAME.json."""
     scale: float = 1.0
