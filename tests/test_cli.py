@@ -29,8 +29,8 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     names = (
-        "collect teleop relabel merge verify train evaluate finetune demo reproduce info filter split pack unpack "
-        "sample why import export classify"
+        "collect teleop relabel merge verify train evaluate finetune demo reproduce info filter split pack "
+        "unpack sample why import export classify"
     )
     for name in names.split():
         assert name in run.stdout

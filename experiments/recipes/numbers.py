@@ -23,8 +23,8 @@ PRIOR_SHARE = 0.5
 ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "mode"}
 """How the policies of each algorithm act in evaluation, each as it does best."""
 WAVERING: Mapping[str, Acting] = {"cql": "critic", "bc": "sample"}
-"""The same where the prior data turn round on every second step: the mode of their imitation stands still, and
-that of a policy that learnt from them stays where the fingers press on something."""
+"""The same where the prior data turn round on every second step: the mode of their imitation stands still,
+and that of a policy that learnt from them stays where the fingers press on something."""
 CANDIDATES = 3
 """Draws among which, and the mode, critics choose."""
 CHAINS: Mapping[str, Any] = {
