@@ -10,12 +10,12 @@ from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import View, open_view
 from cog.datasets.store import Dataset, open_dataset
 from cog.errors import CogError, UsageError
-from cog.files import read_json, write_json
+from cog.sealed import read_sealed, write_sealed
 
-FORMAT = 1
 MERGE = "merge.json"  # the file that a materialised merge is opened by
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
+OTHER_NAME = "choose another name, or delete it first"
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,6 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     _check_alike(sources)
     base = out.resolve().parent
     value = {
-        "format": FORMAT,
-        "kind": "merge",
         "sources": [
             {
                 "path": os.path.relpath(source.dataset.path.resolve(), base),
@@ -111,12 +109,10 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
         ],
     }
     if out.exists():
-        if out.is_dir() or read_json(out, "a merge") != value:
-            raise CogError(
-                f"{out} exists already with other content; choose another name, or delete it first"
-            )
+        if out.is_dir() or read_sealed(out, "merge", "a merge", OTHER_NAME) != value:
+            raise CogError(f"{out} exists already with other content; {OTHER_NAME}")
     else:
-        write_json(out, value)
+        write_sealed(out, "merge", value)
     return open_merge(out)
 
 
@@ -134,9 +130,7 @@ def open_merge(path: Path) -> Merge:
         folder, name = (path, None) if path.is_dir() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
-    value = read_json(path, "a merge")
-    if value.get("format") != FORMAT or value.get("kind") != "merge":
-        raise DataError(Problem(path, "format", f"must be of kind 'merge' and format {FORMAT}", AGAIN))
+    value = read_sealed(path, "merge", "a merge", AGAIN)
     entries = value.get("sources")
     if not isinstance(entries, list) or not entries:
         raise DataError(Problem(path, "sources", "must be a list of at least one source", AGAIN))

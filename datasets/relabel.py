@@ -23,10 +23,10 @@ from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.store import RELABELS, Dataset, open_dataset
 from cog.errors import CogError, UsageError
-from cog.files import hash_json, read_json, write_json
+from cog.files import hash_json
 from cog.rewards import PREDICATES
+from cog.sealed import read_sealed, write_sealed
 
-FORMAT = 1
 ZERO = "zero"
 STORED = "stored"  # the rewards that materialised shards hold
 AGAIN = "relabel the dataset again under a new name"
@@ -130,7 +130,7 @@ def relabel(
                 f"{path} exists already with other content; choose another name, or delete it first"
             )
         return view
-    write_json(path, {"format": FORMAT, "kind": "relabel", **view.to_json()})
+    write_sealed(path, "relabel", view.to_json())
     return view
 
 
@@ -157,9 +157,7 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     if name == STORED:
         return View(STORED, STORED, 1.0, False, dataset.hash, dataset.hash, 0.0, dataset.step_count, 0, 0)
     path = _path(dataset, name)
-    value = read_json(path, "a reward view")
-    if value.pop("format", None) != FORMAT or value.pop("kind", None) != "relabel":
-        raise DataError(Problem(path, "format", f"must be of kind 'relabel' and format {FORMAT}", AGAIN))
+    value = read_sealed(path, "relabel", "a reward view", AGAIN)
     fields = {item.name: item.type for item in dataclasses.fields(View)} | {"only": str, "episodes": int}
     wanted = fields.keys() if "only" in value else fields.keys() - {"only", "episodes"}
     for field, kind in fields.items():

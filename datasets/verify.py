@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+from cog.datasets.claim import KIND
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import AGAIN, STORED, labelled, open_view, view_names
 from cog.datasets.store import COLLECTION, MANIFEST, RELABELS, SHARDS, Dataset, open_dataset
 from cog.errors import CogError
 from cog.files import read_json
+from cog.sealed import SealError, read_sealed
 
 CHECK = "follow the message"
+RESTORE = "restore the file from a copy"
 
 
 def verify(path: Path) -> list[Problem]:
@@ -78,13 +81,17 @@ def _verify_dataset(dataset: Dataset) -> list[Problem]:
 def _verify_header(dataset: Dataset, header: Path) -> list[Problem]:
     """The collection's header must tell the same origin as the manifest."""
     try:
-        same = read_json(header, "the header of a collection").get("spec_hash") == dataset.spec_hash
+        held = read_sealed(header, KIND, "the header of a collection", RESTORE)
     except CogError as error:
         return [_problem(error, header)]
-    if same:
+    if held.get("spec_hash") == dataset.spec_hash:
         return []
-    return [Problem(header, "spec_hash", "differs from the manifest", "restore the file from a copy")]
+    return [Problem(header, "spec_hash", "differs from the manifest", RESTORE)]
 
 
 def _problem(error: CogError, file: Path, remedy: str = CHECK) -> Problem:
-    return error.problem if isinstance(error, DataError) else Problem(file, "content", str(error), remedy)
+    if isinstance(error, DataError):
+        return error.problem
+    if isinstance(error, SealError):
+        return Problem(error.file, error.field, error.rule, error.remedy)
+    return Problem(file, "content", str(error), remedy)
