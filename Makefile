@@ -1,17 +1,22 @@
-# make demo: the whole chain from scratch.   make test: linters, types and tests.   Both set up .venv first.
+# make demo: the whole chain from scratch.   make test: linters, types and tests.
+# make faults: every kind of fault at every write, and 2,500 damaged files.   All set up .venv first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?=
 
-.PHONY: demo test lint format setup wheel clean
+.PHONY: demo test faults lint format setup wheel clean
 
 demo: $(INSTALLED)
 	$(BIN)/cog demo $(DEMO)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+faults: $(INSTALLED)
+	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.flips
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

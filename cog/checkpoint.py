@@ -18,13 +18,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
 from cog.agent import Agent
 from cog.config import TrainConfig, differences, from_json, to_json
 from cog.errors import CogError
-from cog.files import TEMPORARY_SUFFIX, code_version, fsync, hash_file, make_folder, sweep
+from cog.files import TEMPORARY_SUFFIX, code_version, fsync, hash_file, make_folder, sweep, write_bytes
 from cog.networks import ObservationShape
 from cog.sealed import read_sealed, write_sealed
 
@@ -69,11 +70,12 @@ def save(root: Path, agent: Agent, drawn: Tensor, fingerprint: str, metrics_posi
     staged = root / f".{final.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
         if final.exists() and (root / LATEST).exists() and _latest(root) == final:
+            _prune(root, final)  # a kill may have come before
             return final  # the same run at the same update is the same state
         make_folder(root)
         staged.mkdir()
-        save_file(_contiguous(agent.state_dict()), staged / TENSOR_FILES[0])
-        save_file(_contiguous(_training_state(agent, drawn)), staged / TENSOR_FILES[1])
+        write_bytes(staged / TENSOR_FILES[0], serialised(_contiguous(agent.state_dict())))
+        write_bytes(staged / TENSOR_FILES[1], serialised(_contiguous(_training_state(agent, drawn))))
         state: dict[str, Any] = {
             "code_version": code_version(),
             "torch": torch.__version__,
@@ -87,9 +89,6 @@ def save(root: Path, agent: Agent, drawn: Tensor, fingerprint: str, metrics_posi
             "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
         }
         write_sealed(staged / STATE, "checkpoint", state)
-        for name in TENSOR_FILES:
-            fsync(staged / name)
-        fsync(staged)
         if final.exists():  # a kill came between its rename and latest.json
             _discard(final)
         staged.rename(final)

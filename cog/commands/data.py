@@ -65,15 +65,16 @@ class Merge:
 
 @dataclass(frozen=True)
 class Verify:
-    """Check every hash, shape, range and value of a dataset or merge, and name what is wrong."""
+    """Check every hash, shape, range and value of a dataset, merge or run, and name what is wrong."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset folder or merge file."""
+    """Dataset folder, merge file, folder of a run or of one of its checkpoints."""
 
     def run(self) -> int:
         from cog.datasets.verify import verify
+        from cog.verify_run import is_run, verify_run
 
-        problems = verify(self.path)
+        problems = verify_run(self.path) if is_run(self.path) else verify(self.path)
         for problem in problems:
             messages().print(str(problem), style="red", markup=False)
         console().print(f"{self.path}: {len(problems)} problems" if problems else f"{self.path}: sound")
