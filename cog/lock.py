@@ -5,6 +5,7 @@ The lock is the kernel's (`flock` on the folder) and goes with its process, howe
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shlex
@@ -34,13 +35,15 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(descriptor), folder.stat()):
+                raise FileNotFoundError(errno.ENOENT, "another process has just removed it")
         except BlockingIOError:
             raise CogError(
                 f"{folder}: another process is writing into this folder{_holder(folder)}; nothing was "
                 "written. Wait until it is done, or choose another folder."
             ) from None
         except OSError as error:
-            raise CogError(f"{folder}: cannot be locked ({error.strerror}); choose another disk") from error
+            raise CogError(f"{folder}: cannot be locked ({error.strerror}); try again") from error
         sweep(folder)
         write_json(folder / LOCK, _this_process())
         try:

@@ -44,7 +44,10 @@ def read_sealed(path: Path, kind: str, what: str, remedy: str) -> dict[str, Any]
         CogError: the file is missing or unreadable.
         SealError: it is no file of this kind, a newer version wrote it, or it is not what was written.
     """
-    value = read_json(path, what)
+    try:
+        value = read_json(path, what)
+    except CogError as error:
+        raise CogError(f"{error}; {remedy}") from error
     found, seal = value.pop("format", None), value.pop("seal", None)
     if found is None and seal is None and kind in ("latest", "run"):
         found = 1  # these did not name their format either

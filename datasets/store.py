@@ -264,8 +264,9 @@ def dataset_hash(spec_hash: str, shards: Sequence[ShardEntry]) -> str:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Fill a folder that is new or empty, alone; if that fails nothing stays in it, after a kill the next
-    call clears it.
+    """Fill a folder that is new or empty; if that fails, nothing stays in it.
+
+    What a kill leaves there is marked as unfinished, and cleared by the next call.
 
     Raises:
         CogError: it holds something already, is a file, cannot be written, or another process fills it.
