@@ -1,4 +1,5 @@
-# make demo: the whole chain from scratch.   make test: linters, types and tests.   Both set up .venv first.
+# make demo: the whole chain from scratch.   make test: linters, types and tests.
+# make faults: every kind of fault at every write, and 2,500 damaged files.   All set up .venv first.
 # make packages: exports against the packages that read them, in environments of their own.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
 VENV := .venv
@@ -6,13 +7,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?=
 
-.PHONY: demo test packages lint format setup wheel clean
+.PHONY: demo test faults packages lint format setup wheel clean
 
 demo: $(INSTALLED)
 	$(BIN)/cog demo $(DEMO)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+faults: $(INSTALLED)
+	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.flips
 
 # The folders `tests` and `datasets` of this repository share their names with packages, hence the detour.
 packages: .venv-packages/.installed .venv-lerobot/.installed

@@ -8,6 +8,7 @@ checkpoints/
     state.json                configuration, shapes, data fingerprint, inputs, hashes of the files above
 """
 
+import contextlib
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,18 +18,30 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
 from cog.agent import Agent
 from cog.config import TrainConfig, differences, from_json, to_json
 from cog.errors import CogError
-from cog.files import TEMPORARY_SUFFIX, code_version, fsync, hash_file, hash_json, read_json, write_json
+from cog.files import (
+    TEMPORARY_SUFFIX,
+    code_version,
+    fsync,
+    hash_file,
+    hash_json,
+    make_folder,
+    sweep,
+    write_bytes,
+)
 from cog.inputs import Input, inputs_from_json, inputs_to_json
 from cog.networks import ObservationShape
+from cog.sealed import read_sealed, write_sealed
 
-FORMAT = 1
 KEPT = 2  # the newest and the one before, should the newest be damaged
+LATEST = "latest.json"
+STATE = "state.json"
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
 # Fields that say where a run lives and what it tells, not what it computes.
 NOT_IDENTITY = ("data", "out", "wandb", "checkpoint_every")
@@ -83,13 +96,14 @@ def save(
     final = root / f"step_{agent.updates_done:07d}"
     staged = root / f".{final.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
-        if final.exists() and _latest(root) == final:
+        if final.exists() and (root / LATEST).exists() and _latest(root) == final:
+            _prune(root, final)  # a kill may have come before
             return final  # the same run at the same update is the same state
-        staged.mkdir(parents=True)
-        save_file(_contiguous(agent.state_dict()), staged / TENSOR_FILES[0])
-        save_file(_contiguous(_training_state(agent, drawn)), staged / TENSOR_FILES[1])
+        make_folder(root)
+        staged.mkdir()
+        write_bytes(staged / TENSOR_FILES[0], serialised(_contiguous(agent.state_dict())))
+        write_bytes(staged / TENSOR_FILES[1], serialised(_contiguous(_training_state(agent, drawn))))
         state: dict[str, Any] = {
-            "format": FORMAT,
             "code_version": code_version(),
             "torch": torch.__version__,
             "config": to_json(agent.config),
@@ -102,15 +116,12 @@ def save(
             "inputs": inputs_to_json(inputs),
             "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
         }
-        write_json(staged / "state.json", state | {"hash": hash_json(state)})
-        for name in TENSOR_FILES:
-            fsync(staged / name)
-        fsync(staged)
+        write_sealed(staged / STATE, "checkpoint", state)
         if final.exists():  # a kill came between its rename and latest.json
-            shutil.rmtree(final)
+            _discard(final)
         staged.rename(final)
         fsync(root)
-        write_json(root / "latest.json", {"folder": final.name})
+        write_sealed(root / LATEST, "latest", {"folder": final.name})
         _prune(root, final)
     except (OSError, SafetensorError) as error:
         raise CogError(
@@ -129,15 +140,22 @@ def find(path: Path) -> Path:
         CogError: there is none.
     """
     for root in (path / "checkpoints", path):
-        if (root / "latest.json").exists():
-            latest = _latest(root)
-            assert latest is not None
+        if (latest := _latest(root)) is not None:
             return latest
-    if (path / "state.json").exists():
+    if (path / STATE).exists():
         return path
     raise CogError(
         f"{path}: holds no checkpoint; expected a run folder or one of its checkpoints/step_* folders"
     )
+
+
+def exists(root: Path) -> bool:
+    """Whether a run with its checkpoints in `root` has one to continue from.
+
+    Raises:
+        CogError: the pointer to it is damaged.
+    """
+    return _latest(root) is not None
 
 
 def load(path: Path) -> Checkpoint:
@@ -147,13 +165,8 @@ def load(path: Path) -> Checkpoint:
         CogError: naming the file that is missing or whose content is not what was written.
     """
     folder = find(path)
-    state = read_json(folder / "state.json", "a checkpoint's state")
     remedy = f"use another checkpoint of {folder.parent}"
-    if state.get("format") != FORMAT:
-        raise CogError(f"{folder}: format {state.get('format')} is not {FORMAT}; written by another version")
-    claimed = state.pop("hash", None)
-    if claimed != hash_json(state):
-        raise CogError(f"{folder / 'state.json'}: content does not match its hash; {remedy}")
+    state = read_sealed(folder / STATE, "checkpoint", "a checkpoint's state", remedy)
     for name, claimed in state["hashes"].items():
         file = folder / name
         if not file.is_file():
@@ -162,7 +175,7 @@ def load(path: Path) -> Checkpoint:
             raise CogError(f"{file}: content does not match its hash (damaged); {remedy}")
     return Checkpoint(
         folder=folder,
-        config=from_json(state["config"], where=str(folder / "state.json")),
+        config=from_json(state["config"], where=str(folder / STATE)),
         shape=ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"]),
         action_dimensions=state["action_dimensions"],
         update=state["update"],
@@ -242,21 +255,28 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _latest(root: Path) -> Path | None:
-    """The folder that latest.json names."""
-    if not (root / "latest.json").exists():
-        return None
-    name = read_json(root / "latest.json", "the pointer to the latest checkpoint").get("folder")
+    """The folder that latest.json names; where that file is missing, the newest folder, as each is whole."""
+    pointer = root / LATEST
+    if not pointer.exists():
+        return max((folder for folder in root.glob("step_*") if (folder / STATE).exists()), default=None)
+    remedy = "delete it to go on from the newest step_* folder, or name one of these folders"
+    name = read_sealed(pointer, "latest", "the pointer to the latest checkpoint", remedy).get("folder")
     if not isinstance(name, str) or Path(name).name != name:
-        raise CogError(
-            f"{root / 'latest.json'}: does not name a checkpoint; delete it and pass a step_* folder"
-        )
+        raise CogError(f"{pointer}: field 'folder': must name a checkpoint beside it; {remedy}")
     return root / name
 
 
 def _prune(root: Path, newest: Path) -> None:
     """Remove all but the newest checkpoints, and what killed runs left half written."""
-    for leftover in root.glob(f".*{TEMPORARY_SUFFIX}"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    sweep(root)
     older = sorted((folder for folder in root.glob("step_*") if folder < newest), reverse=True)
     for folder in older[KEPT - 1 :]:
-        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # the next save tries again
+            _discard(folder)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a checkpoint so that at no moment a part of it stands under its name."""
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -6,6 +6,7 @@ rename, fsync of the folder.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -27,15 +28,17 @@ def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
         CogError: the file could not be written (disk full, no permission); `path` is as it was before.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    state = "the file is as it was before"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         writer(temporary)
         fsync(temporary)
         temporary.replace(path)
+        state = "the file is written, but the disk did not confirm it"
         fsync(path.parent)
     except OSError as error:
         raise CogError(
-            f"{path}: could not be written ({error.strerror or error}); the file is as it was before. "
+            f"{path}: could not be written ({error.strerror or error}); {state}. "
             "Free space or choose another folder, then run the same command again."
         ) from error
     finally:
@@ -72,7 +75,7 @@ def read_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_b
         value = json.loads(read(path).decode())
     except (FileNotFoundError, NotADirectoryError):
         raise CogError(f"{path}: no such file; expected {what}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise CogError(f"{path}: {what} cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise CogError(f"{path}: {what} must be a JSON object, found {type(value).__name__}")
@@ -97,6 +100,34 @@ def hash_json(value: Any) -> str:
 def code_version() -> str:
     """The version recorded in every file that the toolkit writes."""
     return f"cog {VERSION}"
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, each confirmed by the disk.
+
+    Raises:
+        CogError: a file stands in the way, the disk is full or it may not be written.
+    """
+    missing = itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents))
+    try:
+        for folder in reversed(list(missing)):
+            folder.mkdir(exist_ok=True)
+            fsync(folder.parent)
+    except OSError as error:
+        raise CogError(
+            f"{path}: cannot be used as a folder ({error.strerror}); nothing was written into it, "
+            "choose another one"
+        ) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left half-written in a folder that nobody else writes into."""
+    for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        if stray.is_dir():
+            shutil.rmtree(stray, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                stray.unlink()
 
 
 def fsync(path: Path) -> None:

@@ -13,6 +13,7 @@ out/
   curve.jsonl, curve.png     success against environment steps
 """
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -32,11 +33,12 @@ from cog.evaluate import evaluate
 from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import RESULT, Evaluation, open_evaluation
 from cog.explore import Explorer
-from cog.files import code_version, hash_file, read_json, write_json
+from cog.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.finetune_config import FinetuneConfig
 from cog.guard import refuse_bad_parameters, refuse_divergence, to_host
 from cog.inputs import Input
 from cog.learning_curve import PICTURE, Point, draw_curve, write_curve
+from cog.lock import content, locked
 from cog.metrics import MetricsWriter
 from cog.networks import PolicyNetwork
 from cog.online import Replay
@@ -67,40 +69,46 @@ def finetune(
         CogError: no CQL checkpoint, data that it was not trained on, `out` holds something else (all found
             before anything is written), or the run diverges.
     """
-    run = _Run(config, on_message)
-    note = ""
-    writer = MetricsWriter(config.out, run.metrics_position, "disabled", {})
-    with (
-        writer,
-        Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward) as explorer,
-    ):
-        run.save(writer)
-        run.evaluate(0)
-        for number, numbers in enumerate(config.rounds()):
-            run.collect(explorer, number, numbers)
-            if values := run.learn(numbers):
-                writer.write(run.agent.updates_done, values)
-                note = f"td_loss {values['td_loss']:.3g}  q_data {values['q_data']:.3g}"
+    with contextlib.ExitStack() as holding:
+        run = _Run(config, on_message, holding)
+        note = ""
+        writer = MetricsWriter(config.out, run.metrics_position, "disabled", {})
+        with (
+            writer,
+            Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward) as explorer,
+        ):
             run.save(writer)
-            if numbers.stop % config.evaluate_every == 0 or numbers.stop == config.episodes:
-                run.evaluate(numbers.stop)
-            if on_progress is not None:
-                rate = f"success {run.points[-1].rate.count} after {run.points[-1].episodes}"
-                on_progress(numbers.stop, config.episodes, f"{rate}  {note}")
-    try:
-        title = f"success from start '{config.start}' while fine-tuning"
-        draw_curve(config.out / PICTURE, {config.mix: run.points}, title)
-    except CogError as error:  # the numbers are there without the picture
-        if on_message is not None:
-            on_message(str(error))
-    return run.points
+            run.evaluate(0)
+            for number, numbers in enumerate(config.rounds()):
+                run.collect(explorer, number, numbers)
+                if values := run.learn(numbers):
+                    writer.write(run.agent.updates_done, values)
+                    note = f"td_loss {values['td_loss']:.3g}  q_data {values['q_data']:.3g}"
+                run.save(writer)
+                if numbers.stop % config.evaluate_every == 0 or numbers.stop == config.episodes:
+                    run.evaluate(numbers.stop)
+                if on_progress is not None:
+                    rate = f"success {run.points[-1].rate.count} after {run.points[-1].episodes}"
+                    on_progress(numbers.stop, config.episodes, f"{rate}  {note}")
+        try:
+            title = f"success from start '{config.start}' while fine-tuning"
+            draw_curve(config.out / PICTURE, {config.mix: run.points}, title)
+        except CogError as error:  # the numbers are there without the picture
+            if on_message is not None:
+                on_message(str(error))
+        return run.points
 
 
 class _Run:
     """The state of a run: agent, replay, stored episodes, curve."""
 
-    def __init__(self, config: FinetuneConfig, on_message: Callable[[str], None] | None) -> None:
-        """Check everything, claim the folder, restore what a run that was interrupted had reached."""
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        on_message: Callable[[str], None] | None,
+        holding: contextlib.ExitStack,
+    ) -> None:
+        """Check everything, lock the folder, restore what a run that was interrupted had reached."""
         from cog.datasets.growing import GrowingDataset
         from cog.datasets.merge import open_merge
         from cog.datasets.transitions import load
@@ -141,7 +149,9 @@ class _Run:
         self.replay = Replay(offline, config.mix, size, cql.steps)
         self.root = config.out / "checkpoints"
         self.metrics_position = 0
-        if (self.root / "latest.json").exists():
+        make_folder(config.out)
+        holding.enter_context(locked(config.out))
+        if checkpoints.exists(self.root):
             last = checkpoints.load(config.out)
             checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)
             self.metrics_position = last.metrics_position
@@ -311,7 +321,7 @@ def _refuse_foreign(out: Path, record: dict[str, Any]) -> None:
                 f"{out} already holds another fine-tuning run; differing: {', '.join(differing)}. "
                 "Nothing was written; choose another folder."
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or content(out)):
         raise CogError(f"{out} is not empty and holds no fine-tuning run; choose another folder")
 
 

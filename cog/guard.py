@@ -27,7 +27,7 @@ def refuse_divergence(config: TrainConfig, update: int, values: Mapping[str, flo
     Raises:
         Diverged: naming what, when, and where the last good checkpoint is.
     """
-    kept = f"The last good checkpoint is under {root}." if (root / "latest.json").exists() else ""
+    kept = f"The last good checkpoint is under {root}." if any(root.glob("step_*")) else ""
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         raise Diverged(

@@ -4,10 +4,11 @@
 is the same, byte for byte, whether or not the run was interrupted.
 """
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -30,7 +31,7 @@ class MetricsWriter:
         """Continue `folder`/metrics.jsonl at byte `position`; whatever a killed run wrote after is dropped.
 
         Raises:
-            CogError: the file is shorter than `position`.
+            CogError: the file is shorter than `position`, or cannot be written.
         """
         path = folder / "metrics.jsonl"
         size = path.stat().st_size if path.exists() else 0
@@ -39,28 +40,40 @@ class MetricsWriter:
                 f"{path}: {size} bytes, but the checkpoint was written after {position}; the file was cut. "
                 "Start again in another folder."
             )
-        self._file = path.open("ab")
-        self._file.truncate(position)
-        self._timings = (folder / "timings.jsonl").open("a")
+        self._path = path
+        with self._writing():
+            self._file = path.open("ab")
+            self._file.truncate(position)
+            self._timings = (folder / "timings.jsonl").open("a")
         self._started = time.monotonic()
         self._run = _start_wandb(folder, wandb_mode, config) if wandb_mode != "disabled" else None
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Append the metrics of one update."""
+        """Append the metrics of one update.
+
+        Raises:
+            CogError: the disk is full or fails.
+        """
         line = json.dumps({"update": update, **metrics}, allow_nan=False)
-        self._file.write((line + "\n").encode())
-        self._file.flush()
         seconds = time.monotonic() - self._started
         timing = {"update": update, "seconds": round(seconds, 3), "clock": round(time.time(), 3)}
-        self._timings.write(json.dumps(timing) + "\n")
-        self._timings.flush()
+        with self._writing():
+            self._file.write((line + "\n").encode())
+            self._file.flush()
+            self._timings.write(json.dumps(timing) + "\n")
+            self._timings.flush()
         if self._run is not None:
             self._run.log(dict(metrics), step=update)
 
     def position(self) -> int:
-        """Make everything written durable; the size of metrics.jsonl in bytes."""
-        os.fsync(self._file.fileno())
-        return self._file.seek(0, os.SEEK_END)
+        """Make everything written durable; the size of metrics.jsonl in bytes.
+
+        Raises:
+            CogError: the disk is full or fails.
+        """
+        with self._writing():
+            os.fsync(self._file.fileno())
+            return self._file.seek(0, os.SEEK_END)
 
     def __enter__(self) -> "MetricsWriter":
         return self
@@ -68,10 +81,22 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._timings.close()
+        with self._writing():
+            self._file.close()
+            self._timings.close()
         if self._run is not None:
             self._run.finish(exit_code=0 if kind is None else 1)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Name the file where the disk fails."""
+        try:
+            yield
+        except OSError as error:
+            raise CogError(
+                f"{self._path} or timings.jsonl beside it could not be written ({error.strerror}); the "
+                "checkpoints are as they were. Free space, then continue the run."
+            ) from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

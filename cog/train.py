@@ -16,10 +16,16 @@ from cog.buffer import Buffer, Transitions
 from cog.config import TrainConfig, from_json, to_json
 from cog.cql import CQL
 from cog.errors import CogError, UsageError
-from cog.files import read_json, write_json
+from cog.files import make_folder
 from cog.guard import refuse_bad_parameters, refuse_divergence, to_host
 from cog.inputs import Input
+from cog.lock import content, locked
 from cog.metrics import MetricsWriter
+from cog.sealed import read_sealed, write_sealed
+
+CONFIG = "config.json"
+RUN = "run"  # the kind of file that it is
+DAMAGED = "delete it, then continue with --resume; the checkpoints hold the settings as well"
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -55,6 +61,19 @@ def train(
         Interrupted: SIGINT or SIGTERM came; the state was saved first.
     """
     _claim(config, resume)
+    with locked(config.out):
+        return _train(config, transitions, resume, on_progress, on_message, on_checkpoint)
+
+
+def _train(
+    config: TrainConfig,
+    transitions: Transitions | None,
+    resume: bool,
+    on_progress: Progress | None,
+    on_message: Callable[[str], None] | None,
+    on_checkpoint: Callable[[int, Path], None] | None,
+) -> Path:
+    """The run itself, in a folder that is claimed and locked."""
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -75,11 +94,11 @@ def train(
     )
     agent = create(config, buffer)
     position = 0
-    if resume and (root / "latest.json").exists():
+    if resume and checkpoint.exists(root):
         last = checkpoint.load(root)
         checkpoint.restore(last, agent, buffer.drawn, transitions.fingerprint)
         position = last.metrics_position
-    write_json(config.out / "config.json", to_json(config))
+    write_sealed(config.out / CONFIG, RUN, to_json(config))
     fingerprint = transitions.fingerprint
     del transitions  # on an accelerator the host's copy is not needed any more
 
@@ -134,17 +153,18 @@ def create(config: TrainConfig, buffer: Buffer) -> Agent:
 
 def _claim(config: TrainConfig, resume: bool) -> None:
     """Refuse a folder that holds another run, before anything is written or loaded."""
-    held = config.out / "config.json"
+    held = config.out / CONFIG
     if resume and held.exists():
-        other = from_json(read_json(held, "the configuration of a run"), where=str(held))
+        other = from_json(read_sealed(held, RUN, "the configuration of a run", DAMAGED), where=str(held))
         checkpoint.refuse_other(other, config, config.out)
     if held.exists() and not resume:
         raise CogError(
             f"{config.out} already holds a run; continue it with --resume or choose another folder"
         )
-    if not held.exists() and config.out.is_dir() and any(config.out.iterdir()):
+    begun = held.exists() or (resume and checkpoint.exists(config.out / "checkpoints"))
+    if not begun and config.out.exists() and content(config.out):
         raise CogError(f"{config.out} is not empty and holds no run of cog; choose another folder")
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out)
 
 
 def load_data(data: Path, folder: Path) -> tuple[Transitions, Input]:

@@ -12,13 +12,14 @@ from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import View, open_view
 from cog.datasets.store import Dataset, open_dataset
 from cog.errors import CogError, UsageError
-from cog.files import code_version, hash_json, read_json, write_json
+from cog.files import code_version, hash_json
 from cog.inputs import Input
+from cog.sealed import read_sealed, write_sealed
 
-FORMAT = 1
 MERGE = "merge.json"  # the file that a materialised merge is opened by
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
+OTHER_NAME = "choose another name, or delete it first"
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,6 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     _check_alike(sources)
     base = out.resolve().parent
     value = {
-        "format": FORMAT,
-        "kind": "merge",
         "code_version": code_version(),
         "sources": [
             {
@@ -136,12 +135,11 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
         ],
     }
     if out.exists():
-        if out.is_dir() or read_json(out, "a merge") | {"code_version": ""} != value | {"code_version": ""}:
-            raise CogError(
-                f"{out} exists already with other content; choose another name, or delete it first"
-            )
+        held = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
+        if held | {"code_version": ""} != value | {"code_version": ""}:
+            raise CogError(f"{out} exists already with other content; {OTHER_NAME}")
     else:
-        write_json(out, value)
+        write_sealed(out, "merge", value)
     return open_merge(out)
 
 
@@ -159,9 +157,7 @@ def open_merge(path: Path) -> Merge:
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
-    value = read_json(path, "a merge")
-    if value.get("format") != FORMAT or value.get("kind") != "merge":
-        raise DataError(Problem(path, "format", f"must be of kind 'merge' and format {FORMAT}", AGAIN))
+    value = read_sealed(path, "merge", "a merge", AGAIN)
     entries = value.get("sources")
     if not isinstance(entries, list) or not entries:
         raise DataError(Problem(path, "sources", "must be a list of at least one source", AGAIN))

@@ -24,10 +24,10 @@ from cog.datasets.problem import DataError, Problem
 from cog.datasets.rules import Rule, parse_rule, relocate
 from cog.datasets.store import RELABELS, Dataset, open_dataset
 from cog.errors import CogError, UsageError
-from cog.files import code_version, hash_json, read_json, write_json
+from cog.files import code_version, hash_json
 from cog.inputs import Input, inputs_from_json, inputs_to_json
+from cog.sealed import read_sealed, write_sealed
 
-FORMAT = 1
 STORED = "stored"  # the rewards that materialised shards hold
 AGAIN = "relabel the dataset again under a new name"
 
@@ -144,8 +144,7 @@ def relabel(
                 f"{path} exists already with other content; choose another name, or delete it first"
             )
         return view
-    origin = {"format": FORMAT, "kind": "relabel", "code_version": code_version()}
-    write_json(path, origin | view.to_json())
+    write_sealed(path, "relabel", {"code_version": code_version(), **view.to_json()})
     return view
 
 
@@ -173,9 +172,7 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     if name == STORED:
         return View(STORED, STORED, 1.0, False, dataset.hash, dataset.hash, 0.0, dataset.step_count, 0, 0)
     path = _path(dataset, name)
-    value = read_json(path, "a reward view", read_bytes)
-    if value.pop("format", None) != FORMAT or value.pop("kind", None) != "relabel":
-        raise DataError(Problem(path, "format", f"must be of kind 'relabel' and format {FORMAT}", AGAIN))
+    value = read_sealed(path, "relabel", "a reward view", AGAIN, read_bytes)
     value.pop("code_version", None)  # who wrote it is no part of what it is
     fields = {item.name: item.type for item in dataclasses.fields(View)}
     fields |= {"only": str, "episodes": int, "inputs": list}

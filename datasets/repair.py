@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cog.datasets.claim import locked, sweep
+from cog.datasets.claim import KIND
 from cog.datasets.collect import compute_shards
 from cog.datasets.container import is_container
 from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
-from cog.datasets.shard import FORMAT, hash_bytes, read_shard
+from cog.datasets.shard import hash_bytes, read_shard
 from cog.datasets.spec import CollectionSpec
 from cog.datasets.store import (
     COLLECTION,
     MANIFEST,
+    SHARDS,
     Dataset,
     ShardEntry,
     episode_facts,
@@ -33,7 +34,9 @@ from cog.datasets.store import (
 )
 from cog.datasets.subset import OnProgress
 from cog.errors import CogError, UsageError
-from cog.files import code_version, fsync, hash_file, hash_json, read_json, write_bytes
+from cog.files import code_version, fsync, hash_file, hash_json, sweep, write_bytes
+from cog.lock import locked
+from cog.sealed import read_sealed
 
 DAMAGED = "damaged"
 COPY = "restore it from a copy"
@@ -67,7 +70,7 @@ def repair(path: Path, workers: int = 0, on_progress: OnProgress | None = None) 
             "datasets of a merge one by one"
         )
     with locked(path):
-        sweep(path)
+        sweep(path / SHARDS)
         mended: list[Path] = []
         aside: list[Path] = []
         try:
@@ -144,13 +147,10 @@ def _write_manifest_again(folder: Path, error: CogError, aside: list[Path]) -> D
     header, manifest = folder / COLLECTION, folder / MANIFEST
     if not header.exists():
         raise CogError(f"{error}. It cannot be written again, for there is no {COLLECTION}") from error
-    held = read_json(header, "the header of a collection")
+    held = read_sealed(header, KIND, "the header of a collection", COPY)
     spec, environment = held.get("spec"), held.get("environment")
     if not (
-        (held.get("format"), held.get("kind")) == (FORMAT, "collection")
-        and isinstance(spec, dict)
-        and isinstance(environment, dict)
-        and held.get("spec_hash") == hash_json(spec)
+        isinstance(spec, dict) and isinstance(environment, dict) and held.get("spec_hash") == hash_json(spec)
     ):
         raise DataError(Problem(header, "header", "is malformed or damaged, as the manifest is", COPY))
     entries: list[ShardEntry] = []

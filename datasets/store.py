@@ -11,15 +11,18 @@ from typing import Any
 from cog.datasets.container import check_container, exists, is_container, read_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.problem import DataError, Problem
-from cog.datasets.shard import FORMAT, read_shard, write_shard
+from cog.datasets.shard import read_shard, write_shard
 from cog.errors import CogError
-from cog.files import code_version, hash_json, read_json, write_json
+from cog.files import code_version, hash_json, make_folder, write_bytes
 from cog.inputs import Input, inputs_from_json, inputs_to_json
+from cog.lock import content, locked
+from cog.sealed import read_sealed, write_sealed
 
 MANIFEST = "manifest.json"
 COLLECTION = "collection.json"
 SHARDS = "shards"
 RELABELS = "relabels"
+UNFINISHED = ".unfinished"  # stands in a new folder until all is written
 
 
 @dataclass(frozen=True)
@@ -125,12 +128,11 @@ def open_dataset(path: Path) -> Dataset:
     if not exists(manifest):
         if exists(path / COLLECTION):
             raise CogError(f"{path}: this collection is unfinished; run the same collect command again")
+        if (path / UNFINISHED).exists():
+            raise CogError(f"{path}: this dataset is unfinished; run the command that was writing it again")
         raise CogError(f"{path}: there is no dataset here ({MANIFEST} is missing); check the path")
-    value = read_json(manifest, "the manifest of a dataset", read_bytes)
     remedy = "restore the manifest, or delete it and run the same collection again"
-    if value.get("format") != FORMAT or value.get("kind") != "dataset":
-        rule = f"must be of kind 'dataset' and format {FORMAT}; this file is not, or a newer cog wrote it"
-        raise DataError(Problem(manifest, "format", rule, remedy))
+    value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)
     try:
         dataset = Dataset(
             path=path,
@@ -180,8 +182,6 @@ def write_manifest(
     """Publish the manifest of a folder whose shards are complete, and open it."""
     spec_hash = hash_json(dict(spec))
     value = {
-        "format": FORMAT,
-        "kind": "dataset",
         "spec": dict(spec),
         "spec_hash": spec_hash,
         "environment": dict(environment),
@@ -193,7 +193,7 @@ def write_manifest(
         "hash": dataset_hash(spec_hash, shards),
         "inputs": inputs_to_json(inputs),
     }
-    write_json(folder / MANIFEST, value)
+    write_sealed(folder / MANIFEST, "dataset", value)
     return open_dataset(folder)
 
 
@@ -299,15 +299,49 @@ def dataset_hash(spec_hash: str, shards: Sequence[ShardEntry]) -> str:
 def new_folder(folder: Path) -> Iterator[None]:
     """Fill a folder that is new or empty; if that fails, nothing stays in it.
 
+    What a kill leaves there is marked as unfinished, and cleared by the next call.
+
     Raises:
-        CogError: it holds something already, or is a file.
+        CogError: it holds something already, is a file, cannot be written, or another process fills it.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    _refuse_full(folder)
+    make_folder(folder)
+    with locked(folder):
+        _refuse_full(folder)
+        try:
+            _clear(folder)
+            write_bytes(folder / UNFINISHED, b"")
+            yield
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with contextlib.suppress(OSError):  # the mark means nothing in a folder that is complete
+            (folder / UNFINISHED).unlink()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a killed `new_folder` left, its mark last.
+
+    Raises:
+        CogError: the disk does not let it.
+    """
+    left = [path for path in content(folder) if path.name != UNFINISHED]
+    try:
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except OSError as error:
+        raise CogError(
+            f"{folder}: what an interrupted command left there cannot be removed ({error.strerror}); "
+            "remove the folder, then run the command again"
+        ) from error
+
+
+def _refuse_full(folder: Path) -> None:
+    """Refuse a folder that holds anything, unless a kill left it unfinished: what describes it comes last."""
+    if not folder.exists():
+        return
+    held = content(folder)
+    if held and (folder / UNFINISHED not in held or any(path.suffix == ".json" for path in held)):
         raise CogError(
             f"{folder} exists already and is not empty; nothing was written, choose another folder"
         )
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cog.datasets.claim import KIND
 from cog.datasets.container import check_container, exists, is_container, listed, read_bytes
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.problem import DataError, Problem
@@ -11,8 +12,10 @@ from cog.datasets.store import COLLECTION, MANIFEST, RELABELS, SHARDS, Dataset, 
 from cog.datasets.terms import ZERO
 from cog.errors import CogError
 from cog.files import read_json
+from cog.sealed import SealError, read_sealed
 
 CHECK = "follow the message"
+RESTORE = "restore the file from a copy"
 
 
 def verify(path: Path) -> list[Problem]:
@@ -89,13 +92,17 @@ def _verify_dataset(dataset: Dataset) -> list[Problem]:
 def _verify_header(dataset: Dataset, header: Path) -> list[Problem]:
     """The collection's header must tell the same origin as the manifest."""
     try:
-        held = read_json(header, "the header of a collection", read_bytes)
+        held = read_sealed(header, KIND, "the header of a collection", RESTORE, read_bytes)
     except CogError as error:
         return [_problem(error, header)]
     if held.get("spec_hash") == dataset.spec_hash:
         return []
-    return [Problem(header, "spec_hash", "differs from the manifest", "restore the file from a copy")]
+    return [Problem(header, "spec_hash", "differs from the manifest", RESTORE)]
 
 
 def _problem(error: CogError, file: Path, remedy: str = CHECK) -> Problem:
-    return error.problem if isinstance(error, DataError) else Problem(file, "content", str(error), remedy)
+    if isinstance(error, DataError):
+        return error.problem
+    if isinstance(error, SealError):
+        return Problem(error.file, error.field, error.rule, error.remedy)
+    return Problem(file, "content", str(error), remedy)

@@ -8,8 +8,6 @@ out/
 
 import contextlib
 import dataclasses
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from cog.experiments.reproduce_report import write_report
 from cog.experiments.results import columns, gather, markdown, rows
 from cog.experiments.run_jobs import run_jobs
 from cog.files import read_json, write_bytes, write_json
+from cog.lock import content, locked
 from cog.workers import cores
 
 FORMAT = 1
@@ -137,16 +136,9 @@ def claimed(out: Path) -> Iterator[None]:
         held = read_json(mark, "the mark of a folder of experiments")
         if (held.get("format"), held.get("kind")) != (FORMAT, "experiments"):
             raise CogError(f"{mark}: is of another kind or version; choose another folder with --out")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or content(out)):
         raise CogError(f"{out} is not empty and holds no experiments; choose another folder with --out")
     else:
         write_json(mark, {"format": FORMAT, "kind": "experiments"})
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CogError(f"{out}: another process is running experiments in this folder") from error
+    with locked(out):
         yield
-    finally:
-        os.close(descriptor)

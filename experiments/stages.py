@@ -8,6 +8,7 @@ from typing import Any
 from cog.config import differences
 from cog.errors import CogError
 from cog.files import read_json, write_json
+from cog.lock import content
 
 FORMAT = 1
 BOOK = "demo.json"
@@ -38,7 +39,7 @@ class Stages:
                     "Nothing was written; choose another folder with --out."
                 )
             self._seconds, self._finished = held["seconds"], held["finished"]
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        elif out.exists() and (not out.is_dir() or content(out)):
             raise CogError(
                 f"{out} is not empty and holds no demo; nothing was written, choose another folder with --out"
             )

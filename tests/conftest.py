@@ -1,13 +1,16 @@
 """Synthetic episodes and datasets that need no simulator."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cog.datasets.episode import Episode
 from cog.datasets.store import Dataset, write_dataset
+from cog.files import hash_json, json_text
 
 
 def make_episode(
@@ -49,6 +52,13 @@ def assert_same_episode(one: Episode, other: Episode) -> None:
                 np.testing.assert_array_equal(found[signal], value[signal])
         else:
             assert found == value, name
+
+
+def forge(path: Path, **changes: Any) -> None:
+    """Change fields of a sealed file and seal it again, so that only a rule can refuse it; None removes."""
+    value = {**json.loads(path.read_text()), **changes, "seal": None}
+    kept = {name: entry for name, entry in value.items() if entry is not None}
+    path.write_text(json_text(kept | {"seal": hash_json(kept)}))
 
 
 MakeDataset = Callable[..., Dataset]

@@ -15,7 +15,7 @@ from cog.datasets.transitions import load
 from cog.datasets.verify import verify
 from cog.errors import CogError, UsageError
 from cog.files import hash_json
-from tests.conftest import make_episode
+from tests.conftest import forge, make_episode
 
 
 @pytest.fixture
@@ -300,9 +300,8 @@ def test_sources_of_other_shapes_are_refused(make_dataset, tmp_path):
     ],
 )
 def test_a_merge_file_with_one_wrong_field_is_refused_and_verify_names_it(field, value, message, merge):
-    text = json.loads(merge.path.read_text())
-    text["sources"][0][field] = value
-    merge.path.write_text(json.dumps(text))
+    sources = json.loads(merge.path.read_text())["sources"]
+    forge(merge.path, sources=[{**sources[0], field: value}, *sources[1:]])
     with pytest.raises(CogError, match=message):
         open_merge(merge.path)
     assert any(message.split()[0] in str(problem) for problem in verify(merge.path))
@@ -382,14 +381,16 @@ def test_a_selection_that_is_forged_empty_or_unknown_is_refused(make_dataset, tm
     relabel(dataset.path, "zero", "good", only="grasp_success")
     write_merge(tmp_path / "good.json", [f"{dataset.path}@good"])
     file = dataset.path / "relabels" / "good.json"
-    value = json.loads(file.read_text())
+    whole = file.read_bytes()
     for change, message in (
         ({"episodes": 2}, "relabel_hash"),
         ({"only": 3}, "only"),
         ({"only": None}, "keys"),
     ):
-        file.write_text(json.dumps({k: v for k, v in {**value, **change}.items() if v is not None}))
+        file.write_bytes(whole)
+        forge(file, **change)
         with pytest.raises(CogError, match=message):
             open_merge(tmp_path / "good.json")
-    file.write_text(json.dumps({**value, "episodes": 2}))
+    file.write_bytes(whole)
+    forge(file, episodes=2)
     assert any("reward_hash" in str(problem) for problem in verify(dataset.path))

@@ -294,11 +294,12 @@ demonstrate(LINE, Path(sys.argv[1]), [{"s"}, {"enter"}] * 2)
 """
 
 
-@pytest.mark.parametrize("writes, saved", [(2, 0), (3, 1), (6, 1), (7, 2)])
+@pytest.mark.parametrize("writes, saved", [(6, 0), (7, 1), (10, 1), (11, 2)])
 def test_a_kill_at_a_write_leaves_every_whole_episode_and_a_sound_dataset(writes, saved, tmp_path):
-    """Header, shard, manifest, shard, manifest: for each the file is pushed to the disk, then its folder.
+    """Lock, header, shard, manifest, shard, manifest: the file is pushed to the disk, then its folder.
 
-    Before the odd ones the file has got its name, so the episode is whole.
+    The folders of dataset and shards are as well when they are made. After an odd number of these writes the
+    shard has got its name, so the episode is whole.
     """
     run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "mine"), str(writes)], check=False)
     assert run.returncode == -signal.SIGKILL

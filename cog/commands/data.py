@@ -65,10 +65,10 @@ class Merge:
 
 @dataclass(frozen=True)
 class Verify:
-    """Check every hash, shape, range and value of a dataset or merge, and name what is wrong."""
+    """Check every hash, shape, range and value of a dataset, merge or run, and name what is wrong."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset (a folder or packed), merge file or, with --deep, anything that cog made."""
+    """Dataset (a folder or packed), merge file, run, checkpoint or, with --deep, anything that cog made."""
     repair: bool = False
     """Collect damaged shards of a collection again; damaged files are moved to damaged/, never deleted."""
     deep: bool = False
@@ -89,8 +89,9 @@ class Verify:
     def _look(self) -> int:
         """Print all problems and count them."""
         from cog.datasets.verify import verify
+        from cog.verify_run import is_run, verify_run
 
-        problems = verify(self.path)
+        problems = verify_run(self.path) if is_run(self.path) else verify(self.path)
         for problem in problems:
             messages().print(str(problem), style="red", markup=False)
         return len(problems)
