@@ -150,7 +150,8 @@ def open_dataset(path: Path) -> Dataset:
         missing = [
             name for name in ("signal_names", "observations", "action") if name not in dataset.environment
         ]
-        safe = [(path / entry.file).resolve().is_relative_to(path.resolve()) for entry in dataset.shards]
+        inside = path.resolve()
+        safe = [(inside / entry.file).resolve().is_relative_to(inside) for entry in dataset.shards]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             Problem(manifest, "manifest", f"is incomplete or malformed ({error!r})", remedy)

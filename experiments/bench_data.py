@@ -172,9 +172,8 @@ def make_merge(config: BenchData, folder: Path) -> Path:
 def use_merge(path: Path, out: Path) -> dict[str, float]:
     """Open a merge and train on it for one update; to be run in a fresh process."""
     before = _memory("VmRSS")
-    began = time.perf_counter()
+    opened = _seconds(lambda: open_merge(path))
     merge = open_merge(path)
-    opened = time.perf_counter() - began
     frames = sum(source.view.steps + source.episodes for source in merge.sources)
     size = frames * int(np.prod(merge.sources[0].dataset.environment["observations"]["image"]))
     files = sum(1 for _ in path.parent.rglob("*"))
@@ -187,7 +186,8 @@ def use_merge(path: Path, out: Path) -> dict[str, float]:
         "merge_sources": len(merge.sources),
         "merge_episodes": sum(source.episodes for source in merge.sources),
         "merge_frames_megabytes": size / 1e6,
-        "merge_open_seconds": opened,
+        "merge_open_seconds": opened[0],
+        "merge_open_processor_seconds": opened[1],
         "merge_first_update_seconds": trained,
         "merge_memory_ratio": (_memory("VmHWM") - before) / size,
     }
