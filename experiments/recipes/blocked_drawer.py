@@ -1,6 +1,5 @@
 """Row `blocked_drawer`: shut the upper drawer, open the lower one, then grasp."""
 
-from cog.experiments.recipes import numbers
 from cog.experiments.recipes.drawers import drawer_row
 
 BLOCKED_DRAWER = drawer_row(
@@ -8,5 +7,4 @@ BLOCKED_DRAWER = drawer_row(
     "close_then_open",
     "the drawer is closed and the one above it stands in the way",
     horizon=80,
-    image=numbers.LONGEST,
 )

@@ -1,6 +1,5 @@
 """Row `blocked_object`: move the object before the drawer away, open the drawer, then grasp."""
 
-from cog.experiments.recipes import numbers
 from cog.experiments.recipes.drawers import drawer_row
 
 BLOCKED_OBJECT = drawer_row(
@@ -8,5 +7,4 @@ BLOCKED_OBJECT = drawer_row(
     "move_blocker_then_open",
     "the drawer is closed and an object stands in the way",
     horizon=80,
-    image=numbers.LONGEST,
 )

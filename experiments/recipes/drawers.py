@@ -1,8 +1,5 @@
 """What the three drawer rows have in common: the scene, the task data and the cells."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from cog.datasets.spec import BehaviourChoice, CollectionSpec
 from cog.experiments.recipes import numbers
 from cog.experiments.recipes.recipe import Cell, Recipe
@@ -21,13 +18,10 @@ TASK = CollectionSpec(
 """Grasps from a drawer that is open already; the same set for all three rows."""
 
 
-def drawer_row(
-    start: str, behaviour: str, title: str, horizon: int, image: Mapping[str, Any] = numbers.IMAGE
-) -> Recipe:
+def drawer_row(start: str, behaviour: str, title: str, horizon: int) -> Recipe:
     """The row of a start, whose prior data show a clumsy `behaviour` that gets the drawer open.
 
-    `horizon` is the paper's number of steps of an evaluation episode; `image` are the settings of training
-    from images.
+    `horizon` is the paper's number of steps of an evaluation episode.
     """
     prior = CollectionSpec(
         episodes=numbers.PRIOR_EPISODES[start],
@@ -56,5 +50,5 @@ def drawer_row(
         ),
         horizon=horizon,
         acting=numbers.WAVERING,
-        settings={"image": image, "state": numbers.STATE},
+        settings={"image": numbers.DRAWERS, "state": numbers.STATE},
     )

@@ -35,8 +35,8 @@ CHAINS: Mapping[str, Any] = {
 policy that decides whether the gripper opens or closes (see `experiments/NOTES.md`)."""
 IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **CHAINS}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
-LONGEST: Mapping[str, Any] = {**IMAGE, "updates": 15_000}
-"""The same for the rows with the longest chains."""
+DRAWERS: Mapping[str, Any] = {**IMAGE, "updates": 15_000}
+"""The same for the drawer rows, whose chains are longer."""
 STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **CHAINS}
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
