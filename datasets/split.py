@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cog.datasets.store import Dataset, new_folder, open_dataset
-from cog.datasets.subset import OnProgress, write_subset
+from cog.datasets.subset import OnProgress, fill_subset, refuse_inside
 from cog.errors import CogError, UsageError
 
 
@@ -32,6 +32,8 @@ def split_dataset(
     if any(one.resolve().is_relative_to(other.resolve()) for one, other in itertools.permutations(outs, 2)):
         raise UsageError("each part needs a folder of its own, none inside another")
     dataset = open_dataset(path)
+    for out in outs:
+        refuse_inside(dataset, out)
     parts = draw_parts(dataset.episode_count, shares, seed)
     done = 0
 
@@ -47,7 +49,7 @@ def split_dataset(
             all_or_none.enter_context(new_folder(out))
         for part, (out, numbers) in enumerate(zip(outs, parts, strict=True)):
             origin = {"kind": "split", "shares": list(shares), "seed": seed, "part": part}
-            written.append(write_subset(dataset, numbers, out, origin, on_episode))
+            written.append(fill_subset(dataset, numbers, out, origin, on_episode))
     return written
 
 

@@ -214,10 +214,26 @@ def write_dataset(
         CogError: the folder is not empty, or the episodes break a rule.
     """
     with new_folder(folder):
-        new = NewDataset(folder, spec, episodes_per_shard)
-        for episode in episodes:
-            new.add(episode)
-        return new.finish(environment or {}, inputs)
+        return fill_folder(folder, episodes, spec, environment, episodes_per_shard, inputs)
+
+
+def fill_folder(
+    folder: Path,
+    episodes: Iterable[Episode],
+    spec: Mapping[str, Any],
+    environment: Mapping[str, Any] | None = None,
+    episodes_per_shard: int = 50,
+    inputs: Sequence[Input] = (),
+) -> Dataset:
+    """The same in a folder that `new_folder` holds already.
+
+    Raises:
+        CogError: the episodes break a rule.
+    """
+    new = NewDataset(folder, spec, episodes_per_shard)
+    for episode in episodes:
+        new.add(episode)
+    return new.finish(environment or {}, inputs)
 
 
 class NewDataset:

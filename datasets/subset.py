@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cog.datasets.episode import Episode
-from cog.datasets.store import Dataset, write_dataset
+from cog.datasets.store import Dataset, fill_folder, new_folder
 from cog.errors import UsageError
 from cog.inputs import Input
 
@@ -48,8 +48,29 @@ def write_subset(
         UsageError: `out` lies in the folder of `dataset`.
         CogError: the folder is not empty, a shard is damaged, or the disk is full; nothing is written.
     """
+    refuse_inside(dataset, out)
+    with new_folder(out):
+        return fill_subset(dataset, numbers, out, origin, on_episode)
+
+
+def refuse_inside(dataset: Dataset, out: Path) -> None:
+    """Raise UsageError if `out` lies in the folder of the dataset."""
     if out.resolve().is_relative_to(dataset.path.resolve()):
         raise UsageError(f"{out} lies in {dataset.path}, which stays as it is; choose a folder elsewhere")
+
+
+def fill_subset(
+    dataset: Dataset,
+    numbers: Iterable[int],
+    out: Path,
+    origin: Mapping[str, Any],
+    on_episode: Callable[[], None] | None = None,
+) -> Dataset:
+    """The same into a folder that `new_folder` holds already.
+
+    Raises:
+        CogError: a shard is damaged, or the disk is full.
+    """
 
     def chosen() -> Iterator[Episode]:
         for _, episode in pick(dataset, numbers):
@@ -60,4 +81,4 @@ def write_subset(
     spec = {**origin, "of": dataset.hash, "spec": dict(dataset.spec)}
     largest = max(entry.episodes for entry in dataset.shards)
     inputs = [Input.of("dataset", dataset.path, dataset.hash, out)]
-    return write_dataset(out, chosen(), spec, dataset.environment, largest, inputs)
+    return fill_folder(out, chosen(), spec, dataset.environment, largest, inputs)

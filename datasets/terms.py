@@ -57,7 +57,8 @@ class TermError(CogError):
 
 def known_names(signals: Sequence[str]) -> str:
     """All names that may stand in a rule over data with these signals, for messages."""
-    return ", ".join(dict.fromkeys([*PREDICATES, RECORDED, ZERO, *signals]))
+    recorded = [RECORDED] if "reward" in signals else []
+    return ", ".join(dict.fromkeys([*PREDICATES, *recorded, ZERO, *signals]))
 
 
 def named(name: str, signals: Sequence[str]) -> Term | None:

@@ -71,11 +71,11 @@ def test_every_behaviour_has_readable_phases_and_options():
     "trial", measure_behaviours.TRIALS, ids=lambda trial: f"{trial.start}-{trial.chain[-1]}"
 )
 def test_chains_solve_every_start_and_clumsy_versions_fail_as_often_as_the_papers(trial):
-    episodes = 30 if trial.reference is not None else 10
+    episodes = 30 if trial.reference is not None else 20
     outcomes = [measure_behaviours.attempt(trial, seed) for seed in range(episodes)]
     successes = sum(good for good, _ in outcomes)
     if not trial.suboptimal:
-        assert successes >= 9
+        assert successes >= 17  # 20 episodes; 100 in docs/behaviours.json
     elif trial.reference is not None:
         assert abs(successes / episodes - trial.reference) < 0.25  # 30 episodes; 100 in docs/behaviours.json
     else:

@@ -28,7 +28,8 @@ from cog.datasets.store import open_dataset, write_dataset
 from cog.datasets.transitions import load
 from cog.datasets.verify import verify
 from cog.errors import CogError
-from cog.files import hash_file, hash_json
+from cog.files import hash_file
+from cog.sealed import read_sealed, write_sealed
 from tests.conftest import assert_same_episode, make_episode
 from tests.test_shards import episodes
 
@@ -224,10 +225,10 @@ def pickles(sign: Path) -> dict[str, bytes]:
 
 def vouch_for(tensors: Path) -> None:
     """Let a checkpoint's state name the hash that a file has now, so that not the hash alone refuses it."""
-    state = json.loads((tensors.parent / "state.json").read_text())
-    del state["hash"]
+    path = tensors.parent / "state.json"
+    state = read_sealed(path, "checkpoint", "a checkpoint's state", "")
     state["hashes"][tensors.name] = hash_file(tensors)
-    (tensors.parent / "state.json").write_text(json.dumps({**state, "hash": hash_json(state)}))
+    write_sealed(path, "checkpoint", state)
 
 
 READERS = {

@@ -1,6 +1,5 @@
 """The language of reward rules: each construct against its closed form, all of them against a plain loop."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from cog.datasets.store import write_dataset
 from cog.datasets.transitions import load
 from cog.datasets.verify import verify
 from cog.errors import CogError, UsageError
+from cog.sealed import read_sealed, write_sealed
 from tests.conftest import make_episode
 
 HELD = "object_height > 0.1 and object_gripper_distance < 0.06"
@@ -336,11 +336,11 @@ def test_verify_runs_no_code_of_users_wherever_a_view_names_it(tmp_path):
     dataset = write_dataset(tmp_path / "data", [make_episode(np.random.default_rng(0), 4)], {"kind": "made"})
     relabel(dataset.path, "zero", "kept")
     file = dataset.path / "relabels/kept.json"
-    value = json.loads(file.read_text())
+    value = read_sealed(file, "relabel", "a view", "")
     for change in ({"rule": "0.5 * absent:f"}, {"only": "zero > 1 or absent:f > 1", "episodes": 1}):
-        file.write_text(json.dumps(value | change))
+        write_sealed(file, "relabel", value | change)
         assert verify(dataset.path) == [], "absent cannot be imported, and is not"
-    file.write_text(json.dumps(value | {"rule": "zero + ?"}))
+    write_sealed(file, "relabel", value | {"rule": "zero + ?"})
     assert "character 8" in str(verify(dataset.path)[0])
 
 

@@ -133,7 +133,9 @@ def test_randomisation_leaves_the_layout_alone_and_follows_from_the_seed(option)
         first, information = plain.reset(seed=seed)
         second, other = random.reset(seed=seed)
         again, _ = random.reset(seed=seed)
-        assert information["signals"] == pytest.approx(other["signals"], abs=1e-4)
+        assert information["signals"] == pytest.approx(
+            other["signals"], abs=1e-3
+        )  # what touches a wall settles
         assert np.array_equal(second["image"], again["image"])
         assert np.array_equal(first["image"], second["image"]) == (option == "friction")
     plain.reset(seed=0)

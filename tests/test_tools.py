@@ -20,6 +20,7 @@ from cog.datasets.store import open_dataset, write_dataset
 from cog.datasets.transitions import load
 from cog.datasets.verify import verify
 from cog.errors import CogError, UsageError
+from cog.inputs import Input
 from cog.preview import preview
 from cog.train import train
 from tests.conftest import assert_same_episode, make_episode
@@ -249,7 +250,9 @@ def test_a_sample_is_the_first_batch_that_training_draws(merge, tmp_path, monkey
     )
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("cog.train.load_data", lambda _: load(open_merge(merge)))
+        patch.setattr(
+            "cog.train.load_data", lambda *_: (load(open_merge(merge)), Input("merge", "both.json", ""))
+        )
         train(config(out, batch_size=32, seed=7, updates=1))
     trained = seen[0]
     seen.clear()
