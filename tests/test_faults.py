@@ -56,7 +56,7 @@ def test_the_harness_notices_a_file_that_is_written_in_place(tmp_path):
     command = [sys.executable, "-c", IN_PLACE, str(tmp_path / "points")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert "in place, kill at 2 (write" in done.stdout
-    assert done.stdout.count("is neither the old nor the new file") >= 4  # opened, or half written
+    assert done.stdout.count("is neither the old nor the new file") >= 3  # half written, by each kind of fault
     assert "in place, ENOSPC at 1 (open" in done.stdout and "Traceback" in done.stdout
 
 

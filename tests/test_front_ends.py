@@ -82,6 +82,7 @@ class Session:
 
     def _own_terminal(self):
         os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell begin with it ignored
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def type(self, keys, until):
