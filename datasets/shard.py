@@ -1,7 +1,9 @@
 """A shard: whole episodes in one immutable HDF5 file whose bytes depend on nothing but the episodes.
 
-The file is built in memory and published in one step, so a name on disk is a whole shard. Every array and the
-attributes have their hash in the attribute `hashes`, so a shard can be trusted before a manifest names it.
+The file is built in memory and published in one step, so a name on disk is a whole shard. Its attribute
+`hashes` holds a hash of every array and of the attributes, so a shard can be trusted before a manifest names
+it. Hashed is what is stored, which compression made a tenth of the arrays. Format 1 hashed the arrays
+themselves; such a shard is read where a manifest has the hash of the file.
 """
 
 import hashlib
@@ -12,18 +14,20 @@ import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from cog.datasets.container import read_bytes
 from cog.datasets.episode import Episode
-from cog.datasets.layout import INDEX, NUMBERS, PER_FRAME, PER_STEP, TEXTS, Arrays, check, pack, unpack
+from cog.datasets.layout import INDEX, NUMBERS, PER_FRAME, PER_STEP, TEXTS, check, pack, unpack
 from cog.datasets.problem import DataError, Problem
 from cog.errors import CogError
 from cog.files import hash_json, write_bytes
 
-FORMAT = 1
+FORMAT = 2
+EARLIER = 1  # read only by the hash in a manifest
 LIBRARY_VERSION = (
     "v110",
     "v110",
@@ -42,8 +46,10 @@ def write_shard(path: Path, episodes: Sequence[Episode], spec_hash: str, index: 
         CogError: the episodes break a rule, or the file cannot be written (disk full); nothing is published.
     """
     data = encode_shard(episodes, spec_hash, index, path)
-    write_bytes(path, data)
-    return hash_bytes(data)
+    with ThreadPoolExecutor(1) as thread:
+        digest = thread.submit(hash_bytes, data)  # meanwhile the disk is waited for
+        write_bytes(path, data)
+        return digest.result()
 
 
 def read_shard(
@@ -74,39 +80,33 @@ def hash_bytes(data: bytes) -> str:
 def encode_shard(episodes: Sequence[Episode], spec_hash: str, index: int, path: Path) -> bytes:
     """The bytes of a shard; the same episodes give the same bytes. `path` is only named in errors."""
     arrays, names = pack(episodes, path)
-    # Hashing takes a third as long as compressing: it is done meanwhile, on a second core if there is one.
     # Nothing moves in the file when texts of the same length take the place of these afterwards.
     lengths = {"attributes": 32} | dict.fromkeys(arrays, HASH_BYTES)
     blank = json.dumps({field: secrets.token_hex(length) for field, length in sorted(lengths.items())})
-    buffer = io.BytesIO()
-    with (
-        ThreadPoolExecutor(1) as thread,
-        h5py.File(buffer, "w", libver=LIBRARY_VERSION) as file,
-    ):
-        hashes = thread.submit(_hashes, arrays, names, spec_hash, index)
+    with h5py.File(path.name, "w", libver=LIBRARY_VERSION, driver="core", backing_store=False) as file:
         file.attrs["format"] = FORMAT
         file.attrs["spec_hash"] = spec_hash
         file.attrs["shard_index"] = index
         file.attrs["hashes"] = blank
-        for field in FIELDS:
-            if field not in arrays:
-                continue
+        stored: dict[str, h5py.h5d.DatasetID] = {}
+        for field in (name for name in FIELDS if name in arrays):
             array = arrays[field]
             rows = min(len(array), FRAMES_PER_CHUNK if field == "frames" else ROWS_PER_CHUNK)
-            chunks = (rows, *array.shape[1:])
+            options: dict[str, Any] = {"chunks": (rows, *array.shape[1:])}
             if array.dtype.kind == "S":
-                text = h5py.string_dtype("utf-8", array.dtype.itemsize)
-                file.create_dataset(field, data=array.astype(text), chunks=chunks, fletcher32=True)
-            elif field == "frames":
-                # Deflate carries a checksum of its own.
-                file.create_dataset(
-                    field, data=array, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
-                )
+                array = array.astype(h5py.string_dtype("utf-8", array.dtype.itemsize))
+            if field == "frames":
+                options |= {"compression": "gzip", "compression_opts": 1}  # carries a checksum of its own
             else:
-                file.create_dataset(field, data=array, chunks=chunks, fletcher32=True)
+                options["fletcher32"] = True
+            stored[field] = file.create_dataset(field, data=array, **options).id
             file.flush()  # space is allotted in this order, whatever other threads do
         file["signals"].attrs["names"] = json.dumps(list(names))
-    return buffer.getvalue().replace(blank.encode(), json.dumps(hashes.result(), sort_keys=True).encode(), 1)
+        file.flush()
+        data = file.id.get_file_image()
+        hashes = {field: _hash_stored(array, data) for field, array in stored.items()}
+        hashes["attributes"] = _hash_attributes(names, spec_hash, index)
+    return data.replace(blank.encode(), json.dumps(hashes, sort_keys=True).encode(), 1)
 
 
 def decode_shard(
@@ -131,12 +131,15 @@ def decode_shard(
         raise DataError(Problem(path, "file", rule)) from error
     try:
         with file:
-            found_spec, found_index = _check_attributes(file, path, spec_hash, index)
+            found_spec, found_index = _check_attributes(file, path, spec_hash, index, trusted)
             arrays = {
                 field: _read(file, field, path, len(data)) for field in FIELDS if field.encode() in file.id
             }
-            hashes = json.loads(file.attrs["hashes"])
             names = json.loads(file["signals"].attrs["names"]) if "signals" in file else []
+            if not trusted:
+                found = {field: _hash_stored(file[field].id, data) for field in arrays}
+                found["attributes"] = _hash_attributes(names, found_spec, found_index)
+                hashes = json.loads(file.attrs["hashes"])
     except DataError:
         raise
     except Exception as error:
@@ -146,7 +149,6 @@ def decode_shard(
     check(arrays, names, path)
     if trusted:
         return unpack(arrays, names)
-    found = _hashes(arrays, names, found_spec, found_index)
     if not isinstance(hashes, dict) or hashes.keys() != found.keys():
         raise DataError(Problem(path, "hashes", "must name the arrays of the file, each once"))
     for field, value in found.items():
@@ -155,15 +157,27 @@ def decode_shard(
     return unpack(arrays, names)
 
 
-def _hashes(arrays: Arrays, names: Sequence[str], spec_hash: str, index: int) -> dict[str, str]:
-    """Hash of type, shape and content of each array, and of the attributes, which HDF5 does not protect."""
-    result = {"attributes": hash_json([list(names), spec_hash, index])}
-    for field in sorted(arrays):
-        array = np.ascontiguousarray(arrays[field])
-        digest = hashlib.blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=HASH_BYTES)
-        digest.update(array.reshape(-1).view(np.uint8).data)
-        result[field] = digest.hexdigest()
-    return result
+def _hash_attributes(names: Sequence[str], spec_hash: str, index: int) -> str:
+    """Hash of the attributes, which HDF5 does not protect."""
+    return hash_json([list(names), spec_hash, index])
+
+
+def _hash_stored(array: h5py.h5d.DatasetID, data: bytes) -> str:
+    """Hash of an array's type, shape and filters, and of its chunks as they lie in the bytes of the file."""
+    description = array.get_create_plist()
+    if description.get_layout() != h5py.h5d.CHUNKED:
+        return "not in chunks"  # as all are that were written here
+    filters = [description.get_filter(number)[:3] for number in range(description.get_nfilters())]
+    head = f"{array.dtype.str} {array.shape} {description.get_chunk()} {filters}"
+    digest = hashlib.blake2b(head.encode(), digest_size=HASH_BYTES)
+    content = memoryview(data)
+
+    def add(chunk: h5py.h5d.StoreInfo) -> None:
+        digest.update(f"{chunk.chunk_offset} {chunk.filter_mask}".encode())
+        digest.update(content[chunk.byte_offset : chunk.byte_offset + chunk.size])
+
+    array.chunk_iter(add)
+    return digest.hexdigest()
 
 
 def _explain(data: bytes, path: Path) -> CogError:
@@ -177,11 +191,12 @@ def _explain(data: bytes, path: Path) -> CogError:
 
 
 def _check_attributes(
-    file: h5py.File, path: Path, spec_hash: str | None, index: int | None
+    file: h5py.File, path: Path, spec_hash: str | None, index: int | None, trusted: bool
 ) -> tuple[str, int]:
     """Compare the attributes with what is wanted; returns the hash of the spec and the shard's number."""
     found = {name: file.attrs.get(name) for name in ("format", "spec_hash", "shard_index")}
-    wanted = {"format": FORMAT, "spec_hash": spec_hash, "shard_index": index}
+    earlier = trusted and found["format"] == EARLIER
+    wanted = {"format": EARLIER if earlier else FORMAT, "spec_hash": spec_hash, "shard_index": index}
     for name, value in wanted.items():
         if found[name] is None:
             raise DataError(Problem(path, name, "must be present; this is no shard of cog"))

@@ -192,7 +192,7 @@ def replace(field, value):
         ("actions", put("actions", 0.5)),
         ("state", lambda file: file.create_dataset("state", data=np.zeros((15, 2), np.float32))),
         ("rewards", lambda file: file.create_dataset("rewards", data=np.zeros(12, np.float32))),
-        ("format", lambda file: file.attrs.__setitem__("format", 2)),
+        ("format", lambda file: file.attrs.__setitem__("format", 3)),
         ("attributes", lambda file: file.attrs.__delitem__("hashes")),
         ("signals", lambda file: file["signals"].attrs.__setitem__("names", '["a", "a"]')),
     ],
@@ -223,6 +223,17 @@ def test_known_bytes_are_read_like_unknown_ones(tmp_path):
     for known in (None, digest):
         for one, other in zip(made, read_shard(tmp_path / "00000.h5", file_hash=known), strict=True):
             assert_same_episode(one, other)
+
+
+def test_a_shard_of_the_earlier_format_is_read_by_its_hash_alone(tmp_path):
+    path, made = tmp_path / "00000.h5", some_episodes()
+    write_shard(path, made, "spec", 0)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = 1
+    for one, other in zip(made, read_shard(path, file_hash=hash_file(path)), strict=True):
+        assert_same_episode(one, other)
+    with pytest.raises(DataError, match="format"):
+        read_shard(path)
 
 
 @pytest.mark.parametrize("wrong", [{"spec_hash": "other"}, {"index": 1}])
