@@ -247,11 +247,8 @@ def keep_freed_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        for option, value in (
-            (-3, 1 << 25),
-            (-1, 1 << 30),
-            (-2, 1 << 26),
-        ):  # M_MMAP_, M_TRIM_THRESHOLD, M_TOP_PAD
+        trim, pad, most_maps = -1, -2, -4  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX of malloc.h
+        for option, value in ((trim, 1 << 30), (pad, 1 << 26), (most_maps, 0)):
             library.mallopt(option, value)
 
 
