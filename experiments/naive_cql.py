@@ -16,6 +16,7 @@ from torch import Tensor
 from cog.augment import random_shift
 from cog.buffer import Batch
 from cog.cql import CQL
+from cog.distribution import TanhGaussian
 from cog.networks import Critic
 
 
@@ -75,7 +76,8 @@ def naive_update(agent: CQL, batch: Batch) -> dict[str, Tensor]:
 def sample(agent: CQL, images: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
     """One action a state by a full pass of the policy: (B, A) and log-density (B,)."""
     images = random_shift(images, agent.config.shift, agent.generator)
-    actions, log_prob = agent.actor(agent.policy_encoder()(images, pose)).sample(1, agent.generator)
+    policy: TanhGaussian = agent.actor(agent.policy_encoder()(images, pose))
+    actions, log_prob = policy.sample(policy.noise(1, agent.generator))
     return actions[:, 0], log_prob[:, 0]
 
 
