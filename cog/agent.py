@@ -149,7 +149,9 @@ class Agent(nn.Module, ABC):
         """The arithmetic that the configuration asks for."""
         if self.config.precision == "float32":
             return contextlib.nullcontext()
-        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16)
+        # Weights cast once for two losses would be one node of two graphs, which the compiler refuses.
+        cached = not self.config.compiled
+        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16, cache_enabled=cached)
 
 
 @torch.no_grad()

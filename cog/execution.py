@@ -41,9 +41,9 @@ class Compiled:
             CogError: shapes, types or settings are not those that it was compiled for.
         """
         if warm_up not in self.known:
-            import torch._dynamo
+            from torch._dynamo import config
 
-            with torch._dynamo.config.patch(trace_autograd_ops=True):
+            with config.patch(trace_autograd_ops=True):
                 result = self.function(batch, draws, warm_up)
             self.known.add(warm_up)
             return result
