@@ -14,6 +14,7 @@ from cog.augment import random_shift
 from cog.buffer import Batch
 from cog.config import TrainConfig
 from cog.networks import Actor, Encoder, ObservationShape, PolicyNetwork
+from cog.parallel import averaged
 
 Metrics = dict[str, Tensor]
 
@@ -69,7 +70,7 @@ class Agent(nn.Module, ABC):
         optimizer = self.optimizers[name]
         group = optimizer.param_groups[0]
         parameters: Sequence[nn.Parameter] = group["params"]
-        gradients = torch.autograd.grad(loss, parameters)
+        gradients = averaged(torch.autograd.grad(loss, parameters))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             # The fused step walks both side by side in memory: unequal strides would be silent nonsense.
             fits = gradient.stride() == parameter.stride()

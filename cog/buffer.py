@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cog.errors import CogError
 from cog.networks import ObservationShape
+from cog.parallel import own
 
 
 class Transitions(Protocol):
@@ -125,8 +126,8 @@ class Buffer:
         self.shape = ObservationShape(image, transitions.proprio.shape[1])
 
     def sample(self, generator: torch.Generator, size: int | None = None) -> Batch:
-        """Draw one batch with replacement, of `size` transitions if given."""
-        return self.gather(self.draw(generator, size))
+        """Draw one batch with replacement, of `size` transitions if given; a rank gathers its part of it."""
+        return self.gather(own(self.draw(generator, size)))
 
     def draw(self, generator: torch.Generator, size: int | None = None) -> Tensor:
         """The places (B,) of the transitions of one batch; `drawn` counts them."""

@@ -10,7 +10,7 @@ import tyro
 from cog.commands import chain, classify, collection, data, export, learning, lineage, tools, travel
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
-from cog.errors import CogError, UsageError
+from cog.errors import CogError, Told, UsageError
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -25,6 +25,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = parse(arguments)
         return int(command.run() or DONE)
+    except Told as error:
+        return WRONG_USAGE if error.usage else FAILED
     except UsageError as error:
         messages().print(f"cog: {error}", style="red", markup=False)
         return WRONG_USAGE

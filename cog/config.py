@@ -95,7 +95,7 @@ class TrainConfig:
     updates: int = 10_000
     """Number of gradient updates."""
     batch_size: int = 128
-    """Transitions in a batch."""
+    """Transitions in a batch, which the processes of one run share evenly."""
     sampling: Literal["balanced", "uniform"] = "balanced"
     """Whether each batch holds the shares that the merge names, or transitions are drawn uniformly."""
     shift: int = 0

@@ -19,6 +19,7 @@ from cog.buffer import Batch
 from cog.config import TrainConfig
 from cog.distribution import TanhGaussian, settled
 from cog.networks import Actor, Critic, Encoder, ObservationShape
+from cog.parallel import joint, own
 
 
 class Encoded(NamedTuple):
@@ -116,7 +117,7 @@ class CQL(Agent):
         number, switches = self.config.cql.sampled_actions, self.config.network.switches
         mean = encoded.policy.mean
         size = (len(mean), number, mean.shape[1] + switches)
-        uniform = torch.rand(size, generator=self.generator, device=mean.device, dtype=mean.dtype)
+        uniform = own(torch.rand(joint(size), generator=self.generator, device=mean.device, dtype=mean.dtype))
         here, here_density = encoded.policy.sample(number, self.generator)
         there, there_density = encoded.next_policy.sample(number, self.generator)
         # A component's range has length 2 and a switch has 2 settings: the density is 1/2 for both.

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cog.parallel import joint, own
+
 
 class TanhGaussian(NamedTuple):
     """pi(.|s) at B states, for actions of A components of which the last S are switches, -1 or 1.
@@ -33,7 +35,7 @@ class TanhGaussian(NamedTuple):
         if self.odds is None:
             return self._actions(noise, None)
         size = (*noise.shape[:2], self.odds.shape[1])
-        chance = torch.rand(size, generator=generator, device=noise.device, dtype=noise.dtype)
+        chance = own(torch.rand(joint(size), generator=generator, device=noise.device, dtype=noise.dtype))
         return self._actions(noise, self._thrown(chance))
 
     def settings(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,8 +81,8 @@ class TanhGaussian(NamedTuple):
 
     def _noise(self, n: int, generator: torch.Generator | None) -> Tensor:
         batch, dimensions = self.mean.shape
-        size = (batch, n, dimensions)
-        return torch.randn(size, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        size = joint((batch, n, dimensions))
+        return own(torch.randn(size, generator=generator, device=self.mean.device, dtype=self.mean.dtype))
 
     def _thrown(self, chance: Tensor) -> Tensor:
         """Switches (B, n, S) by uniform numbers in [0, 1)."""

@@ -1,5 +1,6 @@
 """What a run is checked for as it goes: infinite losses, Q values that run away, weights gone bad."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ import torch
 from cog.agent import Agent, Metrics
 from cog.config import TrainConfig
 from cog.errors import CogError
+from cog.parallel import gathered
+
+MAXIMA = ("q_size",)  # metrics of which the ranks' largest counts, not their mean
 
 
 class Diverged(CogError):  # noqa: N818 - it is a finding
@@ -16,9 +20,10 @@ class Diverged(CogError):  # noqa: N818 - it is a finding
 
 
 def to_host(metrics: Metrics) -> dict[str, float]:
-    """Bring metrics to the host in one transfer."""
-    values = torch.stack([value.float() for value in metrics.values()]).tolist()
-    return dict(zip(metrics, values, strict=True))
+    """Bring metrics to the host in one transfer, those of all ranks together."""
+    ranks = gathered(torch.stack([value.float() for value in metrics.values()]))
+    joint = zip(metrics, torch.stack([ranks.mean(0), ranks.amax(0)], 1).tolist(), strict=True)
+    return {name: largest if name in MAXIMA else mean for name, (mean, largest) in joint}
 
 
 def refuse_divergence(config: TrainConfig, update: int, values: Mapping[str, float], root: Path) -> None:
@@ -53,4 +58,22 @@ def refuse_bad_parameters(agent: Agent, root: Path) -> None:
         raise Diverged(
             f"update {agent.updates_done}: a weight is not finite; the run has diverged and this state is "
             f"not saved. Earlier checkpoints, if any, are under {root}. Try smaller learning rates."
+        )
+
+
+def refuse_difference(agent: Agent, fingerprint: str) -> None:
+    """Every rank must hold the same data and be the same agent at the same update.
+
+    Raises:
+        CogError: on every rank, naming what differs.
+    """
+    # Sums of the weights' bits, which round nowhere.
+    weights = torch.stack([p.detach().view(torch.int32).sum(dtype=torch.int64) for p in agent.parameters()])
+    data = int.from_bytes(hashlib.sha256(fingerprint.encode()).digest()[:7], "big")
+    ranks = gathered(torch.tensor([data, agent.updates_done, int(weights.sum())]))
+    names = ("data", "update", "weights")
+    if differing := [name for name, same in zip(names, (ranks == ranks[0]).all(0), strict=True) if not same]:
+        raise CogError(
+            f"update {agent.updates_done}: the processes of this run differ in their {', '.join(differing)}; "
+            "nothing is saved. All must read the same data and the same run folder, and be of one version."
         )

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -17,10 +18,11 @@ from cog.config import TrainConfig, from_json, to_json
 from cog.cql import CQL
 from cog.errors import CogError, UsageError
 from cog.files import make_folder
-from cog.guard import refuse_bad_parameters, refuse_divergence, to_host
+from cog.guard import refuse_bad_parameters, refuse_difference, refuse_divergence, to_host
 from cog.inputs import Input
 from cog.lock import content, locked
 from cog.metrics import MetricsWriter
+from cog.parallel import RankLost, anywhere, rank, refuse_uneven, together
 from cog.sealed import read_sealed, write_sealed
 
 CONFIG = "config.json"
@@ -48,6 +50,8 @@ def train(
 ) -> Path:
     """Run `config` to its last update and return the last checkpoint.
 
+    The ranks of a run (see `cog.parallel.joined`) all call this alike; callbacks are called on rank 0 only.
+
     Args:
         config: what to learn and where to write.
         transitions: the data, if they are in memory already; otherwise `config.data` is loaded.
@@ -58,74 +62,125 @@ def train(
 
     Raises:
         CogError: `out` holds another run, the data cannot be used, a loss is not finite or Q runs away.
-        Interrupted: SIGINT or SIGTERM came; the state was saved first.
+        Interrupted: SIGINT or SIGTERM came to any rank; the state was saved first.
+        RankLost: another rank has died; the last checkpoint is as it was.
+        Told: on ranks beside the first, any of these that ends them all.
     """
-    _claim(config, resume)
-    with locked(config.out):
-        return _train(config, transitions, resume, on_progress, on_message, on_checkpoint)
+    with contextlib.ExitStack() as held:
+        try:
+            with together():
+                refuse_uneven(config.batch_size)
+                if rank() == 0:
+                    _claim(config, resume)
+                    held.enter_context(locked(config.out))
+            begun = _begin(config, transitions, resume, on_message if rank() == 0 else None)
+            _continue(config, begun, on_progress, on_checkpoint)
+        except RankLost as error:
+            raise RankLost(f"{error}. {_kept(config.out)}") from error
+        return checkpoint.find(config.out)
 
 
-def _train(
+class _Begun(NamedTuple):
+    """A run in memory, ready for its next update."""
+
+    agent: Agent
+    buffer: Buffer
+    fingerprint: str
+    inputs: tuple[Input, ...]
+    metrics_position: int
+
+
+def _begin(
     config: TrainConfig,
     transitions: Transitions | None,
     resume: bool,
-    on_progress: Progress | None,
     on_message: Callable[[str], None] | None,
-    on_checkpoint: Callable[[int, Path], None] | None,
-) -> Path:
-    """The run itself, in a folder that is claimed and locked."""
-    keep_freed_memory()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+) -> _Begun:
+    """Load what the run needs, on every rank alike, from a folder that is claimed and locked."""
     root = config.out / "checkpoints"
-    inputs: tuple[Input, ...] = ()
-    if transitions is None:
-        transitions, source = load_data(config.data, root / "step")
-        inputs = (source,)
-    device = usable_device(config)
-    buffer = Buffer(
-        transitions,
-        device,
-        config.batch_size,
-        config.sampling,
-        config.cql.discount,
-        config.cql.steps,
-        on_message,
-    )
-    agent = create(config, buffer)
-    position = 0
-    if resume and checkpoint.exists(root):
-        last = checkpoint.load(root)
-        checkpoint.restore(last, agent, buffer.drawn, transitions.fingerprint)
-        position = last.metrics_position
-    write_sealed(config.out / CONFIG, RUN, to_json(config))
-    fingerprint = transitions.fingerprint
-    del transitions  # on an accelerator the host's copy is not needed any more
+    with together():
+        keep_freed_memory()
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        inputs: tuple[Input, ...] = ()
+        if transitions is None:
+            transitions, source = load_data(config.data, root / "step")
+            inputs = (source,)
+        device = usable_device(config)
+        buffer = Buffer(
+            transitions,
+            device,
+            config.batch_size,
+            config.sampling,
+            config.cql.discount,
+            config.cql.steps,
+            on_message,
+        )
+        agent = create(config, buffer)
+        position = 0
+        if resume and checkpoint.exists(root):
+            last = checkpoint.load(root)
+            checkpoint.restore(last, agent, buffer.drawn, transitions.fingerprint)
+            position = last.metrics_position
+        if rank() == 0:
+            write_sealed(config.out / CONFIG, RUN, to_json(config))
+    with together():
+        refuse_difference(agent, transitions.fingerprint)
+    # On an accelerator the host's copy of the transitions is not needed any more.
+    return _Begun(agent, buffer, transitions.fingerprint, inputs, position)
 
-    def save() -> Path:
-        refuse_bad_parameters(agent, root)
-        folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, writer.position(), inputs)
-        if on_checkpoint is not None:
-            on_checkpoint(agent.updates_done, folder)
-        return folder
 
-    writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
-    with writer, _stop_signals() as stopped:
+def _continue(
+    config: TrainConfig,
+    begun: _Begun,
+    on_progress: Progress | None,
+    on_checkpoint: Callable[[int, Path], None] | None,
+) -> None:
+    """Update to the last update or until a signal comes; metrics and checkpoints are rank 0's to write."""
+    agent, buffer, fingerprint, inputs, position = begun
+    root = config.out / "checkpoints"
+    writer: MetricsWriter | None = None
+
+    def save() -> None:
+        with together():
+            refuse_difference(agent, fingerprint)
+            refuse_bad_parameters(agent, root)
+            if writer is not None:
+                folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, writer.position(), inputs)
+                if on_checkpoint is not None:
+                    on_checkpoint(agent.updates_done, folder)
+
+    with contextlib.ExitStack() as closing, _stop_signals() as stopped:
+        with together():
+            if rank() == 0:
+                writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
+                closing.enter_context(writer)
         while agent.updates_done < config.updates:
             metrics = agent.update(buffer.sample(agent.generator))
             update = agent.updates_done
             if update % config.log_every == 0 or update == config.updates:
                 values = to_host(metrics)
-                refuse_divergence(config, update, values, root)
-                values |= {f"share/{name}": share for name, share in buffer.shares().items()}
-                writer.write(update, values)
-                if on_progress is not None:
-                    on_progress(update, config.updates, values)
-            if stopped():
-                raise Interrupted(save())
+                with together():
+                    refuse_divergence(config, update, values, root)
+                    if writer is not None:
+                        values |= {f"share/{name}": share for name, share in buffer.shares().items()}
+                        writer.write(update, values)
+                        if on_progress is not None:
+                            on_progress(update, config.updates, values)
+            if anywhere(stopped()):
+                save()
+                with together():
+                    raise Interrupted(checkpoint.find(root))
             if update % config.checkpoint_every == 0 and update < config.updates:
                 save()
-        return save()
+        save()
+
+
+def _kept(out: Path) -> str:
+    """What a run that ended early left to go on from."""
+    if not checkpoint.exists(out / "checkpoints"):
+        return "No checkpoint was written yet; --resume begins again."
+    return f"The last checkpoint is {checkpoint.find(out)}; continue with --resume."
 
 
 def create(config: TrainConfig, buffer: Buffer) -> Agent:

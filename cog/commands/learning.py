@@ -32,6 +32,17 @@ class Train:
     """Starts of these evaluations; each is written to evaluations/UPDATE in the run's folder."""
 
     def run(self) -> None:
+        from cog.parallel import joined, rank
+        from cog.train import train
+
+        with joined(self.config.device):
+            if rank() == 0:
+                self._shown()
+            else:
+                train(self.config, resume=self.resume)
+
+    def _shown(self) -> None:
+        """Train with progress, results and messages on the console."""
         from cog.train import train
 
         config = self.config
