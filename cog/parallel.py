@@ -42,7 +42,7 @@ def joined(device: str) -> Iterator[None]:
         UsageError: `device` names one GPU for all ranks, or the environment is not that of `torchrun`.
         CogError: the ranks do not find each other, or this one has no GPU.
     """
-    if _connected() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _connected() or os.environ.get("WORLD_SIZE", "1") == "1":
         yield
         return
     if not dist.is_available():
