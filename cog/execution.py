@@ -69,7 +69,10 @@ class Graphed:
         self.agent, self.sampler = agent, sampler
         self.weights = list(agent.parameters())
         self.side = torch.cuda.Stream()
-        self._forget()
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.metrics: Metrics = {}
+        self.captured: tuple[int, ...] = ()
+        self.eager, self.warm_up = 0, agent.warming_up()
 
     def __call__(self) -> Metrics:
         """One update: eager at first, then captured, then replayed. Returns the graph's own metrics.
@@ -79,7 +82,7 @@ class Graphed:
         """
         agent = self.agent
         if self.graph is not None and agent.warming_up() != self.warm_up:
-            self._forget()  # the end of the warm-up changes the losses
+            self.graph, self.eager = None, 0  # the end of the warm-up changes the losses
         agent.set_rates()
         if self.graph is None and self.eager < EAGER_UPDATES:
             self.eager += 1
@@ -118,13 +121,6 @@ class Graphed:
     def _captured(self) -> tuple[int, ...]:
         """What tells whether the weights lie where they lay, and the settings are the same."""
         return (id(self.agent.config), *(weight.data_ptr() for weight in self.weights))
-
-    def _forget(self) -> None:
-        """Begin again with eager updates."""
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.eager, self.warm_up = 0, self.agent.warming_up()
-        self.metrics: Metrics = {}
-        self.captured: tuple[int, ...] = ()
 
 
 def executed(
