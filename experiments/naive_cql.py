@@ -44,7 +44,8 @@ def naive_update(agent: CQL, batch: Batch) -> dict[str, Tensor]:
         next_images.repeat_interleave(number, 0),
         next_pose.repeat_interleave(number, 0),
     )
-    uniform = 2 * torch.rand(len(many), batch.actions.shape[1], generator=agent.generator) - 1
+    shape = (len(many), batch.actions.shape[1])
+    uniform = 2 * torch.rand(shape, generator=agent.generator, device=many.device) - 1
     here, here_density = sample(agent, many, many_pose)
     there, there_density = sample(agent, next_many, next_many_pose)
     size = (2, len(images), number)
