@@ -1,0 +1,116 @@
+"""Updates a second by setting, beside the naive plan of the same run, and what an update costs.
+
+Costs are counted once for the naive plan and once for ours (see `bench_cost`); every setting but "naive" is
+held against ours. Shares are of the matrix product and the copy that were measured in the same run.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping
+
+import torch
+
+from cog.config import Preset
+from cog.experiments.bench_ceilings import Ceilings, finish_on
+from cog.experiments.bench_config import BenchConfig
+from cog.experiments.bench_cost import Cost, cost_of
+from cog.experiments.bench_figures import Figure
+from cog.experiments.bench_rounds import Action, Rounds, in_turn
+from cog.experiments.bench_update import FRAMES, SETTINGS, bench_config, buffer_for, chosen, synthetic
+
+NAIVE, OURS = "naive", "eager"
+"""Settings whose operations can be counted; all others launch those of the second."""
+
+OnTurn = Callable[[str], None]
+"""Called with what was measured after every turn."""
+
+
+def measure_updates(config: BenchConfig, ceilings: Ceilings, on_turn: OnTurn) -> list[Figure]:
+    """The section `updates`."""
+    figures = []
+    for network in config.network:
+        for batch_size in config.batch_size:
+            for sampled in config.sampled:
+                figures += measure_case(config, ceilings, network, batch_size, sampled, on_turn)
+    return figures
+
+
+def cases(config: BenchConfig) -> int:
+    """Number of turns that `measure_updates` takes."""
+    combinations = len(config.network) * len(config.batch_size) * len(config.sampled)
+    return combinations * len(chosen(config.settings)) * config.rounds
+
+
+def measure_case(
+    config: BenchConfig,
+    ceilings: Ceilings,
+    network: Preset,
+    batch_size: int,
+    sampled: int,
+    on_turn: OnTurn,
+) -> list[Figure]:
+    """All settings of one network, batch size and N."""
+    settings = bench_config(config, network, batch_size, sampled)
+    device = torch.device(config.device)
+    buffer = buffer_for(settings, synthetic(FRAMES, config.seed))
+    case = f"{network}, batch {batch_size}, N = {sampled}"
+    actions: dict[str, Action] = {}
+    peaks = {}
+    for name in chosen(config.settings):
+        before = allocated(device)
+        actions[name] = SETTINGS[name](settings, buffer)
+        actions[name]()
+        peaks[name] = peak(device) - before
+    rounds = in_turn(actions, config.rounds, config.seconds, finish_on(device), on_turn=lambda: on_turn(case))
+    costs = {name: cost_of(actions[name]) for name in (NAIVE, OURS) if name in actions}
+    figures = rate_figures(case, rounds)
+    figures += cost_figures(case, rounds, costs, ceilings)
+    if device.type == "cuda":
+        memory = (Figure("updates", f"{case}, {name}: memory", peaks[name] / 1e6, "MB") for name in actions)
+        figures += memory
+    return figures
+
+
+def rate_figures(case: str, rounds: Rounds) -> list[Figure]:
+    """Updates a second of every setting, and how many times those of the naive one that is."""
+    figures = []
+    for name in rounds.seconds:
+        what, rate = f"{case}, {name}", rounds.rate(name)
+        if NAIVE not in rounds.seconds:
+            figures.append(Figure("updates", what, rate, "updates/s"))
+            continue
+        ratios = rounds.ratios(name, NAIVE)
+        middle = statistics.median(ratios)
+        figures.append(
+            Figure("updates", what, rate, "updates/s", middle, ratios[0], ratios[-1], beside=NAIVE)
+        )
+    return figures
+
+
+def cost_figures(case: str, rounds: Rounds, costs: Mapping[str, Cost], ceilings: Ceilings) -> list[Figure]:
+    """Operations and bytes of one update, with the rate of each as a share of what the device can do."""
+    figures = []
+    for name in rounds.seconds:
+        cost = costs.get(name if name == NAIVE else OURS)
+        if cost is None:
+            continue
+        rate = rounds.rate(name)
+        for value, unit, ceiling, beside in (
+            (cost.flops, "GFLOP/update", ceilings.flops, "the matrix product"),
+            (cost.bytes, "GB/update", ceilings.bytes, "the copy"),
+        ):
+            share = value * rate / ceiling
+            figures.append(Figure("updates", f"{case}, {name}", value / 1e9, unit, share, beside=beside))
+    return figures
+
+
+def allocated(device: torch.device) -> int:
+    """Bytes allocated on the device now, from which the next peak counts; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def peak(device: torch.device) -> int:
+    """Most bytes allocated on the device since `allocated` was called; 0 on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
