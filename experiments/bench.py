@@ -22,6 +22,7 @@ from cog.experiments.bench_plot import draw_scaling
 from cog.experiments.bench_scaling import measure_scaling
 from cog.experiments.bench_settings import cases, measure_updates
 from cog.experiments.bench_update import bench_config, chosen
+from cog.experiments.parity import parity, refuse_parting
 from cog.files import code_version, write_json
 from cog.train import usable_device
 
@@ -35,6 +36,10 @@ NOTES = {
         "operation reads and writes, as if nothing stayed in a cache, so their share may exceed 1"
     ),
     "scaling": "the frames are zeros in memory that was written to",
+    "parity": (
+        "largest differences from the naive plan; losses and values relative to their largest size, weights "
+        "to how far they have moved; the ratio is the share of the tolerance"
+    ),
     "evaluation": "an untrained policy runs every episode to the horizon: the worst case",
 }
 """What a section's figures mean, shown below the table."""
@@ -57,14 +62,14 @@ def bench(config: BenchConfig) -> Report:
 
     Raises:
         UsageError: there is no such setting of the update.
-        CogError: no such device, no package to draw with, or a worker died.
+        CogError: no such device, no package to draw with, a worker died, or settings do not compute the same.
     """
     sized = config.sized()
     usable_device(bench_config(sized, sized.network[0], sized.batch_size[0], sized.sampled[0]))
-    chosen(sized.settings)
+    chosen(sized.settings, sized.device)
     if sized.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise missing_extra("matplotlib", "report")
-    report = measure(sized)
+    report = compare(sized) if sized.parity else measure(sized)
     title = "Benchmark (quick: the numbers mean nothing)" if config.quick else "Benchmark"
     screen = console()
     screen.print(figures_table(title, report.figures))
@@ -78,7 +83,16 @@ def bench(config: BenchConfig) -> Report:
     if sized.plot is not None:
         draw_scaling(sized.plot, report.figures)
         screen.print(str(sized.plot), markup=False)
+    if sized.parity:
+        refuse_parting(report.figures)
     return report
+
+
+def compare(config: BenchConfig) -> Report:
+    """What the settings of the update compute, beside each other."""
+    with computing(config):
+        figures = parity(config, lambda name: messages().print(f"training: {name}", markup=False))
+    return Report(figures, [f"parity: {NOTES['parity']}"], machine(config))
 
 
 def measure(config: BenchConfig) -> Report:

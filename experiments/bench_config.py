@@ -32,6 +32,7 @@ QUICK: dict[str, Any] = {
     "scaling_frames": (50, 200),
     "product": 64,
     "copy_megabytes": 1,
+    "parity_updates": 3,
 }
 """Sizes of a smoke test, whose numbers mean nothing."""
 
@@ -42,6 +43,10 @@ class BenchConfig:
 
     only: tuple[Section, ...] = SECTIONS
     """Sections to measure."""
+    parity: bool = False
+    """Compare what the settings of the update compute, instead of how fast anything is."""
+    parity_updates: int = 100
+    """Updates of that comparison."""
     out: Path | None = None
     """JSON file for the figures; none writes none."""
     plot: Path | None = None
@@ -99,6 +104,7 @@ class BenchConfig:
             ("rounds", 1),
             ("frame_size", 1),
             ("horizon", 1),
+            ("parity_updates", 1),
             ("load_episodes", 1),
             ("episodes", 2),  # the first shard or group of a worker is left out
             ("evaluation_episodes", 2),

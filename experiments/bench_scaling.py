@@ -20,6 +20,7 @@ from cog.experiments.bench_rounds import Rounds, in_turn
 from cog.experiments.bench_update import FRAMES, SETTINGS, bench_config, buffer_for, chosen, synthetic
 
 BATCHES = {"cpu": (64, 128, 256, 512, 1024), "cuda": (64, 128, 256, 512, 1024, 2048, 4096)}
+UNASKED = ("eager",)  # the settings that are scaled unless others are named
 PAGE = 4096  # bytes; the memory of a page that nobody wrote to is one page shared by all
 SHARE_OF_MEMORY = 0.5  # that the buffers may take, all together
 BATCHES_UNIT, FRAMES_UNIT = "transitions a batch", "frames in the buffer"
@@ -27,7 +28,7 @@ BATCHES_UNIT, FRAMES_UNIT = "transitions a batch", "frames in the buffer"
 
 def measure_scaling(config: BenchConfig) -> tuple[list[Figure], list[str]]:
     """The section `scaling`, and what was left out and why."""
-    settings = [name for name in chosen(config.settings) if name != "naive"]
+    settings = chosen(config.settings or UNASKED, config.device)
     kind = "cpu" if config.device == "cpu" else "cuda"
     batches = config.scaling_batches or BATCHES[kind]
     sizes, left_out = fitting(config)

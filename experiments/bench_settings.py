@@ -37,7 +37,7 @@ def measure_updates(config: BenchConfig, ceilings: Ceilings, on_turn: OnTurn) ->
 def cases(config: BenchConfig) -> int:
     """Number of turns that `measure_updates` takes."""
     combinations = len(config.network) * len(config.batch_size) * len(config.sampled)
-    return combinations * len(chosen(config.settings)) * config.rounds
+    return combinations * len(chosen(config.settings, config.device)) * config.rounds
 
 
 def measure_case(
@@ -55,7 +55,7 @@ def measure_case(
     case = f"{network}, batch {batch_size}, N = {sampled}"
     actions: dict[str, Action] = {}
     peaks = {}
-    for name in chosen(config.settings):
+    for name in chosen(config.settings, config.device):
         before = allocated(device)
         actions[name] = SETTINGS[name](settings, buffer)
         actions[name]()

@@ -24,10 +24,10 @@ from cog.config import Preset, TrainConfig, preset
 from cog.console import console, progress, table
 from cog.cql import CQL
 from cog.errors import UsageError
+from cog.execution import executed
 from cog.experiments.bench_ceilings import threads_of
 from cog.experiments.bench_config import BenchConfig
 from cog.experiments.bench_rounds import Action, in_turn
-from cog.execution import executed
 from cog.experiments.naive_cql import NaivePlan, Plan
 from cog.files import code_version, write_json
 from cog.train import create, keep_freed_memory, usable_device
@@ -111,13 +111,8 @@ the operations of "eager", however these are launched.
 """
 
 
-def possible(device: str) -> list[str]:
-    """The settings that a device can run."""
-    return [name for name in SETTINGS if device.startswith("cuda") or "graphed" not in name]
-
-
-def chosen(names: Sequence[str]) -> list[str]:
-    """The settings of these names, all if there are none.
+def chosen(names: Sequence[str], device: str) -> list[str]:
+    """The settings of these names, all that the device can run if there are none.
 
     Raises:
         UsageError: there is no such setting.
@@ -125,7 +120,8 @@ def chosen(names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in SETTINGS:
             raise UsageError(f"setting {name!r} is unknown; there are: {', '.join(SETTINGS)}")
-    return [name for name in SETTINGS if not names or name in names]
+    graphs = device.startswith("cuda")
+    return [name for name in SETTINGS if (name in names if names else graphs or "graphed" not in name)]
 
 
 def update_config(network: Preset, batch_size: int, sampled: int, seed: int) -> TrainConfig:

@@ -98,8 +98,10 @@ class NaivePlan:
         }
 
     def _sample(self, images: Tensor, pose: Tensor, normal: Tensor) -> tuple[TanhGaussian, Tensor, Tensor]:
-        """What `normal` (B, N, A) picks by a full pass a row: the policy, actions (BN, A), densities (BN,)."""
+        """What `normal` (B, N, A) picks, a pass a row: the policy, actions (BN, A), log-densities (BN,)."""
         features = self._features(self.agent.policy_encoder(), images, pose, normal.shape[1])
+        if self.agent.actor_encoder is None:
+            features = features.detach()  # the encoder is the critics' to train
         actor: Actor = self.agent.actor
         policy: TanhGaussian = actor(features)
         actions, log_prob = policy.sample(Noise(normal.flatten(0, 1)[:, None]))

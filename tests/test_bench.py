@@ -146,7 +146,7 @@ def test_sections_that_are_not_asked_for_are_not_measured() -> None:
 
 def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(UsageError, match=r"'warp' is unknown; there are: naive, eager"):
-        chosen(("warp",))
+        chosen(("warp",), "cpu")
     with pytest.raises(UsageError, match="episodes is 1"):
         BenchConfig(episodes=1)
     with pytest.raises(UsageError, match="quick sets episodes to 4"):
