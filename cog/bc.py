@@ -23,10 +23,13 @@ class BC(Agent):
 
     def learn(self, batch: Batch) -> Metrics:
         """One step up the log-likelihood."""
-        shifts = draw_shifts(self.generator, len(batch.actions), self.config, self.shape)
-        gradients, metrics = self.differentiate(batch, shifts, False)
+        gradients, metrics = self.differentiate(batch, self.draws(len(batch.actions)), False)
         self.step("actor", gradients["actor"])
         return metrics
+
+    def draws(self, size: int) -> Shifts:
+        """The random numbers of an update of `size` states."""
+        return draw_shifts(self.generator, size, self.config, self.shape)
 
     def losses(self, batch: Batch, draws: Shifts, warm_up: bool) -> tuple[dict[str, Tensor], Metrics]:
         """The policy's loss alone."""

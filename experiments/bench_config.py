@@ -21,6 +21,7 @@ SECTIONS: tuple[Section, ...] = (
 QUICK: dict[str, Any] = {
     "rounds": 1,
     "seconds": 0.02,
+    "settings": ("naive", "eager"),
     "network": ("cpu",),
     "sampled": (1,),
     "batch_size": (8,),

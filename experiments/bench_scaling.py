@@ -28,7 +28,7 @@ BATCHES_UNIT, FRAMES_UNIT = "transitions a batch", "frames in the buffer"
 
 def measure_scaling(config: BenchConfig) -> tuple[list[Figure], list[str]]:
     """The section `scaling`, and what was left out and why."""
-    settings = chosen(config.settings or UNASKED, config.device)
+    settings = [name for name in chosen(config.settings or UNASKED, config.device) if name != "naive"]
     kind = "cpu" if config.device == "cpu" else "cuda"
     batches = config.scaling_batches or BATCHES[kind]
     sizes, left_out = fitting(config)

@@ -102,7 +102,7 @@ SETTINGS: dict[str, Setting] = {
     "eager": ours(),
     "compiled": ours(compiled=True),
     "graphed": ours(graphed=True),
-    "compiled, graphed": ours(compiled=True, graphed=True),
+    "compiled+graphed": ours(compiled=True, graphed=True),
 }
 """How an update may be computed: each makes, of a configuration and a buffer, a call that does one update.
 

@@ -47,13 +47,13 @@ SETTINGS: dict[str, Setting] = {
     "split": Setting(),
     "compiled": Setting(compiled=True),
     "graphed": Setting(graphed=True),
-    "compiled, graphed": Setting(compiled=True, graphed=True),
+    "compiled+graphed": Setting(compiled=True, graphed=True),
 }
 """All settings; the first is what the others are held against. "split" is `cog train` as it is by default."""
 Arithmetic = Literal["float64", "float32", "bfloat16"]
 TOLERANCES: dict[Arithmetic, dict[str, float]] = {
     "float64": {"losses": 1e-6, "values": 1e-6, "weights": 1e-6},
-    "float32": {"losses": 0.02, "values": 0.02, "weights": 0.2},
+    "float32": {"losses": 0.02, "values": 0.02, "weights": 0.5},
     "bfloat16": {"losses": 0.1, "values": 0.1, "weights": 1.0},
 }
 """Largest differences (see `Parting`). In float64 nothing but the plan could part two settings; in less, Adam
@@ -117,13 +117,9 @@ class Widened:
 
     def sample(self, generator: torch.Generator) -> Batch:
         """Draw one batch."""
-        fields = self.buffer.sample(generator)
-        return Batch(
-            *(
-                value.double() if value is not None and value.is_floating_point() else value
-                for value in fields
-            )
-        )
+        batch = self.buffer.sample(generator)
+        numbers = ("proprio", "next_proprio", "actions", "rewards", "bootstrap")
+        return batch._replace(**{name: getattr(batch, name).double() for name in numbers})
 
 
 def trace(
@@ -149,7 +145,7 @@ def trace(
         found = update()
         for name, values in metrics.items():
             values.append(float(found[name]))
-    found_metrics = {name: torch.tensor(values) for name, values in metrics.items()}
+    found_metrics = {name: torch.tensor(values, dtype=torch.float64) for name, values in metrics.items()}
     return Trace(found_metrics, start, weights_of(agent))
 
 

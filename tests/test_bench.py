@@ -4,13 +4,16 @@ import dataclasses
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from cog import cli
+from cog.cql import CQL
 from cog.errors import UsageError
+from cog.experiments import parity
 from cog.experiments.bench import measure
 from cog.experiments.bench_ceilings import Ceilings
 from cog.experiments.bench_config import SECTIONS, BenchConfig
@@ -145,7 +148,7 @@ def test_sections_that_are_not_asked_for_are_not_measured() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'warp' is unknown; there are: naive, eager"):
+    with pytest.raises(UsageError, match=r"'warp' is unknown; there are: naive, shared, eager"):
         chosen(("warp",), "cpu")
     with pytest.raises(UsageError, match="episodes is 1"):
         BenchConfig(episodes=1)
@@ -162,3 +165,25 @@ def test_a_figure_shows_all_it_holds_and_nothing_else() -> None:
     assert cells(figure) == ["updates", "case", "3.142", "updates/s", "2", "1.5 to 2.25", "naive"]
     assert cells(Figure("load", "case", 5.0, "MB/s")) == ["load", "case", "5", "MB/s", "", "", ""]
     assert statistics.median(Rounds({"a": [1.0], "b": [3.0]}).ratios("a", "b")) == 3
+
+
+def test_parity_holds_for_the_split_plan_and_not_for_one_that_computes_something_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(parity, "SETTINGS", {name: parity.SETTINGS[name] for name in ("repeated", "split")})
+    out = tmp_path / "parity.json"
+    assert cli.run(["bench", "--parity", "--quick", "--out", str(out)]) == 0
+    figures = from_json(json.loads(out.read_text())["figures"])
+    assert [figure.what.split(", ", 3)[-1] for figure in figures] == [
+        f"3 updates, split, {arithmetic}: {name}"
+        for arithmetic in ("float64", "float32", "bfloat16")
+        for name in ("losses", "values", "weights")
+    ]
+    right = CQL.critic_loss
+
+    def wrong(*arguments: Any) -> Any:
+        loss, metrics = right(*arguments)
+        return 1.001 * loss, metrics
+
+    monkeypatch.setattr(CQL, "critic_loss", wrong)
+    assert cli.run(["bench", "--parity", "--quick", "--out", str(out)]) == 1
