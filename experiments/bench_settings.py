@@ -58,15 +58,15 @@ def measure_case(
     for name in chosen(config.settings):
         before = allocated(device)
         actions[name] = SETTINGS[name](settings, buffer)
-        actions[name]()
-        peaks[name] = peak(device) - before
+        if device.type == "cuda":
+            actions[name]()
+            peaks[name] = torch.cuda.max_memory_allocated(device) - before
     rounds = in_turn(actions, config.rounds, config.seconds, finish_on(device), on_turn=lambda: on_turn(case))
     costs = {name: cost_of(actions[name]) for name in (NAIVE, OURS) if name in actions}
     figures = rate_figures(case, rounds)
     figures += cost_figures(case, rounds, costs, ceilings)
-    if device.type == "cuda":
-        memory = (Figure("updates", f"{case}, {name}: memory", peaks[name] / 1e6, "MB") for name in actions)
-        figures += memory
+    for name, peak in peaks.items():
+        figures.append(Figure("updates", f"{case}, {name}: memory", peak / 1e6, "MB"))
     return figures
 
 
@@ -109,8 +109,3 @@ def allocated(device: torch.device) -> int:
         return 0
     torch.cuda.reset_peak_memory_stats(device)
     return torch.cuda.memory_allocated(device)
-
-
-def peak(device: torch.device) -> int:
-    """Most bytes allocated on the device since `allocated` was called; 0 on a CPU."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
