@@ -1,16 +1,16 @@
 """Updates a second by setting, beside the naive plan of the same run, and what an update costs.
 
 Costs are counted once for the naive plan and once for ours (see `bench_cost`); every setting but "naive" is
-held against ours. Shares are of the matrix product and the copy that were measured in the same run.
+held against ours. Shares are of a matrix product and a copy that took their turns in the same rounds.
 """
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from cog.config import Preset
-from cog.experiments.bench_ceilings import Ceilings, finish_on
+from cog.experiments.bench_ceilings import COPY, PRODUCT, Ceiling, ceilings, finish_on
 from cog.experiments.bench_config import BenchConfig
 from cog.experiments.bench_cost import Cost, cost_of
 from cog.experiments.bench_figures import Figure
@@ -24,25 +24,24 @@ OnTurn = Callable[[str], None]
 """Called with what was measured after every turn."""
 
 
-def measure_updates(config: BenchConfig, ceilings: Ceilings, on_turn: OnTurn) -> list[Figure]:
+def measure_updates(config: BenchConfig, on_turn: OnTurn) -> list[Figure]:
     """The section `updates`."""
     figures = []
     for network in config.network:
         for batch_size in config.batch_size:
             for sampled in config.sampled:
-                figures += measure_case(config, ceilings, network, batch_size, sampled, on_turn)
+                figures += measure_case(config, network, batch_size, sampled, on_turn)
     return figures
 
 
 def cases(config: BenchConfig) -> int:
     """Number of turns that `measure_updates` takes."""
     combinations = len(config.network) * len(config.batch_size) * len(config.sampled)
-    return combinations * len(chosen(config.settings)) * config.rounds
+    return combinations * (len(chosen(config.settings)) + len((PRODUCT, COPY))) * config.rounds
 
 
 def measure_case(
     config: BenchConfig,
-    ceilings: Ceilings,
     network: Preset,
     batch_size: int,
     sampled: int,
@@ -61,21 +60,28 @@ def measure_case(
         if device.type == "cuda":
             actions[name]()
             peaks[name] = torch.cuda.max_memory_allocated(device) - before
-    rounds = in_turn(actions, config.rounds, config.seconds, finish_on(device), on_turn=lambda: on_turn(case))
+    limits = ceilings(config)
+    turns = actions | {name: limit.action for name, limit in limits.items()}
+    rounds = in_turn(turns, config.rounds, config.seconds, finish_on(device), on_turn=lambda: on_turn(case))
     costs = {name: cost_of(actions[name]) for name in (NAIVE, OURS) if name in actions}
-    figures = rate_figures(case, rounds)
-    figures += cost_figures(case, rounds, costs, ceilings)
+    figures = rate_figures(case, rounds, list(actions))
+    for name, limit in limits.items():
+        rate = limit.work * rounds.rate(name) / 1e9
+        figures.append(Figure("updates", f"{case}: {name}", rate, limit.unit))
+    for name in actions:
+        if (cost := costs.get(name if name == NAIVE else OURS)) is not None:
+            figures += cost_figures(case, rounds, name, cost, limits)
     for name, peak in peaks.items():
         figures.append(Figure("updates", f"{case}, {name}: memory", peak / 1e6, "MB"))
     return figures
 
 
-def rate_figures(case: str, rounds: Rounds) -> list[Figure]:
-    """Updates a second of every setting, and how many times those of the naive one that is."""
+def rate_figures(case: str, rounds: Rounds, names: Sequence[str]) -> list[Figure]:
+    """Updates a second of these settings, and how many times those of the naive one that is."""
     figures = []
-    for name in rounds.seconds:
+    for name in names:
         what, rate = f"{case}, {name}", rounds.rate(name)
-        if NAIVE not in rounds.seconds:
+        if NAIVE not in names:
             figures.append(Figure("updates", what, rate, "updates/s"))
             continue
         ratios = rounds.ratios(name, NAIVE)
@@ -86,20 +92,20 @@ def rate_figures(case: str, rounds: Rounds) -> list[Figure]:
     return figures
 
 
-def cost_figures(case: str, rounds: Rounds, costs: Mapping[str, Cost], ceilings: Ceilings) -> list[Figure]:
-    """Operations and bytes of one update, with the rate of each as a share of what the device can do."""
+def cost_figures(
+    case: str, rounds: Rounds, name: str, cost: Cost, limits: Mapping[str, Ceiling]
+) -> list[Figure]:
+    """Operations and bytes of one update, and the rate of each as a share of what the device can do."""
     figures = []
-    for name in rounds.seconds:
-        cost = costs.get(name if name == NAIVE else OURS)
-        if cost is None:
-            continue
-        rate = rounds.rate(name)
-        for value, unit, ceiling, beside in (
-            (cost.flops, "GFLOP/update", ceilings.flops, "the matrix product"),
-            (cost.bytes, "GB/update", ceilings.bytes, "the copy"),
-        ):
-            share = value * rate / ceiling
-            figures.append(Figure("updates", f"{case}, {name}", value / 1e9, unit, share, beside=beside))
+    for value, unit, limit in (
+        (cost.flops, "GFLOP/update", PRODUCT),
+        (cost.bytes, "GB/update", COPY),
+    ):
+        # As often as the one outruns the other, in units of its work.
+        shares = [value / limits[limit].work * ratio for ratio in rounds.ratios(name, limit)]
+        middle = statistics.median(shares)
+        what = f"{case}, {name}"
+        figures.append(Figure("updates", what, value / 1e9, unit, middle, shares[0], shares[-1], limit))
     return figures
 
 
