@@ -10,7 +10,7 @@ from typing import Any
 from cog.console import console, messages, progress
 from cog.envs import DOUBLE_DRAWER, DRAWER_GRASP, PICK_PLACE
 from cog.errors import missing_extra
-from cog.experiments.bench_ceilings import Ceilings, ceiling_figures, computing, machine, measure_ceilings
+from cog.experiments.bench_ceilings import computing, machine, measure_ceilings
 from cog.experiments.bench_collect import MESH_ROBOT, measure_collection
 from cog.experiments.bench_config import SECTIONS, BenchConfig
 from cog.experiments.bench_data import BenchData, measure_load
@@ -32,8 +32,10 @@ SCENE_STARTS = {DRAWER_GRASP: "closed", DOUBLE_DRAWER: "closed", PICK_PLACE: "ta
 NOTES = {
     "collection": "the first shard of every worker is left out, and with it the start of its process",
     "updates": (
-        "operations are those of matrix products and convolutions; bytes are the sizes of all that each "
-        "operation reads and writes, as if nothing stayed in a cache, so their share may exceed 1"
+        "on a CPU, naive runs in a process whose allocator is as the system has it, the others in one that "
+        "keeps freed memory, as cog train does; operations are those of matrix products and convolutions; "
+        "bytes are the sizes of all that each operation reads and writes, as if nothing stayed in a cache, "
+        "so their share may exceed 1"
     ),
     "scaling": "the frames are zeros in memory that was written to",
     "parity": (
@@ -100,23 +102,20 @@ def measure(config: BenchConfig) -> Report:
     facts = machine(config)
     figures: list[Figure] = []
     notes: list[str] = []
-    ceilings: Ceilings | None = None
     for section in (name for name in SECTIONS if name in config.only):
         messages().print(f"measuring: {section}", markup=False)
-        if section in ("device", "updates") and ceilings is None:
+        if section == "device":
             with computing(config):
-                ceilings = measure_ceilings(config)
-            figures += ceiling_figures(config, ceilings)
-        if section == "updates":
-            assert ceilings is not None
+                figures += measure_ceilings(config)
+        elif section == "updates":
             with computing(config), progress("updates", cases(config), "turn") as advance:
-                figures += measure_updates(config, ceilings, counting(advance))
+                figures += measure_updates(config, counting(advance))
         elif section == "scaling":
             with computing(config):
                 found, left_out = measure_scaling(config)
             figures += found
             notes += left_out
-        elif section != "device":
+        else:
             figures += OTHERS[section](config)
         if section in NOTES:
             notes.append(f"{section}: {NOTES[section]}")

@@ -11,51 +11,59 @@ import torch
 
 from cog.experiments.bench_config import BenchConfig
 from cog.experiments.bench_figures import Figure
-from cog.experiments.bench_rounds import in_turn
+from cog.experiments.bench_rounds import Action, in_turn
 from cog.train import keep_freed_memory
 from cog.workers import cores
 
-PRODUCT = {"cpu": 2048, "cuda": 8192}  # rows; large enough to fill the device
-COPY = {"cpu": 256, "cuda": 2048}  # MB; larger than any cache
+PRODUCT, COPY = "largest matrix product", "largest copy"
+ROWS = {"cpu": 2048, "cuda": 8192}  # large enough to fill the device
+MEGABYTES = {"cpu": 256, "cuda": 2048}  # larger than any cache
 
 
 @dataclass(frozen=True)
-class Ceilings:
-    """Measured limits of a device."""
+class Ceiling:
+    """Work that keeps one part of a device busy."""
 
-    flops: float
-    """Floating-point operations a second of the product, a multiplication and an addition being two."""
-    bytes: float
-    """Bytes a second of the copy, read and written."""
+    action: Action
+    """Does the work once."""
+    work: int
+    """Floating-point operations, a multiplication and an addition being two, or bytes read and written."""
+    unit: str
+    """Unit of a thousand million of them a second."""
 
 
-def measure_ceilings(config: BenchConfig) -> Ceilings:
-    """The best round of a matrix product in the precision of the updates, and of a copy."""
+def ceilings(config: BenchConfig) -> dict[str, Ceiling]:
+    """The matrix product, in the precision of the updates, and the copy."""
     device = torch.device(config.device)
     kind = "cpu" if device.type == "cpu" else "cuda"
-    rows = config.product or PRODUCT[kind]
-    size = 1_000_000 * (config.copy_megabytes or COPY[kind])
+    rows = config.product or ROWS[kind]
+    size = 1_000_000 * (config.copy_megabytes or MEGABYTES[kind])
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     factors = torch.rand(2, rows, rows, device=device).to(dtype)
     product = torch.empty_like(factors[0])
     source = torch.ones(size, dtype=torch.uint8, device=device)
     copy = torch.zeros_like(source)
-    actions: dict[str, Callable[[], object]] = {
-        "product": lambda: torch.mm(factors[0], factors[1], out=product),
-        "copy": lambda: copy.copy_(source),
+    return {
+        PRODUCT: Ceiling(lambda: torch.mm(factors[0], factors[1], out=product), 2 * rows**3, "GFLOP/s"),
+        COPY: Ceiling(lambda: copy.copy_(source), 2 * size, "GB/s"),
     }
-    rounds = in_turn(actions, max(3, config.rounds), config.seconds, finish_on(device))
-    work = {"product": 2 * rows**3, "copy": 2 * size}
-    best = {name: work[name] / min(times) for name, times in rounds.seconds.items()}
-    return Ceilings(best["product"], best["copy"])
 
 
-def ceiling_figures(config: BenchConfig, ceilings: Ceilings) -> list[Figure]:
-    """The section `device`."""
-    name = f"{config.device}, {config.precision}"
+def measure_ceilings(config: BenchConfig) -> list[Figure]:
+    """The section `device`: the best round of each."""
+    found = ceilings(config)
+    actions = {name: ceiling.action for name, ceiling in found.items()}
+    finish = finish_on(torch.device(config.device))
+    rounds = in_turn(actions, max(3, config.rounds), config.seconds, finish)
+    where = f"{config.device}, {config.precision}"
     return [
-        Figure("device", f"largest matrix product, {name}", ceilings.flops / 1e9, "GFLOP/s"),
-        Figure("device", f"largest copy, {config.device}", ceilings.bytes / 1e9, "GB/s"),
+        Figure(
+            "device",
+            f"{name}, {where}",
+            ceiling.work / min(rounds.seconds[name]) / 1e9,
+            ceiling.unit,
+        )
+        for name, ceiling in found.items()
     ]
 
 

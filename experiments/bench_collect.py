@@ -24,7 +24,8 @@ from cog.experiments.bench_figures import Figure
 from cog.workers import cores, processes
 
 MESH_ROBOT = "mesh robot's loop"
-SHARDS = 8  # for each worker
+SHARDS = 2  # for each worker, at least
+USUAL_SHARD = CollectionSpec(episodes=1).episodes_per_shard
 MESH_SECONDS = 15  # of the mesh robot's loop, in turns of the configured length
 DATA = {
     "task data, grasps from open": (("open",), ("grasp",)),
@@ -46,7 +47,7 @@ def measure_collection(config: BenchConfig) -> list[Figure]:
                 behaviours=tuple(map(parse_behaviour, behaviours)),
                 max_episode_steps=config.horizon,
                 seed=config.seed,
-                episodes_per_shard=max(1, config.episodes // (SHARDS * workers)),
+                episodes_per_shard=min(USUAL_SHARD, max(1, config.episodes // (SHARDS * workers))),
             )
             steady, whole = collection_rates(spec, Path(folder) / str(number), workers)
             rates.append(mesh_rate())

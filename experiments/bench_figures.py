@@ -11,6 +11,8 @@ from cog.console import table
 
 HEADER = ("section", "what", "figure", "unit", "ratio", "of the rounds", "to")
 
+TEXT = ("what", "unit", "to")  # columns of words, which begin on the left
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -43,7 +45,11 @@ def cells(figure: Figure) -> list[str]:
 
 def figures_table(title: str, figures: Sequence[Figure]) -> Table:
     """All figures for people."""
-    return table(title, HEADER, [cells(figure) for figure in figures])
+    shown = table(title, HEADER, [cells(figure) for figure in figures])
+    for column in shown.columns:
+        if column.header in TEXT:
+            column.justify = "left"
+    return shown
 
 
 def to_json(figures: Sequence[Figure]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The scaling figures as one picture: updates a second against batch size and against buffer size."""
 
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def draw_scaling(path: Path, figures: Sequence[Figure]) -> None:
     picture = Picture(figsize=(9, 3.4), layout="constrained")
     for place, unit in enumerate((BATCHES_UNIT, FRAMES_UNIT), start=1):
         axes = picture.add_subplot(1, 2, place)
-        for colour, (name, points) in zip(COLOURS, lines(figures, unit).items(), strict=False):
+        shown = lines(figures, unit)
+        for colour, (name, points) in zip(itertools.cycle(COLOURS), shown.items(), strict=False):
             axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", linewidth=1.4)
         axes.set_xlabel(unit, fontsize=9)
         axes.set_ylabel("updates/s", fontsize=9)
@@ -43,8 +45,9 @@ def draw_scaling(path: Path, figures: Sequence[Figure]) -> None:
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if axes.has_data():
-            axes.set_ylim(bottom=0)
+        if shown:
+            highest = max(rate for points in shown.values() for _, rate in points)
+            axes.set_ylim(0, 1.1 * highest)
             axes.legend(fontsize=8, frameon=False)
     data = io.BytesIO()
     picture.savefig(data, format="png", dpi=110)

@@ -15,18 +15,17 @@ from cog.cql import CQL
 from cog.errors import UsageError
 from cog.experiments import parity
 from cog.experiments.bench import measure
-from cog.experiments.bench_ceilings import Ceilings
+from cog.experiments.bench_ceilings import COPY, PRODUCT, Ceiling
 from cog.experiments.bench_config import SECTIONS, BenchConfig
 from cog.experiments.bench_cost import Cost, cost_of
 from cog.experiments.bench_figures import HEADER, Figure, cells, from_json
 from cog.experiments.bench_plot import lines
 from cog.experiments.bench_rounds import Rounds, in_turn
 from cog.experiments.bench_scaling import BATCHES_UNIT, FRAMES_UNIT, blank, fitting, measure_scaling
-from cog.experiments.bench_settings import cost_figures, measure_updates, rate_figures
+from cog.experiments.bench_settings import cases, cost_figures, measure_updates, rate_figures
 from cog.experiments.bench_update import SETTINGS, buffer_for, chosen, synthetic, update_config
 
 QUICK = BenchConfig(quick=True, workers=1, threads=1)
-CEILINGS = Ceilings(flops=1e9, bytes=2e9)
 
 
 def columns(text: str) -> list[list[str]]:
@@ -97,14 +96,18 @@ def test_bytes_are_those_of_inputs_and_outputs_and_views_are_free() -> None:
 
 
 def test_ratios_are_of_the_rounds_of_one_run() -> None:
-    rounds = Rounds({"naive": [8.0, 6.0, 20.0], "eager": [2.0, 3.0, 4.0]})
-    (slow, fast) = rate_figures("case", rounds)
+    rounds = Rounds(
+        {"naive": [8.0, 6.0, 20.0], "eager": [2.0, 3.0, 4.0], PRODUCT: [1.0, 1.0, 2.0], COPY: [1.0, 3.0, 8.0]}
+    )
+    (slow, fast) = rate_figures("case", rounds, ["naive", "eager"])
     assert (slow.value, slow.ratio, slow.low, slow.high) == (1 / 8, 1, 1, 1)
     assert (fast.value, fast.ratio, fast.low, fast.high) == (1 / 3, 4, 2, 5)  # 8/2, 6/3, 20/4
-    costs = {"eager": Cost(flops=int(3e9), bytes=int(12e9), operations=1)}
-    operations, moved = cost_figures("case", rounds, costs, CEILINGS)
-    assert (operations.value, operations.ratio, operations.beside) == (3, 1, "the matrix product")
-    assert (moved.value, moved.ratio, moved.beside) == (12, 2, "the copy")
+    limits = {PRODUCT: Ceiling(list, 100, "GFLOP/s"), COPY: Ceiling(list, 200, "GB/s")}
+    operations, moved = cost_figures("case", rounds, "eager", Cost(300, 600, 1), limits)
+    # 300 of 100 in 2 s for 1 s, in 3 s for 1 s, in 4 s for 2 s; 600 of 200 in 2 s for 1 s, 3 for 3, 4 for 8
+    assert (operations.value, operations.low, operations.ratio, operations.high) == (3e-7, 1, 1.5, 1.5)
+    assert (moved.value, moved.low, moved.ratio, moved.high) == (6e-7, 1.5, 3, 6)
+    assert (operations.beside, moved.beside) == (PRODUCT, COPY)
 
 
 def test_actions_take_their_turns_and_are_warmed_up_first() -> None:
@@ -116,13 +119,13 @@ def test_actions_take_their_turns_and_are_warmed_up_first() -> None:
 
 def test_naive_and_eager_learn_from_the_same_buffer_by_different_plans() -> None:
     config = dataclasses.replace(QUICK.sized(), rounds=2)
-    figures = measure_updates(config, CEILINGS, lambda _: None)
-    assert [figure.unit for figure in figures] == ["updates/s"] * 2 + ["GFLOP/update", "GB/update"] * 2
+    turns: list[str] = []
+    figures = measure_updates(config, turns.append)
+    assert len(turns) == cases(config) == 2 * 4
+    units = ["updates/s"] * 2 + ["GFLOP/s", "GB/s"] + ["GFLOP/update", "GB/update"] * 2
+    assert [figure.unit for figure in figures] == units
     naive, eager = (figure for figure in figures if figure.unit == "GFLOP/update")
     assert naive.value > 2 * eager.value
-    rates = {figure.what: figure.value for figure in figures if figure.unit == "updates/s"}
-    for figure in (naive, eager):
-        assert figure.ratio == pytest.approx(figure.value * 1e9 * rates[figure.what] / CEILINGS.flops)
 
 
 def test_scaling_compares_with_the_smallest_and_leaves_out_what_does_not_fit() -> None:
