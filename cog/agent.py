@@ -4,19 +4,23 @@ import contextlib
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cog.augment import random_shift
+from cog.augment import shifted
 from cog.buffer import Batch
 from cog.config import TrainConfig
+from cog.draws import Shifts
 from cog.networks import Actor, Encoder, ObservationShape, PolicyNetwork
 from cog.parallel import averaged
 
 Metrics = dict[str, Tensor]
+Gradients = Sequence[Tensor]
+Differentiate = Callable[[Batch, Any, bool], tuple[dict[str, Gradients], Metrics]]
 
 
 class Agent(nn.Module, ABC):
@@ -35,13 +39,18 @@ class Agent(nn.Module, ABC):
         self.shape = shape
         self.action_dimensions = actions
         self.updates_done = 0
+        self.compiled: Differentiate | None = None  # what stands in for `gradients`, if anything
         self.optimizers: dict[str, torch.optim.Adam] = {}
         self.generator = torch.Generator(device=config.device)
         self.generator.manual_seed(config.seed)
 
     @abstractmethod
-    def update(self, batch: Batch) -> Metrics:
-        """Learn from one batch; the metrics stay on the device."""
+    def learn(self, batch: Batch) -> Metrics:
+        """Learn from one batch on the device alone; the metrics stay there."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, draws: Any, warm_up: bool) -> tuple[dict[str, Tensor], Metrics]:
+        """The loss of each optimiser, by name, and metrics: a function of tensors, without side effects."""
 
     @abstractmethod
     def policy_encoder(self) -> Encoder:
@@ -62,25 +71,58 @@ class Agent(nn.Module, ABC):
 
     def add_optimizer(self, name: str, parameters: Iterable[nn.Parameter], lr: float) -> None:
         """Create the Adam optimiser called `name`; `lr` is its step size before any schedule."""
-        self.optimizers[name] = torch.optim.Adam(list(parameters), lr=lr, fused=True)
+        graphed = self.config.graphed
+        rate = torch.tensor(lr, device=self.config.device) if graphed else lr
+        self.optimizers[name] = torch.optim.Adam(list(parameters), lr=rate, fused=True, capturable=graphed)
         self.optimizers[name].param_groups[0]["base_lr"] = lr
 
-    def minimise(self, loss: Tensor, name: str) -> None:
-        """One optimiser step on `loss` for that optimiser's parameters only; no other gradient is filled."""
+    def update(self, batch: Batch) -> Metrics:
+        """One update: learn from the batch, count it, and let the average of the policy follow."""
+        self.set_rates()
+        metrics = self.learn(batch)
+        self.updates_done += 1
+        self.average_policy()
+        return metrics
+
+    def warming_up(self) -> bool:
+        """Whether the next update has the losses of a warm-up."""
+        return False
+
+    def gradients(self, batch: Batch, draws: Any, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
+        """The gradient of each loss with respect to its optimiser's parameters alone, and metrics."""
+        losses, metrics = self.losses(batch, draws, warm_up)
+        return {
+            name: torch.autograd.grad(loss, self.optimizers[name].param_groups[0]["params"])
+            for name, loss in losses.items()
+        }, metrics
+
+    def differentiate(self, batch: Batch, draws: Any, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
+        """`gradients`, compiled if the run is (see `cog.execution`)."""
+        return (self.compiled or self.gradients)(batch, draws, warm_up)
+
+    def step(self, name: str, gradients: Gradients) -> None:
+        """One step of the optimiser called `name`; over several processes, on their mean gradients."""
         optimizer = self.optimizers[name]
-        group = optimizer.param_groups[0]
-        parameters: Sequence[nn.Parameter] = group["params"]
-        gradients = averaged(torch.autograd.grad(loss, parameters))
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameters: Sequence[nn.Parameter] = optimizer.param_groups[0]["params"]
+        for parameter, gradient in zip(parameters, averaged(gradients), strict=True):
             # The fused step walks both side by side in memory: unequal strides would be silent nonsense.
             fits = gradient.stride() == parameter.stride()
             parameter.grad = gradient if fits else torch.empty_like(parameter).copy_(gradient)
         if self.config.clip_gradient:
             nn.utils.clip_grad_norm_(parameters, self.config.clip_gradient)
-        group["lr"] = group["base_lr"] * self.schedule()
         optimizer.step()
         for parameter in parameters:
             parameter.grad = None
+
+    def set_rates(self) -> None:
+        """Set the step sizes of the next update."""
+        for optimizer in self.optimizers.values():
+            group = optimizer.param_groups[0]
+            rate = group["base_lr"] * self.schedule()
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # a graph reads it where it lies
+            else:
+                group["lr"] = rate
 
     def schedule(self) -> float:
         """Factor on all step sizes at this update."""
@@ -88,12 +130,12 @@ class Agent(nn.Module, ABC):
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * self.updates_done / self.config.updates))
 
-    def augmented(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+    def augmented(self, batch: Batch, shifts: Shifts) -> tuple[Tensor | None, Tensor | None]:
         """Images before and after, shifted once for the whole update."""
         if batch.images is None or batch.next_images is None:
             return None, None
-        images = random_shift(batch.images, self.config.shift, self.generator)
-        return images, random_shift(batch.next_images, self.config.shift, self.generator)
+        images = shifted(batch.images, self.config.shift, shifts.before)
+        return images, shifted(batch.next_images, self.config.shift, shifts.after)
 
     @torch.no_grad()
     def average_policy(self) -> None:
@@ -107,7 +149,9 @@ class Agent(nn.Module, ABC):
         """The arithmetic that the configuration asks for."""
         if self.config.precision == "float32":
             return contextlib.nullcontext()
-        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16)
+        # Weights cast once for two losses would be one node of two graphs, which the compiler refuses.
+        cached = not self.config.compiled
+        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16, cache_enabled=cached)
 
 
 @torch.no_grad()

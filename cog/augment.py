@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-from cog.parallel import joint, own
-
 
 def random_shift(images: Tensor, pixels: int, generator: torch.Generator | None) -> Tensor:
     """Zero-pad images (B, C, H, W) by `pixels` and cut a random H x W window from each.
@@ -13,12 +11,25 @@ def random_shift(images: Tensor, pixels: int, generator: torch.Generator | None)
     """
     if pixels == 0:
         return images
+    return shifted(images, pixels, random_offsets(len(images), pixels, generator, images.device))
+
+
+def random_offsets(
+    size: int, pixels: int, generator: torch.Generator | None, device: torch.device | None = None
+) -> Tensor:
+    """Where the windows of `size` images begin, (2, size, 1), down and across; by default on its device."""
+    if device is None and generator is not None:
+        device = generator.device
+    return torch.randint(0, 2 * pixels + 1, (2, size, 1), generator=generator, device=device)
+
+
+def shifted(images: Tensor, pixels: int, offset: Tensor | None) -> Tensor:
+    """As `random_shift`, with windows that begin at `offset` (2, B, 1); none returns the images."""
+    if offset is None:
+        return images
     batch, _, height, width = images.shape
     rows = images.permute(0, 2, 3, 1)  # (B, H, W, C)
     padded = torch.nn.functional.pad(rows, (0, 0, pixels, pixels, pixels, pixels))
-    size = joint((2, batch, 1), dimension=1)
-    offset = torch.randint(0, 2 * pixels + 1, size, generator=generator, device=images.device)
-    offset = own(offset, dimension=1)
     y = offset[0] + torch.arange(height, device=images.device)  # (B, H)
     x = offset[1] + torch.arange(width, device=images.device)  # (B, W)
     which = torch.arange(batch, device=images.device)[:, None, None]

@@ -6,6 +6,7 @@ from cog.agent import Agent, Metrics
 from cog.buffer import Batch
 from cog.config import TrainConfig
 from cog.distribution import TanhGaussian, settled
+from cog.draws import Shifts, draw_shifts
 from cog.networks import Actor, Encoder, ObservationShape
 
 
@@ -20,16 +21,23 @@ class BC(Agent):
         self.ready()
         self.add_optimizer("actor", [*self.encoder.parameters(), *self.actor.parameters()], config.bc_lr)
 
-    def update(self, batch: Batch) -> Metrics:
+    def learn(self, batch: Batch) -> Metrics:
         """One step up the log-likelihood."""
+        gradients, metrics = self.differentiate(batch, self.draws(len(batch.actions)), False)
+        self.step("actor", gradients["actor"])
+        return metrics
+
+    def draws(self, size: int) -> Shifts:
+        """The random numbers of an update of `size` states."""
+        return draw_shifts(self.generator, size, self.config, self.shape)
+
+    def losses(self, batch: Batch, draws: Shifts, warm_up: bool) -> tuple[dict[str, Tensor], Metrics]:
+        """The policy's loss alone."""
         with self.autocast():
-            images, _ = self.augmented(batch)
+            images, _ = self.augmented(batch, draws)
             policy = self.actor(self.encoder(images, batch.proprio))
             loss, metrics = self.actor_loss(policy, batch)
-        self.minimise(loss, "actor")
-        self.updates_done += 1
-        self.average_policy()
-        return metrics
+        return {"actor": loss}, metrics
 
     def actor_loss(self, policy: TanhGaussian, batch: Batch) -> tuple[Tensor, Metrics]:
         """Minus the mean log pi(a|s) of the data."""

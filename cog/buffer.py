@@ -134,7 +134,8 @@ class Buffer:
         size = self.batch_size if size is None else size
         if self._members is None:
             index = torch.randint(len(self.actions), (size,), generator=generator, device=self.device)
-            self.drawn += torch.bincount(self.source[index], minlength=len(self.drawn))
+            source = self.source[index]
+            self.drawn.scatter_add_(0, source, torch.ones_like(source))
         else:
             parts = []
             for number, count in enumerate(batch_counts(self._shares, size)):

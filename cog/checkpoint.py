@@ -44,7 +44,7 @@ LATEST = "latest.json"
 STATE = "state.json"
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
 # Fields that say where a run lives and what it tells, not what it computes.
-NOT_IDENTITY = ("data", "out", "wandb", "checkpoint_every")
+NOT_IDENTITY = ("data", "out", "wandb", "checkpoint_every", "graphed")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import chain, classify, collection, data, export, learning, lineage, tools, travel
+from cog.commands import bench, chain, classify, collection, data, export, learning, lineage, tools, travel
 from cog.config import PRESETS, Preset, preset
 from cog.console import messages
 from cog.errors import CogError, Told, UsageError
@@ -61,6 +61,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "unpack": tools.Unpack,
         "sample": tools.Sample,
         "why": lineage.Why,
+        "bench": bench.Bench,
     }
     if arguments[:1] == ["train"]:
         return _parse_train(arguments[1:])

@@ -110,6 +110,10 @@ class TrainConfig:
     """Decay of the running average of policy weights that acts in evaluation; 0 is the last weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of matrix products and convolutions; parameters stay float32."""
+    compiled: bool = False
+    """Whether the update goes through torch.compile; it rounds differently. Costs a minute at the start."""
+    graphed: bool = False
+    """Whether the update is captured as one CUDA graph and replayed."""
     device: str = "cpu"
     """Where the run computes and keeps its frames: "cpu", "cuda" or "cuda:1"."""
     threads: int = 1

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from cog.agent import Agent, Metrics, lerp
 from cog.buffer import Batch
 from cog.config import TrainConfig
-from cog.distribution import TanhGaussian, settled
+from cog.distribution import Noise, TanhGaussian, settled
+from cog.draws import Draws, draw
 from cog.networks import Actor, Critic, Encoder, ObservationShape
-from cog.parallel import joint, own
 
 
 class Encoded(NamedTuple):
@@ -64,36 +64,54 @@ class CQL(Agent):
         if cql.lagrange_gap is not None:
             self.add_optimizer("weight", [self.log_weight], cql.temperature_lr)
 
-    def update(self, batch: Batch) -> Metrics:
-        """One step of everything; the order of these lines is the algorithm."""
+    def learn(self, batch: Batch) -> Metrics:
+        """One step of everything."""
+        draws = self.draws(len(batch.actions))
+        gradients, metrics = self.differentiate(batch, draws, self.warming_up())
+        for name, gradient in gradients.items():
+            self.step(name, gradient)
+        self.update_targets()
+        return metrics
+
+    def warming_up(self) -> bool:
+        """Whether the actor imitates only."""
+        return self.updates_done < self.config.cql.bc_updates
+
+    def draws(self, size: int) -> Draws:
+        """The random numbers of an update of `size` states."""
+        dtype = self.log_temperature.dtype
+        return draw(self.generator, size, self.action_dimensions, self.config, self.shape, dtype)
+
+    def losses(self, batch: Batch, draws: Draws, warm_up: bool) -> tuple[dict[str, Tensor], Metrics]:
+        """All losses of one update; the order of these lines is the algorithm."""
         with self.autocast():
-            images, next_images = self.augmented(batch)
+            images, next_images = self.augmented(batch, draws.shifts)
             encoded = self.encode(images, next_images, batch)
-            mine, log_prob, chance = encoded.policy.settings(self.generator)
-            actions, log_density = self.sampled_actions(encoded)
+            mine, log_prob, chance = encoded.policy.settings(draws.mine)
+            actions, log_density = self.sampled_actions(encoded, draws)
             states = self.critic.project(encoded.features)
             recorded = settled(batch.actions, self.config.network.switches)
             q = self.critic.q(states, torch.cat([recorded[:, None], actions], 1))
             q_data, q_sampled = q[..., 0], q[..., 1:]  # (2, B), (2, B, 3N)
 
-            td_loss, metrics = self.critic_loss(q_data, batch, encoded)
+            td_loss, metrics = self.critic_loss(q_data, batch, encoded, draws.backup)
             conservative_loss, more = self.conservative_loss(q_data, q_sampled, log_density)
             metrics |= more
             log_prob = (chance * log_prob).sum(1)
             actor_loss, more = self.actor_loss(
-                mine, chance, log_prob, q_data.detach(), states.detach(), batch, encoded
+                mine, chance, log_prob, q_data.detach(), states.detach(), batch, encoded, warm_up
             )
             metrics |= more
             temperature_loss, more = self.temperature_loss(log_prob)
             metrics |= more
-        # The actor first: its graph holds the critics' weights as they were when the states were projected.
-        self.minimise(actor_loss, "actor")
-        self.minimise(td_loss + conservative_loss, "critic")
-        self.minimise(temperature_loss, "temperature")
-        self.update_targets()
-        self.updates_done += 1
-        self.average_policy()
-        return metrics
+        losses = {
+            "critic": td_loss + conservative_loss,
+            "actor": actor_loss,
+            "temperature": temperature_loss,
+        }
+        if self.config.cql.lagrange_gap is not None:
+            losses["weight"] = self.weight_loss(metrics["conservative_gap"], self.config.cql.lagrange_gap)
+        return losses, metrics
 
     def encode(self, images: Tensor | None, next_images: Tensor | None, batch: Batch) -> Encoded:
         """Every image through every network that needs it, once."""
@@ -109,31 +127,29 @@ class CQL(Agent):
         return Encoded(features, policy, next_policy, next_features)
 
     @torch.no_grad()
-    def sampled_actions(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+    def sampled_actions(self, encoded: Encoded, draws: Draws) -> tuple[Tensor, Tensor]:
         """N uniform, N pi(.|s) and N pi(.|s') actions, (B, 3N, A), with log-densities (B, 3N).
 
         All are scored at s: pi(.|s') only proposes (appendix F), which its density corrects.
         """
-        number, switches = self.config.cql.sampled_actions, self.config.network.switches
-        mean = encoded.policy.mean
-        size = (len(mean), number, mean.shape[1] + switches)
-        uniform = own(torch.rand(joint(size), generator=self.generator, device=mean.device, dtype=mean.dtype))
-        here, here_density = encoded.policy.sample(number, self.generator)
-        there, there_density = encoded.next_policy.sample(number, self.generator)
+        here, here_density = encoded.policy.sample(draws.here)
+        there, there_density = encoded.next_policy.sample(draws.there)
         # A component's range has length 2 and a switch has 2 settings: the density is 1/2 for both.
-        uniform_density = torch.full_like(here_density, -size[-1] * math.log(2))
-        actions = torch.cat([settled(2 * uniform - 1, switches), here, there], 1)
+        uniform_density = torch.full_like(here_density, -self.action_dimensions * math.log(2))
+        uniform = settled(2 * draws.uniform - 1, self.config.network.switches)
+        actions = torch.cat([uniform, here, there], 1)
         return actions, torch.cat([uniform_density, here_density, there_density], 1)
 
-    def critic_loss(self, q_data: Tensor, batch: Batch, encoded: Encoded) -> tuple[Tensor, Metrics]:
+    def critic_loss(
+        self, q_data: Tensor, batch: Batch, encoded: Encoded, backup: Noise
+    ) -> tuple[Tensor, Metrics]:
         """Squared Bellman error of Q(s, a) in the data, (2, B), against the lower of two target critics.
 
         With several `backup_actions` the best of them counts. The backup holds no entropy term (the
         reference's "deterministic backup").
         """
         with torch.no_grad():
-            number = self.config.cql.backup_actions
-            next_actions, _ = encoded.next_policy.sample(number, self.generator)
+            next_actions, _ = encoded.next_policy.sample(backup)
             next_q = self.target.q(self.target.project(encoded.next_features), next_actions)
             next_q = next_q.amin(0).amax(1)
             target = batch.rewards + batch.bootstrap * next_q
@@ -165,10 +181,12 @@ class CQL(Agent):
         wanted = self.config.cql.lagrange_gap
         if wanted is None:
             return self.config.cql.conservative_weight * gap.sum(), metrics
-        weight = self.log_weight.exp().clamp(max=1e6)
-        self.minimise(-(weight * (gap.detach() - wanted)).mean(), "weight")
-        metrics["conservative_weight"] = weight.detach()
-        return (weight.detach() * (gap - wanted)).sum(), metrics
+        weight = self._weight().detach()
+        return (weight * (gap - wanted)).sum(), metrics | {"conservative_weight": weight}
+
+    def weight_loss(self, gap: Tensor, wanted: float) -> Tensor:
+        """Raise the conservative weight while the gap is larger than wanted (the Lagrange form)."""
+        return -self._weight() * (gap - wanted)
 
     def actor_loss(
         self,
@@ -179,17 +197,17 @@ class CQL(Agent):
         states: Tensor,
         batch: Batch,
         encoded: Encoded,
+        warm_up: bool,
     ) -> tuple[Tensor, Metrics]:
         """Temperature * log pi(a|s) - min Q(s, a) - `bc_weight` * log pi(data), a ~ pi(.|s).
 
-        During the first `bc_updates` imitation alone. Takes actions (B, M, A) with every setting of the
-        switches, the settings' probabilities (B, M), log-densities (B,), Q of the data's actions (2, B) and
-        projected states (2, B, H), the last two without gradient.
+        During the warm-up, the first `bc_updates`, imitation alone. Takes actions (B, M, A) with every
+        setting of the switches, the settings' probabilities (B, M), log-densities (B,), Q of the data's
+        actions (2, B) and projected states (2, B, H), the last two without gradient.
         """
         cql = self.config.cql
         loss = (self.log_temperature.exp().detach() * log_prob).mean()
         metrics: Metrics = {}
-        warm_up = self.updates_done < cql.bc_updates
         imitated = batch.imitated
         if not warm_up:
             q = (chance * self.critic.q(states, actions).amin(0)).sum(1)
@@ -216,6 +234,10 @@ class CQL(Agent):
         """Move the target critics by `target_rate` towards the critics."""
         rate = self.config.cql.target_rate
         lerp(list(self.target.parameters()), list(self.critic.parameters()), rate)
+
+    def _weight(self) -> Tensor:
+        """The learned conservative weight."""
+        return self.log_weight.exp().clamp(max=1e6)
 
     def policy_encoder(self) -> Encoder:
         """The encoder whose features the actor sees."""

@@ -12,7 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cog.parallel import joint, own
+
+class Noise(NamedTuple):
+    """The random numbers that pick n actions at each of B states."""
+
+    normal: Tensor  # (B, n, A - S) standard normal
+    chance: Tensor | None = None  # (B, n, S) in [0, 1), for switches
 
 
 class TanhGaussian(NamedTuple):
@@ -26,25 +31,31 @@ class TanhGaussian(NamedTuple):
     log_std: Tensor
     odds: Tensor | None = None
 
-    def sample(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Draw n actions per state: (B, n, A), and their log-densities (B, n).
+    def noise(self, n: int, generator: torch.Generator | None) -> Noise:
+        """Draw what picks n actions per state."""
+        batch, moves = self.mean.shape
+        normal = torch.randn(
+            (batch, n, moves), generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        )
+        if self.odds is None:
+            return Noise(normal)
+        size = (batch, n, self.odds.shape[1])
+        return Noise(normal, torch.rand(size, generator=generator, device=normal.device, dtype=normal.dtype))
+
+    def sample(self, noise: Noise) -> tuple[Tensor, Tensor]:
+        """The actions that `noise` picks, (B, n, A), and their log-densities (B, n).
 
         A gradient flows through the actions, but not into their switches.
         """
-        noise = self._noise(n, generator)
-        if self.odds is None:
-            return self._actions(noise, None)
-        size = (*noise.shape[:2], self.odds.shape[1])
-        chance = own(torch.rand(joint(size), generator=generator, device=noise.device, dtype=noise.dtype))
-        return self._actions(noise, self._thrown(chance))
+        switches = None if noise.chance is None else self._thrown(noise.chance)
+        return self._actions(noise.normal, switches)
 
-    def settings(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """One draw of what is no switch, with every setting of the switches, M = 2^S of them.
+    def settings(self, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What standard normal `noise` (B, 1, A - S) picks, with every setting of the switches, M = 2^S.
 
         Returns actions (B, M, A), their log-densities (B, M), and the settings' probabilities (B, M): a sum
         over settings with these weights is an expectation that has a gradient.
         """
-        noise = self._noise(1, generator)
         if self.odds is None:
             actions, log_density = self._actions(noise, None)
             return actions, log_density, torch.ones_like(log_density)
@@ -78,11 +89,6 @@ class TanhGaussian(NamedTuple):
         moves = self.mean.shape[1]
         switches = None if self.odds is None else self._thrown(torch.special.ndtr(noise[..., moves:]))
         return self._actions(noise[..., :moves], switches)[0]
-
-    def _noise(self, n: int, generator: torch.Generator | None) -> Tensor:
-        batch, dimensions = self.mean.shape
-        size = joint((batch, n, dimensions))
-        return own(torch.randn(size, generator=generator, device=self.mean.device, dtype=self.mean.dtype))
 
     def _thrown(self, chance: Tensor) -> Tensor:
         """Switches (B, n, S) by uniform numbers in [0, 1)."""

@@ -242,14 +242,23 @@ class _Run:
 def online_settings(trained: TrainConfig, config: FinetuneConfig) -> TrainConfig:
     """The settings of the online phase: those of the checkpoint, but constant step sizes and no warm-up.
 
-    A schedule ended with the offline updates; imitation alone would undo what was learnt.
+    Updates are executed as they are written: short phases of them are not worth compiling. A schedule ended
+    with the offline updates; imitation alone would undo what was learnt.
     """
     weights: dict[str, Any] = {"bc_updates": 0}
     for name in ("conservative_weight", "bc_weight"):
         if (value := getattr(config, name)) is not None:
             weights[name] = value
     cql = dataclasses.replace(trained.cql, **weights)
-    return dataclasses.replace(trained, data=config.data, out=config.out, schedule="constant", cql=cql)
+    return dataclasses.replace(
+        trained,
+        data=config.data,
+        out=config.out,
+        schedule="constant",
+        compiled=False,
+        graphed=False,
+        cql=cql,
+    )
 
 
 def acting(agent: Agent) -> Policy:

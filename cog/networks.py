@@ -112,11 +112,6 @@ class Actor(nn.Module):
             odds = None if self.odds is None else self.odds(hidden)
         return TanhGaussian(mean, log_std.clamp(*LOG_STD_RANGE), odds)
 
-    def sample(self, features: Tensor, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """n actions per state, (B, n, A), with their log-densities (B, n)."""
-        policy: TanhGaussian = self(features)
-        return policy.sample(n, generator)
-
 
 class Critic(nn.Module):
     """Twin Q functions: one encoder for both or one each, heads evaluated together as stacked weights.

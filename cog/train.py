@@ -17,6 +17,7 @@ from cog.buffer import Buffer, Transitions
 from cog.config import TrainConfig, from_json, to_json
 from cog.cql import CQL
 from cog.errors import CogError, UsageError
+from cog.execution import executed
 from cog.files import make_folder
 from cog.guard import refuse_bad_parameters, refuse_difference, refuse_divergence, to_host
 from cog.inputs import Input
@@ -73,8 +74,9 @@ def train(
                 if rank() == 0:
                     _claim(config, resume)
                     held.enter_context(locked(config.out))
-            begun = _begin(config, transitions, resume, on_message if rank() == 0 else None)
-            _continue(config, begun, on_progress, on_checkpoint)
+            said = on_message if rank() == 0 else None
+            begun = _begin(config, transitions, resume, said)
+            _continue(config, begun, said, on_progress, on_checkpoint)
         except RankLost as error:
             raise RankLost(f"{error}. {_kept(config.out)}") from error
         return checkpoint.find(config.out)
@@ -133,6 +135,7 @@ def _begin(
 def _continue(
     config: TrainConfig,
     begun: _Begun,
+    on_message: Callable[[str], None] | None,
     on_progress: Progress | None,
     on_checkpoint: Callable[[int, Path], None] | None,
 ) -> None:
@@ -150,13 +153,14 @@ def _continue(
                 if on_checkpoint is not None:
                     on_checkpoint(agent.updates_done, folder)
 
+    update_once = executed(agent, buffer, config, on_message)
     with contextlib.ExitStack() as closing, _stop_signals() as stopped:
         with together():
             if rank() == 0:
                 writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
                 closing.enter_context(writer)
         while agent.updates_done < config.updates:
-            metrics = agent.update(buffer.sample(agent.generator))
+            metrics = update_once()
             update = agent.updates_done
             if update % config.log_every == 0 or update == config.updates:
                 values = to_host(metrics)

@@ -175,6 +175,10 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
 
     # --- What behaviours and signals are computed from -------------------------------------------
 
+    def gripper_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centre of the gripper (3,) m and its rotation away from pointing down (3,) rad."""
+        return self._pose
+
     def gripper_position(self) -> np.ndarray:
         """Centre of the gripper, (3,) m."""
         return self._pose[0]

@@ -37,14 +37,15 @@ def critic_total(agent: CQL, batch: Batch, policies: Encoded | None = None) -> t
     `policies` supplies the policies to draw actions from, which are constants to this loss.
     """
     agent.generator.manual_seed(1)
+    draws = agent.draws(len(batch.actions))
     encoded = agent.encode(batch.images, batch.next_images, batch)
     if policies is not None:
         encoded = policies._replace(features=encoded.features)
-    actions, density = agent.sampled_actions(encoded)
+    actions, density = agent.sampled_actions(encoded, draws)
     q = agent.critic.q(
         agent.critic.project(encoded.features), torch.cat([batch.actions[:, None], actions], 1)
     )
-    td_loss, _ = agent.critic_loss(q[..., 0], batch, encoded)
+    td_loss, _ = agent.critic_loss(q[..., 0], batch, encoded, draws.backup)
     conservative, _ = agent.conservative_loss(q[..., 0], q[..., 1:], density)
     return td_loss + conservative, encoded, actions
 
@@ -65,7 +66,7 @@ def test_conservative_loss_converges_to_the_integral_over_actions(dimensions: in
     errors = {}
     for number in (30, 30_000):
         agent, _ = make(noise(actions=dimensions), sampled_actions=number, conservative_weight=0.5)
-        actions, density = agent.sampled_actions(Encoded(empty, policy, following, empty))
+        actions, density = agent.sampled_actions(Encoded(empty, policy, following, empty), agent.draws(4))
         q_data = torch.tensor([[1.0, 0.0, -1.0, 2.0], [0.5, 0.5, 0.5, 0.5]])
         loss, _ = agent.conservative_loss(q_data, q_of(actions).expand(2, -1, -1), density)
         # The loss is weight * sum over critics of mean (log integral + log 3N - Q(data)).
@@ -104,10 +105,11 @@ def test_encode_once_gives_the_gradients_of_the_naive_plan(sharing: str, encoder
         return q
 
     agent.generator.manual_seed(1)
-    _, density = agent.sampled_actions(encoded)
+    draws = agent.draws(len(batch.actions))
+    _, density = agent.sampled_actions(encoded, draws)
     q_data = naive_q(batch.actions)
     q_sampled = torch.stack([naive_q(actions[:, i]) for i in range(actions.shape[1])], -1)
-    td_loss, _ = agent.critic_loss(q_data, batch, encoded)
+    td_loss, _ = agent.critic_loss(q_data, batch, encoded, draws.backup)
     conservative, _ = agent.conservative_loss(q_data, q_sampled, density)
     naive = torch.autograd.grad(td_loss + conservative, parameters)
     for mine, other in zip(ours, naive, strict=True):
@@ -128,7 +130,7 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str, switch
         agent.generator.manual_seed(2)
         if part == "actor":
             return actor_loss(agent, batch, encoded)[0]
-        _, log_prob, chance = encoded.policy.settings(agent.generator)
+        _, log_prob, chance = encoded.policy.settings(agent.draws(len(batch.actions)).mine)
         return agent.temperature_loss((chance * log_prob).sum(1))[0]
 
     gradients = torch.autograd.grad(loss_of(), parameters)
@@ -152,21 +154,21 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str, switch
 
 def actor_loss(agent: CQL, batch: Batch, encoded: Encoded) -> tuple[Tensor, Metrics]:
     """The agent's actor loss as the update computes it."""
-    mine, log_prob, chance = encoded.policy.settings(agent.generator)
+    mine, log_prob, chance = encoded.policy.settings(agent.draws(len(batch.actions)).mine)
     states = agent.critic.project(encoded.features).detach()
     q_data = agent.critic.q(states, batch.actions[:, None])[..., 0].detach()
-    return agent.actor_loss(mine, chance, (chance * log_prob).sum(1), q_data, states, batch, encoded)
+    return agent.actor_loss(mine, chance, (chance * log_prob).sum(1), q_data, states, batch, encoded, False)
 
 
 def test_imitation_leaves_out_actions_that_the_critics_put_below_the_policy_by_more_than_the_margin() -> None:
     agent, batch = make(bc_weight=0.3, bc_margin=0.5)
     encoded = agent.encode(batch.images, batch.next_images, batch)
-    mine, log_prob, chance = encoded.policy.settings(agent.generator)
+    mine, log_prob, chance = encoded.policy.settings(agent.draws(len(batch.actions)).mine)
     states = agent.critic.project(encoded.features).detach()
     q_policy = agent.critic.q(states, mine)[..., 0].amin(0).detach()
     better = torch.tensor([True, False] * (len(q_policy) // 2))
     q_data = (q_policy + torch.where(better, -0.4, -0.6)).expand(2, -1)
-    loss, metrics = agent.actor_loss(mine, chance, log_prob[:, 0], q_data, states, batch, encoded)
+    loss, metrics = agent.actor_loss(mine, chance, log_prob[:, 0], q_data, states, batch, encoded, False)
     limit = agent.config.network.action_limit
     likelihood = encoded.policy.log_prob(batch.actions, limit)[better].sum() / len(better)
     entropy_term = agent.log_temperature.exp() * log_prob.mean()
@@ -181,7 +183,8 @@ def test_actor_loss_leaves_no_gradient_on_the_critics_and_conservative_actions_n
     reached = torch.autograd.grad(total, actor, retain_graph=True, allow_unused=True)
     assert all(gradient is None for gradient in reached)
     before = {name: value.clone() for name, value in agent.critic.state_dict().items()}
-    agent.minimise(actor_loss(agent, batch, encoded)[0], "actor")
+    actor_parameters = agent.optimizers["actor"].param_groups[0]["params"]
+    agent.step("actor", torch.autograd.grad(actor_loss(agent, batch, encoded)[0], actor_parameters))
     assert all(parameter.grad is None for parameter in agent.critic.parameters())
     assert all(torch.equal(value, before[name]) for name, value in agent.critic.state_dict().items())
 
@@ -197,7 +200,7 @@ def test_targets_stop_at_terminals_and_at_what_returns_can_be(clip: bool) -> Non
         agent.target.last.weight.zero_()
         agent.target.last.bias.copy_(torch.tensor([[[100.0]], [[60.0]]]))  # two critics: the lower counts
     encoded = agent.encode(batch.images, batch.next_images, batch)
-    _, metrics = agent.critic_loss(torch.zeros(2, 8), batch, encoded)
+    _, metrics = agent.critic_loss(torch.zeros(2, 8), batch, encoded, agent.draws(8).backup)
     bootstrapped = 10.0 if clip else 30.0
     assert float(metrics["q_target"]) == pytest.approx((bootstrapped + 10.0) / 2)
 
@@ -220,7 +223,7 @@ def test_warm_up_imitates_without_looking_at_q() -> None:
 def test_log_density_agrees_with_torch_distributions_also_far_out() -> None:
     mean, log_std = torch.tensor([[0.2, -4.0]], dtype=torch.float64), torch.tensor([[-1.0, 0.5]]).double()
     policy = TanhGaussian(mean, log_std)
-    actions, density = policy.sample(50, torch.Generator().manual_seed(0))
+    actions, density = policy.sample(policy.noise(50, torch.Generator().manual_seed(0)))
     normal = torch.distributions.Normal(mean, log_std.exp())
     tanh = torch.distributions.TransformedDistribution(normal, [torch.distributions.TanhTransform()])
     torch.testing.assert_close(density[0], tanh.log_prob(actions[0]).sum(-1), rtol=1e-6, atol=1e-6)
@@ -228,7 +231,7 @@ def test_log_density_agrees_with_torch_distributions_also_far_out() -> None:
     torch.testing.assert_close(again, density, rtol=1e-5, atol=1e-5)
     far = TanhGaussian(torch.tensor([[20.0]]), torch.tensor([[-1.0]]))  # where 1 - tanh(u)^2 is 0 in float32
     drawn = torch.randn((1, 1, 1), generator=torch.Generator().manual_seed(5))
-    _, density_far = far.sample(1, torch.Generator().manual_seed(5))
+    _, density_far = far.sample(far.noise(1, torch.Generator().manual_seed(5)))
     u = 20 + math.exp(-1) * drawn.item()
     exact = -0.5 * drawn.item() ** 2 + 1 - 0.5 * math.log(2 * math.pi) - (math.log(4) - 2 * u)
     assert density_far.item() == pytest.approx(exact, rel=1e-5)

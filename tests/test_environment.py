@@ -106,6 +106,17 @@ def test_a_unit_of_action_moves_about_the_documented_distance(env):
     assert np.abs(moved[1:]).max() < 0.005
 
 
+def test_the_pose_read_once_a_step_is_the_simulators_own(env):
+    rng = np.random.default_rng(0)
+    env.reset(seed=0)
+    for _ in range(10):
+        for read, asked in zip(env.unwrapped.gripper_pose(), env.unwrapped.arm.pose(), strict=True):
+            np.testing.assert_array_equal(read, asked)
+        before = env.unwrapped.gripper_position()
+        env.step(rng.uniform(-1, 1, 8).astype(np.float32))
+        assert not np.array_equal(env.unwrapped.gripper_position(), before)
+
+
 def test_returning_to_neutral_keeps_the_gripper_as_it_is(env):
     env.reset(seed=0)
     env.step(np.array([0, 0, 0, 0, 0, 0, -1, 0], dtype=np.float32))

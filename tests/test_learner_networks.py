@@ -11,6 +11,7 @@ import torch
 
 from cog.buffer import Buffer
 from cog.config import NetworkConfig, TrainConfig, differences, from_json, preset, to_json
+from cog.cql import CQL
 from cog.errors import CogError, UsageError
 from cog.networks import Critic, Encoder, ObservationShape, PolicyNetwork
 from cog.policy import Policy
@@ -62,7 +63,8 @@ def test_training_shifts_images_only_when_asked() -> None:
         buffer = Buffer(data, torch.device("cpu"), 8, "uniform", 0.9)
         agent = create(config(shift=shift), buffer)
         batch = buffer.sample(agent.generator)
-        images, _ = agent.augmented(batch)
+        assert isinstance(agent, CQL)
+        images, _ = agent.augmented(batch, agent.draws(len(batch.actions)).shifts)
         assert images is not None and batch.images is not None
         assert torch.equal(images, batch.images) == same
 
@@ -200,5 +202,5 @@ def test_a_gradient_laid_out_otherwise_in_memory_moves_the_right_weights() -> No
     weight = torch.nn.Parameter(torch.zeros(3, 2))
     agent.add_optimizer("test", [weight], lr=1.0)
     target = torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    agent.minimise((weight.t() * target.t().contiguous()).sum(), "test")
+    agent.step("test", torch.autograd.grad((weight.t() * target.t().contiguous()).sum(), [weight]))
     torch.testing.assert_close(weight.detach(), -target)  # Adam's first step is the gradient's sign

@@ -29,12 +29,12 @@ def exact_density(actions: Tensor) -> Tensor:
 
 
 def test_densities_of_draws_settings_and_records_are_those_of_torchs_distributions() -> None:
-    drawn, density = POLICY.sample(50, torch.Generator().manual_seed(0))
+    drawn, density = POLICY.sample(POLICY.noise(50, torch.Generator().manual_seed(0)))
     assert set(drawn[..., 1:].unique().tolist()) == {-1.0, 1.0}
     torch.testing.assert_close(density, exact_density(drawn))
     again = torch.stack([POLICY.log_prob(drawn[:, i], 1 - 1e-12) for i in range(50)], 1)
     torch.testing.assert_close(again, density, rtol=1e-6, atol=1e-6)
-    every, density, chance = POLICY.settings(torch.Generator().manual_seed(0))
+    every, density, chance = POLICY.settings(POLICY.noise(1, torch.Generator().manual_seed(0)).normal)
     torch.testing.assert_close(density, exact_density(every))
     torch.testing.assert_close(chance.sum(1), torch.ones(2, dtype=torch.float64))
     assert len(set(map(tuple, every[0, :, 1:].tolist()))) == 4
@@ -42,7 +42,7 @@ def test_densities_of_draws_settings_and_records_are_those_of_torchs_distributio
 
 def test_draws_switch_as_often_as_the_odds_say_by_either_kind_of_noise() -> None:
     generator = torch.Generator().manual_seed(1)
-    drawn, _ = POLICY.sample(40_000, generator)
+    drawn, _ = POLICY.sample(POLICY.noise(40_000, generator))
     normal = torch.randn((2, 40_000, 3), generator=generator, dtype=torch.float64)
     for actions in (drawn, POLICY.drawn(normal)):
         share = (actions[..., 1:] > 0).double().mean(1)
@@ -73,7 +73,7 @@ def test_the_conservative_loss_sums_over_both_sides_of_a_switch() -> None:
     here = TanhGaussian(torch.full((4, 1), 0.4), torch.full((4, 1), -0.5), torch.full((4, 1), 1.0))
     there = TanhGaussian(torch.full((4, 1), -0.8), torch.full((4, 1), 0.0), torch.full((4, 1), -0.5))
     empty = torch.zeros(1, 4, 1)
-    actions, density = agent.sampled_actions(Encoded(empty, here, there, empty))
+    actions, density = agent.sampled_actions(Encoded(empty, here, there, empty), agent.draws(4))
     loss, _ = agent.conservative_loss(torch.zeros(2, 4), q_of(actions).expand(2, -1, -1), density)
     assert float(loss) == pytest.approx(2 * (exact + math.log(90_000)), abs=0.04)
 

@@ -40,14 +40,14 @@ class Behaviour(ABC):
         self, target: np.ndarray, gripper: float, speed: float = 1.0, neutral: float = STAY
     ) -> np.ndarray:
         """An action that moves to `target` (3,) m, turns back to pointing down and commands the gripper."""
-        position, rotation = self.env.arm.pose()
+        position, rotation = self.env.gripper_pose()
         shift = np.clip(APPROACH_GAIN * (target - position) / scene.POSITION_SCALE, -speed, speed)
         turn = np.clip(-rotation / scene.ROTATION_SCALE, -1.0, 1.0)
         return np.concatenate([shift, turn, [gripper, neutral]]).astype(np.float32)
 
     def gripper(self) -> np.ndarray:
         """Gripper centre (3,) m."""
-        return self.env.arm.pose()[0]
+        return self.env.gripper_position()
 
     def enter(self, phase: int) -> None:
         """Go on to a phase."""

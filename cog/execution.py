@@ -1,0 +1,158 @@
+"""How an update is executed: as it is written, compiled, or captured once as a CUDA graph and replayed.
+
+All three run the same lines. Compiled code and graphs are made for the shapes and flags of the first updates;
+where these change afterwards, they raise rather than compute something else.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from cog.agent import Agent, Differentiate, Gradients, Metrics
+from cog.buffer import Batch
+from cog.config import TrainConfig
+from cog.errors import CogError, UsageError
+from cog.parallel import size
+
+EAGER_UPDATES = 3  # before a graph is captured: libraries choose their algorithms in them
+
+
+class Sampler(Protocol):
+    """Where batches come from: `cog.buffer.Buffer`."""
+
+    def sample(self, generator: torch.Generator) -> Batch:
+        """Draw one batch."""
+
+
+class Compiled:
+    """`gradients` through torch.compile, as one graph with static shapes."""
+
+    def __init__(self, gradients: Differentiate) -> None:
+        self.function = torch.compile(gradients, fullgraph=True, dynamic=False)
+        self.known: set[bool] = set()
+
+    def __call__(self, batch: Batch, draws: Any, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
+        """As the function itself; compiles it at the first call in and after the warm-up.
+
+        Raises:
+            CogError: shapes, types or settings are not those that it was compiled for.
+        """
+        if warm_up not in self.known:
+            from torch._dynamo import config
+
+            with config.patch(trace_autograd_ops=True):
+                result = self.function(batch, draws, warm_up)
+            self.known.add(warm_up)
+            return result
+        try:
+            with torch.compiler.set_stance("fail_on_recompile"):
+                return self.function(batch, draws, warm_up)
+        except RuntimeError as error:
+            if "recompile" not in str(error):
+                raise
+            raise CogError(
+                f"the compiled update is for other inputs than these ({str(error).splitlines()[0]}); shapes, "
+                "types and settings must stay what they were: leave out --compiled if they cannot"
+            ) from error
+
+
+class Graphed:
+    """One update, from drawing the batch to moving the targets, as one CUDA graph.
+
+    The average of the policy, whose rate the host computes, moves after each replay.
+    """
+
+    def __init__(self, agent: Agent, sampler: Sampler) -> None:
+        self.agent, self.sampler = agent, sampler
+        self.weights = list(agent.parameters())
+        self.side = torch.cuda.Stream()
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.metrics: Metrics = {}
+        self.captured: tuple[int, ...] = ()
+        self.eager, self.warm_up = 0, agent.warming_up()
+
+    def __call__(self) -> Metrics:
+        """One update: eager at first, then captured, then replayed. Returns the graph's own metrics.
+
+        Raises:
+            CogError: what the graph reads was replaced since it was captured.
+        """
+        agent = self.agent
+        if self.graph is not None and agent.warming_up() != self.warm_up:
+            self.graph, self.eager = None, 0  # the end of the warm-up changes the losses
+        agent.set_rates()
+        if self.graph is None and self.eager < EAGER_UPDATES:
+            self.eager += 1
+            metrics = self._eagerly()
+        else:
+            if self.graph is None:
+                self._capture()
+            elif self._captured() != self.captured:
+                raise CogError(
+                    "weights or settings were replaced after the update was captured as a CUDA graph; "
+                    "leave out --graphed for a run that does so"
+                )
+            assert self.graph is not None
+            self.graph.replay()
+            metrics = self.metrics
+        agent.updates_done += 1
+        agent.average_policy()
+        return metrics
+
+    def _eagerly(self) -> Metrics:
+        """An update on a stream beside the usual one, as capture asks for beforehand."""
+        self.side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.side):
+            metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
+        torch.cuda.current_stream().wait_stream(self.side)
+        return metrics
+
+    def _capture(self) -> None:
+        """Record one update; nothing is computed yet."""
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.agent.generator)
+        with torch.cuda.graph(graph):
+            self.metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
+        self.graph, self.warm_up, self.captured = graph, self.agent.warming_up(), self._captured()
+
+    def _captured(self) -> tuple[int, ...]:
+        """What tells whether the weights lie where they lay, and the settings are the same."""
+        return (id(self.agent.config), *(weight.data_ptr() for weight in self.weights))
+
+
+def executed(
+    agent: Agent, sampler: Sampler, config: TrainConfig, on_message: Callable[[str], None] | None = None
+) -> Callable[[], Metrics]:
+    """What draws a batch and updates the agent once, executed as `config` asks.
+
+    Without a compiler the update stays uncompiled, and `on_message` is told.
+
+    Raises:
+        UsageError: a graph was asked for where there is no CUDA, or for several processes.
+    """
+    if config.compiled:
+        if (missing := _missing_compiler(config.device)) is None:
+            agent.compiled = Compiled(agent.gradients)
+        elif on_message is not None:
+            on_message(f"not compiled: {missing}")
+    if not config.graphed:
+        return lambda: agent.update(sampler.sample(agent.generator))
+    if not config.device.startswith("cuda"):
+        raise UsageError(f"graphed needs CUDA; device is '{config.device}'")
+    if size() > 1:
+        raise UsageError("graphed is for one process; leave it out where torchrun starts several")
+    return Graphed(agent, sampler)
+
+
+def _missing_compiler(device: str) -> str | None:
+    """What torch.compile would need on this machine and does not find."""
+    if device.startswith("cuda"):
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "Triton is not installed"
+    wanted = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    found = any(shutil.which(name) for name in wanted)
+    return None if found else f"no C++ compiler ({' or '.join(wanted)}) is installed"
