@@ -4,7 +4,6 @@ A gripper either opens or closes. The mode of one Gaussian between data that ope
 neither; a coin's mode is one of the two, and the critics can be asked about both.
 """
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -60,8 +59,10 @@ class TanhGaussian(NamedTuple):
             actions, log_density = self._actions(noise, None)
             return actions, log_density, torch.ones_like(log_density)
         number = self.odds.shape[1]
-        every = list(itertools.product((-1.0, 1.0), repeat=number))
-        switches = torch.tensor(every, device=noise.device).expand(len(noise), -1, -1)
+        # The binary digits of 0 to M - 1: made on the device, since a copy from the host would wait for it.
+        digits = torch.arange(number - 1, -1, -1, device=noise.device)
+        every = torch.arange(2**number, device=noise.device)[:, None] >> digits & 1
+        switches = (2 * every - 1).to(noise.dtype).expand(len(noise), -1, -1)
         actions, log_density = self._actions(noise.expand(-1, len(every), -1), switches)
         return actions, log_density, self._log_chance(switches).exp()
 
@@ -125,4 +126,4 @@ def settled(actions: Tensor, switches: int) -> Tensor:
 
 def _signs(values: Tensor) -> Tensor:
     """-1 below zero, else 1."""
-    return torch.where(values < 0, -1.0, 1.0).to(values.dtype)
+    return 1 - 2 * (values < 0).to(values.dtype)
