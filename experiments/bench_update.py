@@ -1,59 +1,29 @@
-"""How long one CQL update takes, beside the naive plan of the same computation.
+"""The settings of an update: the naive plan, ours, and ours compiled or as a graph, on the same transitions.
 
-    python -m cog.experiments.bench_update --network paper cpu --sampled 1 10 --out docs/bench_update.json
-
-Both plans train the same networks on the same synthetic transitions, in turn, so that other load on the
-machine hits both; medians are compared. A call draws its batch and does one update. The naive plan crops in
-every network pass, ours once an update.
+A call draws its batch and does one update. The naive plan crops in every network pass, ours once an update.
 """
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
-import tyro
 
 from cog.buffer import Buffer
 from cog.config import Preset, TrainConfig, preset
-from cog.console import console, progress, table
 from cog.cql import CQL
 from cog.errors import UsageError
 from cog.execution import executed
 from cog.experiments.bench_ceilings import threads_of
 from cog.experiments.bench_config import BenchConfig
-from cog.experiments.bench_rounds import Action, in_turn
+from cog.experiments.bench_rounds import Action
 from cog.experiments.naive_cql import NaivePlan, Plan
-from cog.files import code_version, write_json
-from cog.train import create, keep_freed_memory, usable_device
+from cog.train import create, usable_device
 
 Setting = Callable[[TrainConfig, Buffer], Action]
 FRAMES = 2000  # in the buffer of a measurement that is not about the buffer
-
-
-@dataclass(frozen=True)
-class BenchUpdate:
-    """Measure CQL updates beside the naive plan."""
-
-    network: tuple[Preset, ...] = ("paper", "cpu")
-    """Presets to measure."""
-    sampled: tuple[int, ...] = (1, 10)
-    """Values of N, the sampled actions of each kind."""
-    batch_size: int = 256
-    """Transitions in a batch."""
-    repeats: int = 5
-    """Updates timed of each plan."""
-    threads: int = 1
-    """Threads of one operation."""
-    seed: int = 0
-    """Seed of data and weights."""
-    out: Path | None = None
-    """JSON file for the figures; none writes none."""
 
 
 def synthetic(frames: int, seed: int) -> Any:
@@ -143,44 +113,3 @@ def buffer_for(config: TrainConfig, transitions: Any) -> Buffer:
     """These transitions on the configuration's device, drawn uniformly."""
     device = usable_device(config)
     return Buffer(transitions, device, config.batch_size, "uniform", config.cql.discount, config.cql.steps)
-
-
-def measure(network: Preset, batch_size: int, sampled: int, repeats: int, seed: int) -> dict[str, Any]:
-    """Median milliseconds of our update and of the naive one, and their ratio."""
-    config = update_config(network, batch_size, sampled, seed)
-    buffer = buffer_for(config, synthetic(FRAMES, seed))
-    actions = {name: SETTINGS[name](config, buffer) for name in ("naive", "eager")}
-    rounds = in_turn(actions, repeats, 0.0, lambda: None)
-    return {
-        "network": network,
-        "batch_size": batch_size,
-        "sampled_actions": sampled,
-        "ours_ms": round(1000 / rounds.rate("eager"), 1),
-        "naive_ms": round(1000 / rounds.rate("naive"), 1),
-        "ratio": round(statistics.median(rounds.ratios("eager", "naive")), 2),
-        "repeats": repeats,
-    }
-
-
-def main() -> None:
-    """Measure each combination asked for, print a table and write it where asked."""
-    config = tyro.cli(BenchUpdate)
-    torch.set_num_threads(config.threads)
-    keep_freed_memory()
-    cases = [(network, sampled) for network in config.network for sampled in config.sampled]
-    results: list[dict[str, Any]] = []
-    with progress("benchmark", len(cases), "case") as advance:
-        for network, sampled in cases:
-            advance(len(results), f"{network}, N = {sampled}")
-            results.append(measure(network, config.batch_size, sampled, config.repeats, config.seed))
-        advance(len(cases), "")
-    columns = ("network", "batch_size", "sampled_actions", "naive_ms", "ours_ms", "ratio")
-    rows = [[str(result[column]) for column in columns] for result in results]
-    console().print(table(f"One CQL update, {config.threads} thread", columns, rows))
-    if config.out is not None:
-        facts = {"code": code_version(), "torch": torch.__version__, "threads": config.threads}
-        write_json(config.out, facts | {"results": results})
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,7 @@ COSTS: Mapping[str, float] = {
 """Processor seconds of one unit by kind of job; the longest beginning of a job's kind counts.
 
 A unit is a step of the simulator at the horizon (collect, relabel, evaluate) or a transition of a batch
-(train). Measured on one core of a virtual AMD EPYC, the paper's network by `bench_update`; what a GPU takes
+(train). Measured on one core of a virtual AMD EPYC, the paper's network by `cog bench`; what a GPU takes
 is known only once it has trained something in the folder.
 """
 
