@@ -147,7 +147,7 @@ class Agent(nn.Module, ABC):
 
     def autocast(self) -> AbstractContextManager[object]:
         """The arithmetic that the configuration asks for."""
-        if self.config.precision == "float32":
+        if self.config.precision != "bfloat16":
             return contextlib.nullcontext()
         # Weights cast once for two losses would be one node of two graphs, which the compiler refuses.
         cached = not self.config.compiled

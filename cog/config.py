@@ -108,8 +108,8 @@ class TrainConfig:
     """Adam's step size for behaviour cloning."""
     average_decay: float = 0.998
     """Decay of the running average of policy weights that acts in evaluation; 0 is the last weights."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of matrix products and convolutions; parameters stay float32."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Arithmetic of matrix products and convolutions; parameters stay float32. "tf32" is for CUDA alone."""
     compiled: bool = False
     """Whether the update goes through torch.compile; it rounds differently. Costs a minute at the start."""
     graphed: bool = False

@@ -138,6 +138,7 @@ def executed(
             agent.compiled = Compiled(agent.gradients)
         elif on_message is not None:
             on_message(f"not compiled: {missing}")
+    set_arithmetic(config.precision)
     if not config.graphed:
         return lambda: agent.update(sampler.sample(agent.generator))
     if not config.device.startswith("cuda"):
@@ -145,6 +146,15 @@ def executed(
     if size() > 1:
         raise UsageError("graphed is for one process; leave it out where torchrun starts several")
     return Graphed(agent, sampler)
+
+
+def set_arithmetic(precision: str) -> None:
+    """Let float32 products and convolutions on CUDA round to TF32, or not: for the whole process.
+
+    PyTorch's own default rounds in convolutions.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def _missing_compiler(device: str) -> str | None:

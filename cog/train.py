@@ -241,6 +241,8 @@ def usable_device(config: TrainConfig) -> torch.device:
     device = torch.device(config.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise CogError("device is 'cuda', but PyTorch finds no CUDA device; use --device cpu")
+    if device.type != "cuda" and config.precision == "tf32":
+        raise UsageError(f"precision tf32 needs CUDA; device is '{config.device}'")
     return device
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from cog.execution import set_arithmetic
 from cog.experiments.bench_config import BenchConfig
 from cog.experiments.bench_figures import Figure
 from cog.experiments.bench_rounds import Action, in_turn
@@ -84,6 +85,7 @@ def computing(config: BenchConfig) -> Iterator[None]:
     """The threads and the memory that training would have, for as long as something is timed."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads_of(config))
+    set_arithmetic(config.precision)
     keep_freed_memory()
     try:
         yield

@@ -56,8 +56,8 @@ class BenchConfig:
     """Measure everything in seconds, as a smoke test whose numbers mean nothing."""
     device: str = "cpu"
     """Where updates are computed: "cpu", "cuda" or "cuda:1"."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of updates and of the matrix product beside them; the naive setting stays float32."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Arithmetic of updates and of the matrix product beside them; naive stays float32, or tf32 beside it."""
     threads: int = 0
     """Threads of one operation on the CPU; 0 is one per core."""
     workers: int = 0

@@ -2,7 +2,8 @@
 
 Each setting trains an agent from the same weights on the same batches with the same random numbers. All are
 held against the plan that takes every image through the networks anew for every action, with one crop an
-update as all of them have it ("repeated" in `naive_cql`), in the same arithmetic; bfloat16 against float32.
+update as all of them have it ("repeated" in `naive_cql`), in the same arithmetic; tf32 and bfloat16
+against float32.
 """
 
 import dataclasses
@@ -50,10 +51,12 @@ SETTINGS: dict[str, Setting] = {
     "compiled+graphed": Setting(compiled=True, graphed=True),
 }
 """All settings; the first is what the others are held against. "split" is `cog train` as it is by default."""
-Arithmetic = Literal["float64", "float32", "bfloat16"]
+COARSE = ("tf32", "bfloat16")
+Arithmetic = Literal["float64", "float32", "tf32", "bfloat16"]
 TOLERANCES: dict[Arithmetic, dict[str, float]] = {
     "float64": {"losses": 1e-6, "values": 1e-6, "weights": 1e-6},
     "float32": {"losses": 0.02, "values": 0.02, "weights": 0.5},
+    "tf32": {"losses": 0.05, "values": 0.05, "weights": 1.0},
     "bfloat16": {"losses": 0.1, "values": 0.1, "weights": 1.0},
 }
 """Largest differences (see `Parting`). In float64 nothing but the plan could part two settings; in less, Adam
@@ -94,16 +97,16 @@ def parity(config: BenchConfig, on_setting: Callable[[str], None]) -> list[Figur
     figures: list[Figure] = []
     for arithmetic in TOLERANCES:
         for name, setting in SETTINGS.items():
-            if setting.graphed and not config.device.startswith("cuda"):
+            if (setting.graphed or arithmetic == "tf32") and not config.device.startswith("cuda"):
                 continue
-            if setting.plan is not None and arithmetic == "bfloat16":
+            if setting.plan is not None and arithmetic in COARSE:
                 continue  # held against float32
             on_setting(f"{name}, {arithmetic}")
             found = trace(settings, setting, arithmetic, buffer, config.parity_updates)
             if setting.plan == "repeated":
                 references[arithmetic] = found
                 continue
-            reference = references["float32" if arithmetic == "bfloat16" else arithmetic]
+            reference = references["float32" if arithmetic in COARSE else arithmetic]
             case = f"{network}, batch {batch_size}, N = {sampled}, {config.parity_updates} updates"
             figures += parting_figures(f"{case}, {name}, {arithmetic}", reference, found, arithmetic)
     return figures
@@ -128,7 +131,7 @@ def trace(
     """Train a new agent by one setting; the buffer's draws depend on the agent's generator alone."""
     config = dataclasses.replace(
         config,
-        precision="bfloat16" if arithmetic == "bfloat16" else "float32",
+        precision="float32" if arithmetic == "float64" else arithmetic,
         compiled=setting.compiled,
         graphed=setting.graphed,
     )

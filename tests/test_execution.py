@@ -13,7 +13,7 @@ from cog.cql import CQL
 from cog.errors import CogError, UsageError
 from cog.execution import Compiled, executed
 from cog.experiments.naive_cql import NaivePlan
-from cog.train import create
+from cog.train import create, usable_device
 from tests.learner_data import config, noise
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -169,3 +169,8 @@ def test_an_update_never_waits_for_the_device(sampling: str) -> None:
         update()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_tf32_needs_cuda() -> None:
+    with pytest.raises(UsageError, match="tf32 needs CUDA"):
+        usable_device(config(precision="tf32"))
