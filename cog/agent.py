@@ -39,7 +39,7 @@ class Agent(nn.Module, ABC):
         self.shape = shape
         self.action_dimensions = actions
         self.updates_done = 0
-        self.compiled: Differentiate | None = None  # what stands in for `gradients`, if anything
+        self.stand_in: Differentiate | None = None  # for `gradients`: compiled, or by another plan
         self.optimizers: dict[str, torch.optim.Adam] = {}
         self.generator = torch.Generator(device=config.device)
         self.generator.manual_seed(config.seed)
@@ -97,8 +97,8 @@ class Agent(nn.Module, ABC):
         }, metrics
 
     def differentiate(self, batch: Batch, draws: Any, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
-        """`gradients`, compiled if the run is (see `cog.execution`)."""
-        return (self.compiled or self.gradients)(batch, draws, warm_up)
+        """`gradients`, or what stands in for them."""
+        return (self.stand_in or self.gradients)(batch, draws, warm_up)
 
     def step(self, name: str, gradients: Gradients) -> None:
         """One step of the optimiser called `name`; over several processes, on their mean gradients."""

@@ -12,7 +12,7 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Checkpoint:
     hashes: Mapping[str, str]
     code_version: str
     inputs: tuple[Input, ...] = ()
+    scene: Mapping[str, Any] = field(default_factory=dict)
+    """`id` and `max_episode_steps` of the environment that the data came from, where they tell them."""
 
     @property
     def hash(self) -> str:
@@ -84,11 +86,12 @@ def save(
     fingerprint: str,
     metrics_position: int,
     inputs: Sequence[Input] = (),
+    scene: Mapping[str, Any] | None = None,
 ) -> Path:
     """Publish the agent's whole state as the latest checkpoint under `root`; older ones beyond two go.
 
     A kill at any moment leaves the previous checkpoint loadable. `inputs` are named as from the checkpoint's
-    own folder, one below `root`.
+    own folder, one below `root`; `scene` is that of `Checkpoint`.
 
     Raises:
         CogError: it could not be written (disk full); the previous one is intact.
@@ -114,6 +117,7 @@ def save(
             "fingerprint": fingerprint,
             "metrics_position": metrics_position,
             "inputs": inputs_to_json(inputs),
+            "scene": dict(scene or {}),
             "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
         }
         write_sealed(staged / STATE, "checkpoint", state)
@@ -184,6 +188,7 @@ def load(path: Path) -> Checkpoint:
         hashes=dict(state["hashes"]),
         code_version=state["code_version"],
         inputs=inputs_from_json(state.get("inputs", [])),
+        scene=dict(state.get("scene", {})),
     )
 
 

@@ -19,4 +19,6 @@ class Told(CogError):  # noqa: N818 - no failure of its own
 
 def missing_extra(package: str, extra: str) -> CogError:
     """The error for an optional dependency that is not installed."""
-    return CogError(f"this needs the package '{package}'; install it with: pip install 'cog[{extra}]'")
+    return CogError(
+        f"this needs the package '{package}' (of the extra '{extra}'); install it with: pip install {package}"
+    )

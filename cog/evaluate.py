@@ -21,7 +21,7 @@ import torch
 
 from cog import checkpoint as checkpoints
 from cog.config import differences, to_json
-from cog.errors import CogError, missing_extra
+from cog.errors import CogError, UsageError, missing_extra
 from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import FORMAT, RESULT, Evaluation, open_evaluation, results_table
 from cog.files import code_version, hash_file, read_json, write_json
@@ -62,7 +62,9 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     if config.videos and not can_encode():
         raise missing_extra("imageio-ffmpeg", "report")
     checkpoint = checkpoints.load(config.checkpoint)
+    config = _in_its_scene(config, checkpoint)
     options = tuple(parse_options(config.env_options).items())
+    assert config.env is not None and config.max_episode_steps is not None
     scene = Scene(
         config.env, checkpoint.shape.image, config.max_episode_steps, options, config.terminate_on_success
     )
@@ -107,6 +109,21 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         },
     )
     return open_evaluation(config.out)
+
+
+def _in_its_scene(config: EvaluateConfig, checkpoint: checkpoints.Checkpoint) -> EvaluateConfig:
+    """The settings with the scene and the length of episodes that the policy's data had, where none is asked.
+
+    Raises:
+        UsageError: the checkpoint does not tell them.
+    """
+    env = config.env or checkpoint.scene.get("id")
+    steps = config.max_episode_steps or checkpoint.scene.get("max_episode_steps")
+    if env is None or steps is None:
+        raise UsageError(
+            f"{checkpoint.folder} does not tell the scene of its data; give --env and --max-episode-steps"
+        )
+    return dataclasses.replace(config, env=str(env), max_episode_steps=int(steps))
 
 
 def _identity(config: EvaluateConfig) -> dict[str, Any]:

@@ -30,12 +30,12 @@ class EvaluateConfig:
     """Draws among which the critics choose."""
     only: tuple[int, ...] = ()
     """Numbers of the episodes to run, all if empty; an episode comes out the same alone as among all."""
-    env: str = "cog/DrawerGrasp-v0"
-    """Gymnasium id of the environment."""
+    env: str | None = None
+    """Gymnasium id of the environment; none is that of the data that the policy was trained on."""
     env_options: tuple[str, ...] = ()
     """Further arguments of the environment, each as name=value, such as objects=held_out."""
-    max_episode_steps: int = 50
-    """Steps after which an episode is cut off."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is cut off; none is as many as in the data."""
     terminate_on_success: bool = True
     """Whether success ends an episode; otherwise it runs on, and success at its last step may be less."""
     workers: int = 0
@@ -53,7 +53,7 @@ class EvaluateConfig:
         """
         for name, value, low in (
             ("episodes", self.episodes, 1),
-            ("max_episode_steps", self.max_episode_steps, 1),
+            ("max_episode_steps", 1 if self.max_episode_steps is None else self.max_episode_steps, 1),
             ("envs_per_worker", self.envs_per_worker, 1),
             ("workers", self.workers, 0),
             ("candidates", self.candidates, 1),

@@ -1,7 +1,7 @@
 """How an update is executed: as it is written, compiled, or captured once as a CUDA graph and replayed.
 
-All three run the same lines. Compiled code and graphs are made for the shapes and flags of the first updates;
-where these change afterwards, they raise rather than compute something else.
+All three run the same lines. Compiled code and graphs are made for the shapes and settings of the first
+updates; where these change later, or weights are replaced, they raise rather than compute something else.
 """
 
 import os
@@ -43,7 +43,8 @@ class Compiled:
         if warm_up not in self.known:
             from torch._dynamo import config
 
-            with config.patch(trace_autograd_ops=True):
+            # Every agent compiles the same function for itself: none of them is a mistake.
+            with config.patch(trace_autograd_ops=True, recompile_limit=256):
                 result = self.function(batch, draws, warm_up)
             self.known.add(warm_up)
             return result
@@ -81,8 +82,8 @@ class Graphed:
             CogError: what the graph reads was replaced since it was captured.
         """
         agent = self.agent
-        if self.graph is not None and agent.warming_up() != self.warm_up:
-            self.graph, self.eager = None, 0  # the end of the warm-up changes the losses
+        if agent.warming_up() != self.warm_up:  # its end changes the losses
+            self.graph, self.eager, self.warm_up = None, 0, agent.warming_up()
         agent.set_rates()
         if self.graph is None and self.eager < EAGER_UPDATES:
             self.eager += 1
@@ -116,7 +117,7 @@ class Graphed:
         graph.register_generator_state(self.agent.generator)
         with torch.cuda.graph(graph):
             self.metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
-        self.graph, self.warm_up, self.captured = graph, self.agent.warming_up(), self._captured()
+        self.graph, self.captured = graph, self._captured()
 
     def _captured(self) -> tuple[int, ...]:
         """What tells whether the weights lie where they lay, and the settings are the same."""
@@ -135,10 +136,9 @@ def executed(
     """
     if config.compiled:
         if (missing := _missing_compiler(config.device)) is None:
-            agent.compiled = Compiled(agent.gradients)
+            agent.stand_in = Compiled(agent.gradients)
         elif on_message is not None:
             on_message(f"not compiled: {missing}")
-    set_arithmetic(config.precision)
     if not config.graphed:
         return lambda: agent.update(sampler.sample(agent.generator))
     if not config.device.startswith("cuda"):
@@ -159,6 +159,10 @@ def set_arithmetic(precision: str) -> None:
 
 def _missing_compiler(device: str) -> str | None:
     """What torch.compile would need on this machine and does not find."""
+    from torch._dynamo import config
+
+    if not hasattr(config, "trace_autograd_ops"):
+        return f"PyTorch {torch.__version__} cannot compile gradients"
     if device.startswith("cuda"):
         from torch.utils._triton import has_triton
 

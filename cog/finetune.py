@@ -200,7 +200,9 @@ class _Run:
             if self.online.dataset is not None:
                 online = self.online.dataset
                 inputs.append(Input.of("dataset", online.path, online.hash, self.root / "step"))
-            checkpoints.save(self.root, self.agent, self.replay.drawn, self.fingerprint, position, inputs)
+            scene = {"id": self.scene.env, "max_episode_steps": self.scene.max_episode_steps}
+            drawn = self.replay.drawn
+            checkpoints.save(self.root, self.agent, drawn, self.fingerprint, position, inputs, scene)
 
     def evaluate(self, episodes: int) -> None:
         """Add a point to the curve: evaluate the averaged policy, or read that it was."""

@@ -1,4 +1,4 @@
-"""The learning curve of online fine-tuning: success against environment steps, the dip after the switch."""
+"""The learning curve of online fine-tuning: success against environment steps, the dip after the handover."""
 
 import dataclasses
 import io
@@ -15,7 +15,7 @@ from cog.files import write_bytes
 from cog.intervals import CONFIDENCE, Rate, wilson
 
 CURVE, PICTURE = "curve.jsonl", "curve.png"
-FIRST_EPISODES = 100  # online episodes after the switch within which a dip is looked for
+FIRST_EPISODES = 100  # online episodes after the handover within which a dip is looked for
 COLOURS = ("#0b6e4f", "#c8553d", "#3c5a99", "#8a6d1c", "#6b4c9a")
 
 
@@ -28,7 +28,7 @@ class Point:
     steps: int
     """Environment steps of these episodes."""
     updates: int
-    """Gradient updates since the switch."""
+    """Gradient updates since the handover."""
     successes: int
     """Evaluation episodes that succeeded."""
     evaluated: int
@@ -43,8 +43,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Switch:
-    """What the switch from offline to online training did."""
+class Handover:
+    """What the handover from offline to online training did."""
 
     before: Point
     """The checkpoint that was handed over."""
@@ -54,26 +54,26 @@ class Switch:
     """The last evaluation."""
 
 
-def switch(points: Sequence[Point]) -> Switch:
-    """Success before the switch, at its lowest soon after, and at the end.
+def handover(points: Sequence[Point]) -> Handover:
+    """Success before going online, at its lowest soon after, and at the end.
 
     Raises:
-        CogError: the curve holds nothing after the switch yet.
+        CogError: the curve holds nothing after the handover yet.
     """
     after = points[1:]
     if not after:
-        raise CogError("the learning curve holds no evaluation after the switch yet; continue the run")
+        raise CogError("the learning curve holds no evaluation after the handover yet; continue the run")
     early = [point for point in after if point.episodes <= FIRST_EPISODES] or after[:1]
-    return Switch(points[0], min(early, key=lambda point: point.rate.value), after[-1])
+    return Handover(points[0], min(early, key=lambda point: point.rate.value), after[-1])
 
 
-def switch_table(points: Sequence[Point]) -> Table:
-    """What people see at the end: success before the switch, at its lowest soon after, and at the end."""
-    found = switch(points)
+def handover_table(points: Sequence[Point]) -> Table:
+    """What people see at the end: success before going online, at its lowest soon after, and at the end."""
+    found = handover(points)
     rows = [
         [name, str(point.episodes), str(point.steps), point.rate.count, str(point.rate)]
         for name, point in (
-            ("before the switch", found.before),
+            ("before going online", found.before),
             (f"lowest in the first {FIRST_EPISODES} episodes", found.lowest),
             ("final", found.final),
         )
@@ -125,7 +125,7 @@ def draw_curve(path: Path, curves: Mapping[str, Sequence[Point]], title: str) ->
         low, high = ([getattr(point.rate, end) for point in points] for end in ("low", "high"))
         axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel("environment steps since the switch to online", fontsize=9)
+    axes.set_xlabel("environment steps since the handover to online", fontsize=9)
     axes.set_ylabel("success", fontsize=9)
     axes.set_ylim(0, 1.02)
     axes.tick_params(labelsize=8)

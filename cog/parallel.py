@@ -48,6 +48,8 @@ def joined(device: str) -> Iterator[None]:
     if not dist.is_available():
         raise CogError("this PyTorch is built without torch.distributed; start one process, without torchrun")
     cuda = device.startswith("cuda") and torch.cuda.is_available()
+    # NCCL would end the process on a lost rank before it can say so.
+    os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     except ValueError as error:

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,7 +17,7 @@ from cog.buffer import Buffer, Transitions
 from cog.config import TrainConfig, from_json, to_json
 from cog.cql import CQL
 from cog.errors import CogError, UsageError
-from cog.execution import executed
+from cog.execution import executed, set_arithmetic
 from cog.files import make_folder
 from cog.guard import refuse_bad_parameters, refuse_difference, refuse_divergence, to_host
 from cog.inputs import Input
@@ -89,6 +89,7 @@ class _Begun(NamedTuple):
     buffer: Buffer
     fingerprint: str
     inputs: tuple[Input, ...]
+    scene: dict[str, Any]
     metrics_position: int
 
 
@@ -105,8 +106,9 @@ def _begin(
         if config.threads:
             torch.set_num_threads(config.threads)
         inputs: tuple[Input, ...] = ()
+        scene: dict[str, Any] = {}
         if transitions is None:
-            transitions, source = load_data(config.data, root / "step")
+            transitions, source, scene = load_data(config.data, root / "step")
             inputs = (source,)
         device = usable_device(config)
         buffer = Buffer(
@@ -129,7 +131,7 @@ def _begin(
     with together():
         refuse_difference(agent, transitions.fingerprint)
     # On an accelerator the host's copy of the transitions is not needed any more.
-    return _Begun(agent, buffer, transitions.fingerprint, inputs, position)
+    return _Begun(agent, buffer, transitions.fingerprint, inputs, scene, position)
 
 
 def _continue(
@@ -140,7 +142,7 @@ def _continue(
     on_checkpoint: Callable[[int, Path], None] | None,
 ) -> None:
     """Update to the last update or until a signal comes; metrics and checkpoints are rank 0's to write."""
-    agent, buffer, fingerprint, inputs, position = begun
+    agent, buffer, fingerprint, inputs, scene, position = begun
     root = config.out / "checkpoints"
     writer: MetricsWriter | None = None
 
@@ -149,7 +151,8 @@ def _continue(
             refuse_difference(agent, fingerprint)
             refuse_bad_parameters(agent, root)
             if writer is not None:
-                folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, writer.position(), inputs)
+                where = writer.position()
+                folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, where, inputs, scene)
                 if on_checkpoint is not None:
                     on_checkpoint(agent.updates_done, folder)
 
@@ -205,6 +208,7 @@ def create(config: TrainConfig, buffer: Buffer) -> Agent:
             agent = BC(config, buffer.shape, actions)
         else:
             agent = CQL(config, buffer.shape, actions, buffer.return_bounds())
+    set_arithmetic(config.precision)
     agent.to(buffer.device)
     agent.standardise(*buffer.pose_statistics())
     return agent
@@ -226,21 +230,30 @@ def _claim(config: TrainConfig, resume: bool) -> None:
     make_folder(config.out)
 
 
-def load_data(data: Path, folder: Path) -> tuple[Transitions, Input]:
-    """Read `data` and say what they are, as a file in `folder` names it; HDF5 is needed only here."""
+def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, Any]]:
+    """Read `data`; say what they are, as a file in `folder` names it, and what scene they came from.
+
+    HDF5 is needed only here.
+    """
     from cog.datasets.merge import open_merge
     from cog.datasets.transitions import load
 
     merge = open_merge(data)
     transitions: Transitions = load(merge)
-    return transitions, merge.as_input(folder)
+    facts = merge.sources[0].dataset.environment
+    scene = {name: facts[name] for name in ("id", "max_episode_steps") if facts.get(name) is not None}
+    return transitions, merge.as_input(folder), scene
 
 
 def usable_device(config: TrainConfig) -> torch.device:
     """The device asked for, if this machine has it."""
     device = torch.device(config.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise CogError("device is 'cuda', but PyTorch finds no CUDA device; use --device cpu")
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= found:
+            raise CogError(f"device is '{device}', but PyTorch finds {found} CUDA devices; use --device cpu")
+        if device.index is not None:
+            torch.cuda.set_device(device)  # graphs and streams are made on the current one
     if device.type != "cuda" and config.precision == "tf32":
         raise UsageError(f"precision tf32 needs CUDA; device is '{config.device}'")
     return device

@@ -28,10 +28,8 @@ from cog.files import hash_json, write_bytes
 
 FORMAT = 2
 EARLIER = 1  # read only by the hash in a manifest
-LIBRARY_VERSION = (
-    "v110",
-    "v110",
-)  # fixed, so that the bytes do not follow the newest format; checksums metadata
+# Fixed, so that the bytes do not follow the newest format; checksums metadata.
+LIBRARY_VERSION = ("v110", "v110")
 FRAMES_PER_CHUNK = 16
 ROWS_PER_CHUNK = 4096
 LARGEST_RATIO = 1100  # deflate cannot shrink further; a larger claim is damage

@@ -35,7 +35,7 @@ NOTES = {
         "on a CPU, naive runs in a process whose allocator is as the system has it, the others in one that "
         "keeps freed memory, as cog train does; operations are those of matrix products and convolutions; "
         "bytes are the sizes of all that each operation reads and writes, as if nothing stayed in a cache, "
-        "so their share may exceed 1"
+        "so their share may exceed 1; those of compiled settings are the ones before operations are fused"
     ),
     "scaling": "the frames are zeros in memory that was written to",
     "parity": (

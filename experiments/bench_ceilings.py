@@ -91,6 +91,7 @@ def computing(config: BenchConfig) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+        set_arithmetic("float32")
 
 
 def machine(config: BenchConfig) -> dict[str, object]:
@@ -102,7 +103,6 @@ def machine(config: BenchConfig) -> dict[str, object]:
         "load_average": round(os.getloadavg()[0], 2),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": config.precision,
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
         "threads": threads_of(config),
         "torch": torch.__version__,
         "python": platform.python_version(),

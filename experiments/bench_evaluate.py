@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from cog.config import preset
+from cog.envs import DRAWER_GRASP
 from cog.evaluate import evaluate
 from cog.evaluate_config import EvaluateConfig
 from cog.experiments.bench_collect import mesh_figure, mesh_robot, mesh_seconds
@@ -38,6 +39,7 @@ def measure_evaluation(config: BenchConfig) -> list[Figure]:
             standard,
             checkpoint=untrained_policy(folder / "run", config.seed),
             out=folder / "evaluation",
+            env=DRAWER_GRASP,
             starts=(START,),
             episodes=number,
             max_episode_steps=config.horizon,

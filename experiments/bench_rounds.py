@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Action = Callable[[], object]
-LONG = 1.0  # s; a call that takes longer is warmed up by one call alone
-WARM_UP = 3  # calls of anything faster
+LONG = 1.0  # s; a call that takes longer the second time is warm then
+WARM_UP = 6  # calls of anything faster: a graph is captured in the fourth
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,11 @@ def in_turn(
     """
     calls = {}
     for name, action in actions.items():
+        timed(action, 1, finish)  # may compile for a minute
         took = timed(action, 1, finish)
         if took < LONG:
-            took = timed(action, WARM_UP - 1, finish)
+            timed(action, WARM_UP - 3, finish)
+            took = timed(action, 1, finish)
         calls[name] = max(1, math.ceil(seconds / max(took, 1e-9)))
     found: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):

@@ -16,7 +16,7 @@ from cog.experiments.bench_ceilings import COPY, PRODUCT, Ceiling, ceilings, fin
 from cog.experiments.bench_config import BenchConfig
 from cog.experiments.bench_cost import Cost, cost_of
 from cog.experiments.bench_figures import Figure
-from cog.experiments.bench_rounds import Action, Rounds, in_turn
+from cog.experiments.bench_rounds import WARM_UP, Action, Rounds, in_turn
 from cog.experiments.bench_update import FRAMES, SETTINGS, bench_config, buffer_for, chosen, synthetic
 from cog.workers import processes
 
@@ -63,7 +63,8 @@ def measure_case(
         before = allocated(device)
         actions[name] = SETTINGS[name](settings, buffer)
         if device.type == "cuda":
-            actions[name]()
+            for _ in range(WARM_UP):
+                actions[name]()
             peaks[name] = torch.cuda.max_memory_allocated(device) - before
     limits = ceilings(config)
     turns = actions | {name: limit.action for name, limit in limits.items()}

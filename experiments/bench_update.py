@@ -49,7 +49,7 @@ def planned(plan: Plan) -> Setting:
     def make(config: TrainConfig, buffer: Buffer) -> Action:
         agent = create(dataclasses.replace(config, precision="float32"), buffer)
         assert isinstance(agent, CQL)
-        agent.compiled = NaivePlan(agent, plan)
+        agent.stand_in = NaivePlan(agent, plan)
         return lambda: agent.update(buffer.sample(agent.generator))
 
     return make

@@ -297,10 +297,9 @@ class Evaluate(Job):
 
     def cost(self) -> Cost:
         observation = self.run.merge.task.data.spec.observation
-        return Cost(
-            f"evaluate {self.settings.env} {observation}",
-            self.settings.episodes * self.settings.max_episode_steps,
-        )
+        steps = self.settings.max_episode_steps
+        assert steps is not None  # a recipe names the scene and its horizon
+        return Cost(f"evaluate {self.settings.env} {observation}", self.settings.episodes * steps)
 
     def work(self, save: Save) -> str | None:
         if not self.run.has_checkpoint():

@@ -33,7 +33,8 @@ class NaivePlan:
 
     def __init__(self, agent: CQL, plan: Plan) -> None:
         cql, network = agent.config.cql, agent.config.network
-        if network.switches or cql.lagrange_gap is not None or cql.backup_actions > 1 or cql.bc_margin:
+        unknown = (cql.lagrange_gap, cql.bc_margin)
+        if network.switches or cql.backup_actions > 1 or unknown != (None, None):
             raise UsageError("the naive plan knows no switches, lagrange_gap, backup_actions or bc_margin")
         self.agent, self.plan = agent, plan
         self.encoded: dict[tuple[int, int, bool], Tensor] = {}
@@ -41,9 +42,10 @@ class NaivePlan:
     def __call__(self, batch: Batch, draws: Draws, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
         """Gradients of every loss for its optimiser's parameters, and metrics."""
         assert not warm_up
-        self.encoded.clear()
         losses, metrics = self.losses(batch, draws)
-        return {name: self._gradients_of(name, loss) for name, loss in losses.items()}, metrics
+        gradients = {name: self._gradients_of(name, loss) for name, loss in losses.items()}
+        self.encoded.clear()
+        return gradients, metrics
 
     def losses(self, batch: Batch, draws: Draws) -> tuple[dict[str, Tensor], Metrics]:
         """The losses of one update, by the plan."""

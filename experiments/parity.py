@@ -141,7 +141,7 @@ def trace(
         agent.double()
     update = executed(agent, Widened(buffer) if arithmetic == "float64" else buffer, config)
     if setting.plan is not None:
-        agent.compiled = NaivePlan(agent, setting.plan)
+        agent.stand_in = NaivePlan(agent, setting.plan)
     start = weights_of(agent)
     metrics: dict[str, list[float]] = {name: [] for name in (*LOSSES, *VALUES)}
     for _ in range(updates):

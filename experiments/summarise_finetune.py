@@ -1,4 +1,4 @@
-"""Several fine-tuning runs in one table and one picture: the switch and the curve of every seed.
+"""Several fine-tuning runs in one table and one picture: the handover and the curve of every seed.
 
 python -m cog.experiments.summarise_finetune --runs runs/seed0/online runs/seed1/online runs/seed2/online
 """
@@ -17,7 +17,7 @@ from cog.errors import CogError
 from cog.files import read_json, write_json
 from cog.finetune import RECORD
 from cog.finetune_config import FinetuneConfig
-from cog.learning_curve import FIRST_EPISODES, Point, draw_curve, read_curve, switch
+from cog.learning_curve import FIRST_EPISODES, Point, draw_curve, handover, read_curve
 
 TABLE, PICTURE = "finetune.json", "finetune.png"
 
@@ -33,7 +33,7 @@ class SummariseFinetune:
 
 
 def gather(runs: Sequence[Path]) -> dict[str, Any]:
-    """Settings, curves and switches of all runs, by seed.
+    """Settings, curves and handovers of all runs, by seed.
 
     Raises:
         CogError: a folder holds no finished run, or the runs differ in more than the seed.
@@ -50,7 +50,7 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
         if settings and (differing := differences(settings, config)):
             raise CogError(f"{run} has other settings than {runs[0]}; differing: {', '.join(differing)}")
         settings = config
-        found = switch(points)
+        found = handover(points)
         seeds[str(seed)] = {
             "checkpoint_update": record["checkpoint_update"],
             "before": _entry(found.before),
@@ -84,7 +84,7 @@ def markdown(table: Mapping[str, Any]) -> str:
     lines.append("| --- |" + " --- |" * len(seeds))
     lowest = f"lowest in the first {table['first_episodes']} online episodes"
     last = f"after {table['settings']['episodes']} online episodes"
-    for name, key in (("before the switch", "before"), (lowest, "lowest"), (last, "final")):
+    for name, key in (("before going online", "before"), (lowest, "lowest"), (last, "final")):
         cells = [_cell(table["seeds"][seed][key]) for seed in seeds]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -113,7 +113,7 @@ def test_ratios_are_of_the_rounds_of_one_run() -> None:
 def test_actions_take_their_turns_and_are_warmed_up_first() -> None:
     order: list[str] = []
     rounds = in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, 1e-9, lambda: None)
-    assert order[:6] == ["a"] * 3 + ["b"] * 3 and order[6:] == ["a", "b"] * 3
+    assert order[:12] == ["a"] * 6 + ["b"] * 6 and order[12:] == ["a", "b"] * 3
     assert {name: len(times) for name, times in rounds.seconds.items()} == {"a": 3, "b": 3}
 
 

@@ -28,6 +28,7 @@ def settings(run: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluateCon
         run,
         tmp_path_factory.mktemp("evaluation") / "one",
         episodes=5,
+        env="cog/DrawerGrasp-v0",
         max_episode_steps=6,
         envs_per_worker=2,
         workers=1,
@@ -183,7 +184,7 @@ def test_without_the_encoder_a_contact_sheet_is_left_and_asking_for_videos_names
 ) -> None:
     for module in ("cog.evaluate", "cog.videos"):
         monkeypatch.setattr(f"{module}.can_encode", lambda: False)
-    with pytest.raises(CogError, match=r"cog\[report\]"):
+    with pytest.raises(CogError, match="extra 'report'"):
         evaluate(other(settings, tmp_path / "asked", videos=2))
     bare = evaluate(other(settings, tmp_path / "bare", starts=("open",), episodes=1, videos=None))
     assert bare.pictures["open"] == ("sheet_open.png",)
@@ -197,3 +198,9 @@ def test_contact_sheet_shows_first_and_last_frame(tmp_path: Path) -> None:
     write_sheet(tmp_path / "sheet.png", [("one", frames)])
     picture = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
     assert tuple(picture[-1, 0]) == (255, 0, 0) and tuple(picture[-1, -1]) == (0, 0, 255)
+
+
+def test_a_policy_whose_data_do_not_tell_their_scene_asks_for_one(settings: EvaluateConfig) -> None:
+    for asked in ({"env": None}, {"max_episode_steps": None}):
+        with pytest.raises(UsageError, match="give --env and --max-episode-steps"):
+            evaluate(dataclasses.replace(settings, **asked))  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from cog.evaluate_config import EvaluateConfig
 from cog.explore import Explorer, online_seed
 from cog.finetune import finetune, online_settings
 from cog.finetune_config import FinetuneConfig, Mix
-from cog.learning_curve import Point, read_curve, switch, switch_table
+from cog.learning_curve import Point, handover, handover_table, read_curve
 from cog.lineage import trace
 from cog.metrics import read_metrics
 from cog.online import Replay
@@ -66,7 +66,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_of(chain: Path, out: Path, **changes: object) -> FinetuneConfig:
-    """A run of three rounds and two evaluations after the switch."""
+    """A run of three rounds and two evaluations after the handover."""
     standard = FinetuneConfig(
         checkpoint=chain / "cql",
         data=chain / "arrived.json",
@@ -235,9 +235,7 @@ def test_a_run_leaves_curve_dataset_and_an_ordinary_checkpoint(
     assert load(merge).reward_max in (0.0, 10.0)
     assert checkpoints.load(finished.out).update == 4 + 15
     report = evaluate(
-        EvaluateConfig(
-            finished.out, tmp_path / "e", ("left",), 3, env=ENV, max_episode_steps=6, workers=1, videos=0
-        )
+        EvaluateConfig(finished.out, tmp_path / "e", ("left",), 3, workers=1, videos=0)  # in its data's scene
     )
     assert report.result("left").rate.successes == points[-1].successes
     assert (finished.out / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -245,7 +243,7 @@ def test_a_run_leaves_curve_dataset_and_an_ordinary_checkpoint(
     assert [(line["update"], line["share/online"]) for line in metrics] == [(10, 0.5), (16, 0.5), (19, 0.5)]
 
 
-def test_before_the_switch_the_curve_holds_the_checkpoint_itself(
+def test_before_the_handover_the_curve_holds_the_checkpoint_itself(
     finished: FinetuneConfig, tmp_path: Path
 ) -> None:
     report = evaluate(
@@ -384,9 +382,9 @@ def test_impossible_settings_are_refused_by_name(chain: Path, tmp_path: Path) ->
 def test_the_dip_is_the_lowest_of_the_first_hundred_episodes() -> None:
     curve = [(0, 40), (50, 30), (100, 35), (150, 10), (500, 95)]
     points = [Point(episodes, episodes * 30, episodes, count, 100, 0) for episodes, count in curve]
-    found = switch(points)
+    found = handover(points)
     assert [p.successes for p in (found.before, found.lowest, found.final)] == [40, 30, 95]
     assert str(points[-1].rate) == "95%  [89%, 98%]"
-    assert switch_table(points).row_count == 3
-    with pytest.raises(CogError, match="no evaluation after the switch"):
-        switch(points[:1])
+    assert handover_table(points).row_count == 3
+    with pytest.raises(CogError, match="no evaluation after the handover"):
+        handover(points[:1])

@@ -282,7 +282,9 @@ def test_without_the_extra_its_name_is_given(tmp_path, out, capsys, monkeypatch)
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "av" else found(name))
     assert run(tmp_path, "--out", out) == 1
-    assert "pip install 'cog[lerobot]'" in " ".join(capsys.readouterr().err.split())
+    assert "(of the extra 'lerobot'); install it with: pip install" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_the_encoding_used_here_gives_back_every_bit(tmp_path):

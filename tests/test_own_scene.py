@@ -36,9 +36,7 @@ def test_an_own_scene_with_its_own_behaviour_and_reward_is_collected_trained_on_
     config = preset("cpu", tmp_path / "merge.json", tmp_path / "run")
     train(config.__class__(**{**vars(config), "updates": 3, "batch_size": 4}))
     report = evaluate(
-        EvaluateConfig(
-            tmp_path / "run", tmp_path / "eval", ("left", "middle"), 2, env=ENV, workers=1, videos=0
-        )
+        EvaluateConfig(tmp_path / "run", tmp_path / "eval", ("left", "middle"), 2, workers=1, videos=0)
     )
     assert {result.start for result in report.results} == {"left", "middle"}
 

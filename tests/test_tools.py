@@ -251,7 +251,7 @@ def test_a_sample_is_the_first_batch_that_training_draws(merge, tmp_path, monkey
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(
-            "cog.train.load_data", lambda *_: (load(open_merge(merge)), Input("merge", "both.json", ""))
+            "cog.train.load_data", lambda *_: (load(open_merge(merge)), Input("merge", "both.json", ""), {})
         )
         train(config(out, batch_size=32, seed=7, updates=1))
     trained = seen[0]

@@ -111,7 +111,7 @@ class Finetune:
 
     def run(self) -> None:
         from cog.finetune import finetune
-        from cog.learning_curve import switch_table
+        from cog.learning_curve import handover_table
 
         with progress("finetune", self.config.episodes, "episode") as advance:
             points = finetune(
@@ -119,5 +119,5 @@ class Finetune:
                 on_progress=lambda done, _, note: advance(done, note),
                 on_message=lambda text: messages().print(text, markup=False),
             )
-        console().print(switch_table(points))
+        console().print(handover_table(points))
         console().print(f"{self.config.out}", markup=False)
