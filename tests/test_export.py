@@ -367,7 +367,7 @@ def test_data_without_rewards_are_refused_with_the_command_that_gives_them(make_
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CogError, match="'pyarrow'.*extra 'lerobot'"):
+    with pytest.raises(CogError, match=r"'pyarrow'.*extra 'lerobot'"):
         exported("lerobot", source, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
