@@ -67,6 +67,8 @@ def test_the_command_named_in_the_readme_is_the_entry_point():
 def test_the_readme_prints_the_committed_results_of_the_papers_rows(path):
     lines = README.read_text().splitlines()
     for result in json.loads(path.read_text())["results"]:
+        if result["arm"].endswith("task_only") and result["start"] not in (result["row"], "open"):
+            continue  # the README leaves these out
         rate = result["last_step"]
         cell = f"{rate['successes']}/{rate['episodes']} [{rate['low']:.2f}, {rate['high']:.2f}]"
         begin = f"| {result['row']} | {result['start']} | {result['arm']} |"
