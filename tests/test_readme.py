@@ -62,7 +62,13 @@ def test_the_command_named_in_the_readme_is_the_entry_point():
 
 
 @pytest.mark.parametrize(
-    "path", sorted((README.parent / "docs").glob("reproduce_*.json")), ids=lambda path: path.stem
+    "path",
+    [
+        path
+        for name in ("reproduce", "state")
+        for path in sorted((README.parent / "docs").glob(f"{name}_*.json"))
+    ],
+    ids=lambda path: path.stem,
 )
 def test_the_readme_prints_the_committed_results_of_the_papers_rows(path):
     lines = README.read_text().splitlines()
@@ -71,6 +77,7 @@ def test_the_readme_prints_the_committed_results_of_the_papers_rows(path):
             continue  # the README leaves these out
         rate = result["last_step"]
         cell = f"{rate['successes']}/{rate['episodes']} [{rate['low']:.2f}, {rate['high']:.2f}]"
-        begin = f"| {result['row']} | {result['start']} | {result['arm']} |"
+        row = result["row"] + ", state" * path.stem.startswith("state")
+        begin = f"| {row} | {result['start']} | {result['arm']} |"
         (line,) = [text for text in lines if text.startswith(begin)]
         assert line.split(" | ")[3 + result["seed"]] == cell
