@@ -1,7 +1,6 @@
 """The learning curve of online fine-tuning: success against environment steps, the dip after the handover."""
 
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from pathlib import Path
 from rich.table import Table
 
 from cog.console import table
-from cog.errors import CogError, missing_extra
+from cog.errors import CogError
 from cog.files import write_bytes
 from cog.intervals import CONFIDENCE, Rate, wilson
+from cog.picture import new_picture, style, write_picture
 
 CURVE, PICTURE = "curve.jsonl", "curve.png"
 FIRST_EPISODES = 100  # online episodes after the handover within which a dip is looked for
@@ -112,11 +112,7 @@ def draw_curve(path: Path, curves: Mapping[str, Sequence[Point]], title: str) ->
     Raises:
         CogError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report") from error
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = new_picture(7, 3.6)
     axes = figure.subplots()
     for number, (name, points) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
@@ -128,10 +124,7 @@ def draw_curve(path: Path, curves: Mapping[str, Sequence[Point]], title: str) ->
     axes.set_xlabel("environment steps since the handover to online", fontsize=9)
     axes.set_ylabel("success", fontsize=9)
     axes.set_ylim(0, 1.02)
-    axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    style(axes)
     axes.legend(fontsize=8, frameon=False, loc="lower right")
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=140)
-    write_bytes(path, data.getvalue())
+    write_picture(path, figure, 140)

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cog.datasets.spec import BehaviourChoice, CollectionSpec
-from cog.errors import missing_extra
 from cog.experiments.recipes.recipe import Recipe
 from cog.experiments.reproduce_config import Ablation
 from cog.experiments.variants import ARMS
-from cog.files import write_atomically
+from cog.picture import new_picture, style, write_picture
 
 FACTORS = (0.1, 0.3)
 SHARES = (0.1, 0.25, 0.75, 0.9)
@@ -128,13 +127,9 @@ def draw(path: Path, results: Mapping[str, Any], starts: Sequence[str]) -> None:
     Raises:
         CogError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report") from error
     names = list(dict.fromkeys(entry["row"] for entry in results["summary"]))
     arms = list(dict.fromkeys(entry["arm"] for entry in results["summary"]))
-    figure = Figure(figsize=(4.2 * len(starts) + 2.6, 0.5 * len(names) + 1.4), layout="constrained")
+    figure = new_picture(4.2 * len(starts) + 2.6, 0.5 * len(names) + 1.4)
     panels = figure.subplots(1, len(starts), sharey=True, squeeze=False)[0]
     for panel, start in zip(panels, starts, strict=True):
         for entry in (entry for entry in results["summary"] if entry["start"] == start):
@@ -155,10 +150,9 @@ def draw(path: Path, results: Mapping[str, Any], starts: Sequence[str]) -> None:
         panel.set_xlim(0, 1)
         panel.set_xlabel("success", fontsize=9)
         panel.set_yticks(range(len(names)), names)
-        panel.tick_params(labelsize=8)
         panel.grid(alpha=0.25, axis="x")
-        panel.spines[["top", "right"]].set_visible(False)
+        style(panel)
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside lower center", ncols=len(labels))
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))
+    write_picture(path, figure, 130)

@@ -1,14 +1,12 @@
 """The scaling figures as one picture: updates a second against batch size and against buffer size."""
 
-import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from cog.errors import missing_extra
 from cog.experiments.bench_figures import Figure
 from cog.experiments.bench_scaling import BATCHES_UNIT, FRAMES_UNIT
-from cog.files import write_bytes
+from cog.picture import new_picture, style, write_picture
 
 COLOURS = ("#0b6e4f", "#c8553d", "#3c5a99", "#8a6d00")
 
@@ -29,11 +27,7 @@ def draw_scaling(path: Path, figures: Sequence[Figure]) -> None:
     Raises:
         CogError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure as Picture
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report") from error
-    picture = Picture(figsize=(9, 3.4), layout="constrained")
+    picture = new_picture(9, 3.4)
     for place, unit in enumerate((BATCHES_UNIT, FRAMES_UNIT), start=1):
         axes = picture.add_subplot(1, 2, place)
         shown = lines(figures, unit)
@@ -42,13 +36,10 @@ def draw_scaling(path: Path, figures: Sequence[Figure]) -> None:
         axes.set_xlabel(unit, fontsize=9)
         axes.set_ylabel("updates/s", fontsize=9)
         axes.set_xscale("log")
-        axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        style(axes)
         if shown:
             highest = max(rate for points in shown.values() for _, rate in points)
             axes.set_ylim(0, 1.1 * highest)
             axes.legend(fontsize=8, frameon=False)
-    data = io.BytesIO()
-    picture.savefig(data, format="png", dpi=110)
-    write_bytes(path, data.getvalue())
+    write_picture(path, picture, 110)

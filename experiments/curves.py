@@ -1,11 +1,9 @@
 """Learning curves of several arms as one picture."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cog.errors import missing_extra
-from cog.files import write_bytes
+from cog.picture import new_picture, style, write_picture
 
 PANELS = (
     ("td_loss", "Bellman error", "log"),
@@ -24,11 +22,7 @@ def draw_curves(
     Raises:
         CogError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report") from error
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    figure = new_picture(12, 3.4)
     for place, (name, title, scale) in enumerate(PANELS, start=1):
         axes = figure.add_subplot(1, len(PANELS), place)
         for arm, lines in metrics.items():
@@ -37,12 +31,9 @@ def draw_curves(
                 axes.plot(*zip(*points, strict=True), label=arm, color=colours.get(arm), linewidth=1.4)
         axes.set_title(title, fontsize=10, loc="left")
         axes.set_xlabel("update", fontsize=9)
-        axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        style(axes)
         if axes.has_data():
             axes.set_yscale(scale)
             axes.legend(fontsize=8, frameon=False)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    write_bytes(path, data.getvalue())
+    write_picture(path, figure, 110)

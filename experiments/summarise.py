@@ -11,8 +11,9 @@ from typing import Any
 import tyro
 
 from cog.console import console
-from cog.errors import CogError, missing_extra
-from cog.files import read_json, write_atomically, write_json
+from cog.errors import CogError
+from cog.files import read_json, write_json
+from cog.picture import new_picture, style, write_picture
 
 TABLE, PICTURE = "demo.json", "demo.png"
 COLOURS = {"cog": "#1f6fb2", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
@@ -69,11 +70,7 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 def draw(table: Mapping[str, Any], path: Path) -> None:
     """Bars of success with 95 % intervals, one bar a seed, one panel a start."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report") from error
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = new_picture(8, 3.2)
     panels = figure.subplots(1, 2, sharey=True)
     titles = {
         "open": "drawer starts open (as in the task data)",
@@ -90,15 +87,10 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
                 panel.errorbar(x, rate, reach, color="black", capsize=2, linewidth=1)
         panel.set_title(title, fontsize=10)
         panel.set_xticks(range(len(LABELS)), [label.replace(": ", "\n") for label in LABELS.values()])
-        panel.tick_params(labelsize=8)
         panel.set_ylim(0, 1)
-        panel.spines[["top", "right"]].set_visible(False)
+        style(panel)
     panels[0].set_ylabel("success, 100 episodes a bar")
-
-    def save(temporary: Path) -> None:
-        figure.savefig(temporary, format="png", dpi=140)
-
-    write_atomically(path, save)
+    write_picture(path, figure, 140)
 
 
 def main() -> None:
