@@ -9,6 +9,7 @@ checkpoints/
 """
 
 import contextlib
+import dataclasses
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -226,9 +227,19 @@ def identity(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
 
 
+def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:
+    """Settings by which a run `asked` for does not go on from one `written` before.
+
+    More updates do, where step sizes do not depend on their number: the longer run begins as the shorter one.
+    """
+    if asked.schedule == "constant" and asked.updates > written.updates:
+        written = dataclasses.replace(written, updates=asked.updates)
+    return differences(identity(written), identity(asked))
+
+
 def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path) -> None:
-    """Raise CogError, naming the fields, if two configurations would compute different things."""
-    if differing := differences(identity(written), identity(asked)):
+    """Raise CogError, naming the fields, if what is asked for does not go on from what was written."""
+    if differing := departures(written, asked):
         raise CogError(
             f"{where}: trained with another configuration; differing: {', '.join(differing)}. "
             "Use the same settings, or another output folder."

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from cog import checkpoint
-from cog.config import differences, from_json
+from cog.config import from_json
 from cog.errors import CogError
 from cog.sealed import read_sealed
 from cog.train import CONFIG, DAMAGED, RUN
@@ -57,7 +57,7 @@ def _check_configuration(run: Path) -> None:
         return
     config = from_json(read_sealed(file, RUN, "the configuration of a run", DAMAGED), where=str(file))
     latest = checkpoint.load(run)
-    if differing := differences(checkpoint.identity(latest.config), checkpoint.identity(config)):
+    if differing := checkpoint.departures(latest.config, config):
         named = ", ".join(differing)
         raise CogError(f"{file}: field '{named}': differs from {latest.folder / checkpoint.STATE}; {DAMAGED}")
 

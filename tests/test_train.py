@@ -22,6 +22,7 @@ from cog.cql import CQL
 from cog.errors import CogError
 from cog.metrics import read_metrics
 from cog.train import Interrupted, create, train
+from cog.verify_run import verify_run
 from tests.learner_data import config, noise
 
 KILLED = """
@@ -85,6 +86,24 @@ def test_signal_saves_at_the_next_update_and_the_run_resumes_bitwise(tmp_path: P
     train(config(tmp_path / "run", **changes), noise(), resume=True)
     train(config(tmp_path / "whole", **changes), noise())
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_finished_run_goes_on_to_more_updates_as_the_longer_run_would_have(tmp_path: Path) -> None:
+    train(config(tmp_path / "run", updates=5), noise())
+    train(config(tmp_path / "run", updates=8), noise(), resume=True)
+    assert verify_run(tmp_path / "run") == []
+    train(config(tmp_path / "whole", updates=8), noise())
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("updates", "schedule"), [(4, "constant"), (8, "cosine")])
+def test_fewer_updates_or_another_end_of_the_schedule_are_another_run(
+    tmp_path: Path, updates: int, schedule: str
+) -> None:
+    train(config(tmp_path / "run", updates=5, schedule=schedule), noise())
+    with pytest.raises(CogError, match="differing: updates"):
+        train(config(tmp_path / "run", updates=updates, schedule=schedule), noise(), resume=True)
+    assert checkpoint.load(tmp_path / "run").update == 5
 
 
 def test_resume_before_the_first_checkpoint_starts_from_the_beginning(tmp_path: Path) -> None:
