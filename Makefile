@@ -1,14 +1,18 @@
 # make demo: the whole chain from scratch.   make test: linters, types and tests.
 # make faults: every kind of fault at every write, and 2,500 damaged files.   All set up .venv first.
-# make gpu: what needs a CUDA device: tests, benchmark, parity, the paper's network and settings on closed drawers.
+# make gpu: what needs a CUDA device, in three parts: gpu-bench (tests, benchmark, parity), gpu-paper (the paper's
+# network and settings on closed drawers, from the first episode to the table), gpu-seeds (three seeds at once).
 # make packages: exports against the packages that read them, in environments of their own.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?=
+PAPER = $(BIN)/cog train --preset paper --device cuda --graphed --compiled --precision bfloat16 \
+	    --data runs/gpu/drawer/both.json --updates $(UPDATES)
+UPDATES ?= 300000
 
-.PHONY: demo test faults gpu packages lint format setup wheel clean
+.PHONY: demo test faults gpu gpu-bench gpu-paper gpu-seeds packages lint format setup wheel clean
 
 demo: $(INSTALLED)
 	$(BIN)/cog demo $(DEMO)
@@ -20,23 +24,35 @@ faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.flips
 
-gpu: $(INSTALLED)
-	rm -rf runs/gpu && mkdir -p runs/gpu
-	$(BIN)/python -m pytest tests/test_execution.py -rs
+gpu: gpu-bench gpu-paper gpu-seeds
+
+gpu-bench: $(INSTALLED)
+	mkdir -p runs/gpu
+	$(BIN)/python -m pytest tests/test_execution.py tests/test_several.py tests/test_buffer.py -rs
 	$(BIN)/cog bench --device cuda --precision bfloat16 --out runs/gpu/bench.json --plot runs/gpu/scaling.png
 	$(BIN)/cog bench --parity --device cuda --out runs/gpu/parity.json
-	date +%s > runs/gpu/began
-	$(BIN)/cog collect --env cog/DoubleDrawer-v0 --out runs/gpu/task --start open --max-steps 80 \
+
+gpu-paper: $(INSTALLED)
+	rm -rf runs/gpu/drawer && mkdir -p runs/gpu/drawer
+	date +%s > runs/gpu/drawer/began
+	$(BIN)/cog collect --env cog/DoubleDrawer-v0 --out runs/gpu/drawer/task --start open --max-steps 80 \
 	    --behaviour grasp=1:aim_error=0.015 --episodes 1000 --seed 0
-	$(BIN)/cog collect --env cog/DoubleDrawer-v0 --out runs/gpu/prior --start closed --max-steps 80 \
+	$(BIN)/cog collect --env cog/DoubleDrawer-v0 --out runs/gpu/drawer/prior --start closed --max-steps 80 \
 	    --behaviour open_drawer=0.9:suboptimal=true wander=0.1 --keep failure --episodes 1500 --seed 1
-	$(BIN)/cog relabel runs/gpu/task --rule grasp_success --name success --scale 10
-	$(BIN)/cog relabel runs/gpu/prior --rule zero --name zero
-	$(BIN)/cog merge --out runs/gpu/drawer.json --task runs/gpu/task@success --prior runs/gpu/prior@zero
-	$(BIN)/cog train --preset paper --device cuda --graphed --compiled --precision bfloat16 \
-	    --data runs/gpu/drawer.json --out runs/gpu/paper --updates 300000
-	$(BIN)/cog evaluate --checkpoint runs/gpu/paper --out runs/gpu/evaluation --starts open closed
-	echo "$$(($$(date +%s) - $$(cat runs/gpu/began))) seconds from the first episode to the table"
+	$(BIN)/cog relabel runs/gpu/drawer/task --rule grasp_success --name success --scale 10
+	$(BIN)/cog relabel runs/gpu/drawer/prior --rule zero --name zero
+	$(BIN)/cog merge --out runs/gpu/drawer/both.json \
+	    --task runs/gpu/drawer/task@success --prior runs/gpu/drawer/prior@zero
+	$(PAPER) --out runs/gpu/drawer/one
+	$(BIN)/cog evaluate --checkpoint runs/gpu/drawer/one --out runs/gpu/drawer/evaluation --starts open closed
+	echo "$$(($$(date +%s) - $$(cat runs/gpu/drawer/began))) seconds from the first episode to the table"
+
+gpu-seeds:
+	test -d runs/gpu/drawer/one || $(MAKE) gpu-paper
+	date +%s > runs/gpu/drawer/began
+	$(PAPER) --out runs/gpu/drawer/three --seeds 0 1 2
+	echo "$$(($$(date +%s) - $$(cat runs/gpu/drawer/began))) seconds for three seeds at once; for one:"
+	tail -n 1 runs/gpu/drawer/one/timings.jsonl
 
 # The folders `tests` and `datasets` of this repository share their names with packages, hence the detour.
 packages: .venv-packages/.installed .venv-lerobot/.installed

@@ -1,5 +1,6 @@
 """The replay buffer: every frame once, as bytes, on the training device; batches are gathered by index."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cog.errors import CogError
+from cog.frames import OnDevice, OnHost, fitting
 from cog.networks import ObservationShape
 from cog.parallel import own
 
@@ -95,8 +97,11 @@ class Buffer:
         count = len(transitions.actions)
         if count == 0:
             raise CogError("the data hold no transitions; collect episodes or check the relabel")
+        place = OnDevice if transitions.frames is None else fitting(transitions.frames, device)
         if on_message is not None:
             size = f"{memory(transitions) / 1e6:.1f} MB on {device}"
+            if place is OnHost:
+                size += ", the frames in the host's memory, since they do not fit there"
             on_message(f"{count} transitions, {len(transitions.proprio)} frames: {size}")
 
         def move(array: np.ndarray) -> Tensor:
@@ -104,7 +109,7 @@ class Buffer:
 
         self.device = device
         self.discount = discount
-        self.frames = None if transitions.frames is None else move(transitions.frames)
+        self.frames = None if transitions.frames is None else place(transitions.frames, device)
         self.proprio = move(transitions.proprio)
         self.actions = move(transitions.actions)
         self.rewards = move(transitions.rewards)
@@ -125,9 +130,19 @@ class Buffer:
         image = None if transitions.frames is None else transitions.frames.shape[1:]
         self.shape = ObservationShape(image, transitions.proprio.shape[1])
 
+    def twin(self) -> "Buffer":
+        """The same transitions in the same memory, for another run, with counts of its own."""
+        other = copy.copy(self)
+        other.drawn = torch.zeros_like(self.drawn)
+        return other
+
     def sample(self, generator: torch.Generator, size: int | None = None) -> Batch:
         """Draw one batch with replacement, of `size` transitions if given; a rank gathers its part of it."""
-        return self.gather(own(self.draw(generator, size)))
+
+        def fetch() -> Batch:
+            return self.gather(own(self.draw(generator, size)))
+
+        return fetch() if self.frames is None else self.frames.fetch(fetch)
 
     def draw(self, generator: torch.Generator, size: int | None = None) -> Tensor:
         """The places (B,) of the transitions of one batch; `drawn` counts them."""
@@ -154,8 +169,8 @@ class Buffer:
         images = next_images = None
         if self.frames is not None:
             # (B, H, W, C) seen as (B, C, H, W) is exactly the channels-last order that convolutions like.
-            images = self.frames[before].permute(0, 3, 1, 2)
-            next_images = self.frames[after].permute(0, 3, 1, 2)
+            images = self.frames.gather(before).permute(0, 3, 1, 2)
+            next_images = self.frames.gather(after).permute(0, 3, 1, 2)
         return Batch(
             images,
             next_images,

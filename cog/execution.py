@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import torch
 
 from cog.agent import Agent, Differentiate, Gradients, Metrics
-from cog.buffer import Batch
+from cog.buffer import Batch, Buffer
 from cog.config import TrainConfig
 from cog.errors import CogError, UsageError
+from cog.frames import OnHost
 from cog.parallel import size
 
 EAGER_UPDATES = 3  # before a graph is captured: libraries choose their algorithms in them
@@ -143,6 +144,11 @@ def executed(
         return lambda: agent.update(sampler.sample(agent.generator))
     if not config.device.startswith("cuda"):
         raise UsageError(f"graphed needs CUDA; device is '{config.device}'")
+    if isinstance(sampler, Buffer) and isinstance(sampler.frames, OnHost):
+        raise CogError(
+            "the frames do not fit into the device's memory, and a graph cannot fetch them from the host's; "
+            "leave out --graphed"
+        )
     if size() > 1:
         raise UsageError("graphed is for one process; leave it out where torchrun starts several")
     return Graphed(agent, sampler)

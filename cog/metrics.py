@@ -106,7 +106,14 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def _start_wandb(folder: Path, mode: WandbMode, config: Mapping[str, Any]) -> Any:
-    """A Weights & Biases run in the same folder, continued if there is one."""
+    """A new Weights & Biases run, whose files lie in the same folder, beside any others of this process."""
     import wandb
 
-    return wandb.init(project="cog", dir=str(folder), mode=mode, config=dict(config), name=folder.name)
+    return wandb.init(
+        project="cog",
+        dir=str(folder),
+        mode=mode,
+        config=dict(config),
+        name=folder.name,
+        reinit="create_new",
+    )

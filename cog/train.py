@@ -2,9 +2,7 @@
 
 import contextlib
 import ctypes
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from cog.lock import content, locked
 from cog.metrics import MetricsWriter
 from cog.parallel import RankLost, anywhere, rank, refuse_uneven, together
 from cog.sealed import read_sealed, write_sealed
+from cog.stopping import stop_signals
 
 CONFIG = "config.json"
 RUN = "run"  # the kind of file that it is
@@ -72,35 +71,40 @@ def train(
             with together():
                 refuse_uneven(config.batch_size)
                 if rank() == 0:
-                    _claim(config, resume)
+                    claim(config, resume)
                     held.enter_context(locked(config.out))
             said = on_message if rank() == 0 else None
-            begun = _begin(config, transitions, resume, said)
-            _continue(config, begun, said, on_progress, on_checkpoint)
+            buffer, facts = prepare(config, transitions, said)
+            begun = begin(config, buffer, facts, resume)
+            with stop_signals() as stopped:
+                for _ in updates(config, begun, stopped, said, on_progress, on_checkpoint):
+                    pass
         except RankLost as error:
             raise RankLost(f"{error}. {_kept(config.out)}") from error
         return checkpoint.find(config.out)
 
 
-class _Begun(NamedTuple):
+class Facts(NamedTuple):
+    """What a run tells of its data in everything it writes."""
+
+    fingerprint: str
+    inputs: tuple[Input, ...]
+    scene: dict[str, Any]
+
+
+class Begun(NamedTuple):
     """A run in memory, ready for its next update."""
 
     agent: Agent
     buffer: Buffer
-    fingerprint: str
-    inputs: tuple[Input, ...]
-    scene: dict[str, Any]
+    facts: Facts
     metrics_position: int
 
 
-def _begin(
-    config: TrainConfig,
-    transitions: Transitions | None,
-    resume: bool,
-    on_message: Callable[[str], None] | None,
-) -> _Begun:
-    """Load what the run needs, on every rank alike, from a folder that is claimed and locked."""
-    root = config.out / "checkpoints"
+def prepare(
+    config: TrainConfig, transitions: Transitions | None, on_message: Callable[[str], None] | None
+) -> tuple[Buffer, Facts]:
+    """Load the data and put them where the run computes, on every rank alike."""
     with together():
         keep_freed_memory()
         if config.threads:
@@ -108,56 +112,70 @@ def _begin(
         inputs: tuple[Input, ...] = ()
         scene: dict[str, Any] = {}
         if transitions is None:
-            transitions, source, scene = load_data(config.data, root / "step")
+            transitions, source, scene = load_data(config.data, config.out / "checkpoints" / "step")
             inputs = (source,)
-        device = usable_device(config)
         buffer = Buffer(
             transitions,
-            device,
+            usable_device(config),
             config.batch_size,
             config.sampling,
             config.cql.discount,
             config.cql.steps,
             on_message,
         )
+    # On an accelerator the host's copy of the transitions is not needed any more.
+    return buffer, Facts(transitions.fingerprint, inputs, scene)
+
+
+def begin(config: TrainConfig, buffer: Buffer, facts: Facts, resume: bool) -> Begun:
+    """The run of `config`, new or from its last checkpoint, in a folder that is claimed and locked."""
+    root = config.out / "checkpoints"
+    with together():
         agent = create(config, buffer)
         position = 0
         if resume and checkpoint.exists(root):
             last = checkpoint.load(root)
-            checkpoint.restore(last, agent, buffer.drawn, transitions.fingerprint)
+            checkpoint.restore(last, agent, buffer.drawn, facts.fingerprint)
             position = last.metrics_position
         if rank() == 0:
             write_sealed(config.out / CONFIG, RUN, to_json(config))
     with together():
-        refuse_difference(agent, transitions.fingerprint)
-    # On an accelerator the host's copy of the transitions is not needed any more.
-    return _Begun(agent, buffer, transitions.fingerprint, inputs, scene, position)
+        refuse_difference(agent, facts.fingerprint)
+    return Begun(agent, buffer, facts, position)
 
 
-def _continue(
+def updates(
     config: TrainConfig,
-    begun: _Begun,
+    begun: Begun,
+    stopped: Callable[[], bool],
     on_message: Callable[[str], None] | None,
     on_progress: Progress | None,
     on_checkpoint: Callable[[int, Path], None] | None,
-) -> None:
-    """Update to the last update or until a signal comes; metrics and checkpoints are rank 0's to write."""
-    agent, buffer, fingerprint, inputs, scene, position = begun
+) -> Generator[None, None, None]:
+    """Update to the last update or until `stopped`; metrics and checkpoints are rank 0's to write.
+
+    Yields after each update but the last.
+    """
+    agent, buffer, facts, position = begun
     root = config.out / "checkpoints"
     writer: MetricsWriter | None = None
 
     def save() -> None:
         with together():
-            refuse_difference(agent, fingerprint)
+            refuse_difference(agent, facts.fingerprint)
             refuse_bad_parameters(agent, root)
             if writer is not None:
                 where = writer.position()
-                folder = checkpoint.save(root, agent, buffer.drawn, fingerprint, where, inputs, scene)
+                folder = checkpoint.save(
+                    root, agent, buffer.drawn, facts.fingerprint, where, facts.inputs, facts.scene
+                )
                 if on_checkpoint is not None:
                     on_checkpoint(agent.updates_done, folder)
 
+    if buffer.device.type == "cuda":
+        torch.cuda.synchronize(buffer.device)  # data and weights came by one stream; others read them now
     update_once = executed(agent, buffer, config, on_message)
-    with contextlib.ExitStack() as closing, _stop_signals() as stopped:
+    with contextlib.ExitStack() as closing:
         with together():
             if rank() == 0:
                 writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
@@ -180,6 +198,8 @@ def _continue(
                     raise Interrupted(checkpoint.find(root))
             if update % config.checkpoint_every == 0 and update < config.updates:
                 save()
+            if update < config.updates:
+                yield
         save()
 
 
@@ -214,7 +234,7 @@ def create(config: TrainConfig, buffer: Buffer) -> Agent:
     return agent
 
 
-def _claim(config: TrainConfig, resume: bool) -> None:
+def claim(config: TrainConfig, resume: bool) -> None:
     """Refuse a folder that holds another run, before anything is written or loaded."""
     held = config.out / CONFIG
     if resume and held.exists():
@@ -269,24 +289,3 @@ def keep_freed_memory() -> None:
         trim, pad, most_maps = -1, -2, -4  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX of malloc.h
         for option, value in ((trim, 1 << 30), (pad, 1 << 26), (most_maps, 0)):
             library.mallopt(option, value)
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Note SIGINT and SIGTERM instead of dying in mid-update; a second SIGINT interrupts at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def note(number: int, frame: object) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

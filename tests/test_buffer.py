@@ -1,5 +1,7 @@
 """Sampling, augmentation and what the buffer knows about rewards."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,11 @@ import torch
 from cog.augment import random_shift
 from cog.buffer import Buffer, batch_counts, memory, multi_step
 from cog.errors import CogError
-from tests.learner_data import noise, steps_of
+from cog.execution import executed
+from cog.frames import OnDevice, OnHost
+from cog.train import create
+from tests.learner_data import config, noise, steps_of
+from tests.test_execution import needs_cuda
 
 CPU = torch.device("cpu")
 
@@ -94,6 +100,50 @@ def test_memory_is_announced_before_anything_moves() -> None:
     Buffer(data, CPU, 8, "balanced", 0.9, on_message=said.append)
     assert len(said) == 1 and "60 frames" in said[0] and "cpu" in said[0]
     assert memory(data) >= data.frames.nbytes
+
+
+def test_frames_that_do_not_fit_stay_on_the_host_and_give_the_same_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = noise()
+    near = Buffer(data, CPU, 8, "balanced", 0.9)
+    said: list[str] = []
+    monkeypatch.setattr("cog.frames.free_memory", lambda device: data.frames.nbytes / 0.7 - 1)
+    far = Buffer(data, CPU, 8, "balanced", 0.9, on_message=said.append)
+    assert "the frames in the host's memory" in said[0]
+    one, two = (buffer.sample(torch.Generator().manual_seed(0)) for buffer in (near, far))
+    for left, right in zip(one, two, strict=True):
+        assert left is right is None or torch.equal(left, right)
+    monkeypatch.setattr("cog.frames.free_memory", lambda device: data.frames.nbytes / 0.7 + 1)
+    assert isinstance(Buffer(data, CPU, 8, "balanced", 0.9).frames, OnDevice)
+
+
+@needs_cuda
+def test_frames_fetched_from_the_host_train_as_those_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    device = torch.device("cuda")
+    settings = config(device="cuda")
+    near = Buffer(noise(), device, 8, "balanced", 0.9)
+    monkeypatch.setattr("cog.frames.free_memory", lambda device: 0)
+    far = Buffer(noise(), device, 8, "balanced", 0.9)
+    assert isinstance(far.frames, OnHost)
+    one, two = create(settings, near), create(settings, far)
+    for _ in range(20):
+        one.update(near.sample(one.generator))
+        two.update(far.sample(two.generator))
+    for left, right in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+    assert torch.equal(near.drawn, far.drawn)
+    with pytest.raises(CogError, match="leave out --graphed"):
+        executed(two, far, dataclasses.replace(settings, graphed=True))
+
+
+def test_twins_share_the_transitions_and_count_apart() -> None:
+    first = Buffer(noise(), CPU, 8, "balanced", 0.9)
+    second = first.twin()
+    first.sample(torch.Generator().manual_seed(0))
+    assert first.frames is second.frames and first.proprio is second.proprio
+    assert (int(first.drawn.sum()), int(second.drawn.sum())) == (8, 0)
 
 
 def test_returns_are_bounded_by_one_reward_where_it_ends_the_episode_and_by_a_series_otherwise() -> None:

@@ -112,3 +112,18 @@ def test_training_shows_the_latest_success_rate_when_asked(tmp_path, capsys):
     assert cli.run(["train", "--data", data, "--out", str(out), *options, *evaluation]) == 0
     assert "success at 2: open 0/1" in capsys.readouterr().out
     assert (out / "evaluations/0000001/evaluation.json").exists()
+
+
+def test_several_seeds_train_in_folders_of_their_own(tmp_path, capsys):
+    data, out = str(tmp_path / "data"), tmp_path / "run"
+    assert cli.run(["collect", "--out", data, "--episodes", "1", "--max-steps", "4", "--workers", "1"]) == 0
+    assert cli.run(["relabel", data, "--rule", "grasp_success", "--name", "success"]) == 0
+    train = ["train", "--data", data, "--out", str(out), "--batch-size", "4", "--seeds", "3", "7"]
+    evaluation = ["--evaluate-episodes", "1", "--evaluate-starts", "open"]
+    assert cli.run([*train, "--updates", "1"]) == 0
+    assert cli.run([*train, "--updates", "2", "--resume", *evaluation]) == 0
+    shown = capsys.readouterr().out
+    for seed in (3, 7):
+        assert f"success of seed {seed} at 2: open 0/1" in shown
+        assert (out / f"seed{seed}/evaluations/0000002/evaluation.json").exists()
+    assert cli.run([*train, "--updates", "2"]) == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,9 @@ class Train:
     resume: bool = False
     """Continue the run in the output folder from its last checkpoint."""
 
+    seeds: tuple[int, ...] = ()
+    """Seeds to train at once, each in a folder seedS of the output folder; none trains the run's own."""
+
     evaluate_episodes: int = 0
     """Episodes from each start after every checkpoint, shown with the losses; 0 evaluates never."""
     evaluate_starts: tuple[str, ...] = ("open", "closed")
@@ -33,57 +37,81 @@ class Train:
 
     def run(self) -> None:
         from cog.parallel import joined, rank
+        from cog.several import train_seeds
         from cog.train import train
 
         with joined(self.config.device):
             if rank() == 0:
                 self._shown()
+            elif self.seeds:
+                train_seeds(self.config, self.seeds, resume=self.resume)
             else:
                 train(self.config, resume=self.resume)
 
     def _shown(self) -> None:
         """Train with progress, results and messages on the console."""
+        from cog.several import train_seeds
         from cog.train import train
 
-        config = self.config
-        success = ""
-        with progress(f"train {config.algorithm}", config.updates, "update") as advance:
+        config, seeds = self.config, self.seeds or (self.config.seed,)
+        done = dict.fromkeys(seeds, 0)
+        success: dict[int, str] = {}
 
-            def on_progress(update: int, _: int, values: Mapping[str, float]) -> None:
-                advance(update, f"{metrics_note(values, TRAINING_NOTE)}  {success}")
+        def say(text: str) -> None:
+            messages().print(text, markup=False)
 
-            def on_checkpoint(update: int, folder: Path) -> None:
-                nonlocal success
+        title = f"train {config.algorithm}" + (f", {len(seeds)} seeds" if self.seeds else "")
+        with progress(title, config.updates * len(seeds), "update") as advance:
+
+            def on_progress(seed: int, update: int, _: int, values: Mapping[str, float]) -> None:
+                done[seed] = update
+                advance(sum(done.values()), f"{metrics_note(values, TRAINING_NOTE)}  {success.get(seed, '')}")
+
+            def on_checkpoint(seed: int, update: int, folder: Path) -> None:
                 if self.evaluate_episodes:
-                    success = self._success(update, folder)
+                    success[seed] = self._success(seed, update, folder)
 
-            checkpoint = train(
-                config,
-                resume=self.resume,
-                on_progress=on_progress,
-                on_message=lambda text: messages().print(text, markup=False),
-                on_checkpoint=on_checkpoint,
-            )
-        if success:
-            console().print(success, markup=False)
-        console().print(f"{checkpoint}")
+            if self.seeds:
+                ended = train_seeds(
+                    config,
+                    seeds,
+                    resume=self.resume,
+                    on_progress=on_progress,
+                    on_message=say,
+                    on_checkpoint=on_checkpoint,
+                )
+            else:
+                ended = {
+                    config.seed: train(
+                        config,
+                        resume=self.resume,
+                        on_progress=partial(on_progress, config.seed),
+                        on_message=say,
+                        on_checkpoint=partial(on_checkpoint, config.seed),
+                    )
+                }
+        for seed, checkpoint in ended.items():
+            if seed in success:
+                console().print(success[seed], markup=False)
+            console().print(f"{checkpoint}")
 
-    def _success(self, update: int, folder: Path) -> str:
-        """Evaluate a checkpoint in this run's folder and say what it reached from each start."""
+    def _success(self, seed: int, update: int, folder: Path) -> str:
+        """Evaluate a checkpoint in its run's folder and say what it reached from each start."""
         from cog.evaluate import evaluate
 
         report = evaluate(
             EvaluateConfig(
                 checkpoint=folder,
-                out=self.config.out / "evaluations" / f"{update:07d}",
+                out=folder.parents[1] / "evaluations" / f"{update:07d}",
                 starts=self.evaluate_starts,
                 episodes=self.evaluate_episodes,
-                seed=self.config.seed,
+                seed=seed,
                 videos=0,
             )
         )
         rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in report.results)
-        return f"success at {update}: {rates}"
+        of = f" of seed {seed}" if self.seeds else ""
+        return f"success{of} at {update}: {rates}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""Where the frames of a buffer lie: on the training device or, where they do not fit there, on the host.
+
+From the host, every batch goes through pinned memory and by a stream of its own. The host runs ahead of the
+device: while that computes one update, the frames of the next are gathered and sent.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SHARE = 0.7  # of the device's free memory that frames may take; networks and activations need the rest
+
+Fetched = TypeVar("Fetched", bound=NamedTuple)
+
+
+class Frames(Protocol):
+    """Frames (F, H, W, C) uint8, of which batches are gathered on the training device."""
+
+    stored: Tensor
+
+    def gather(self, index: Tensor) -> Tensor:
+        """The frames at `index` (B,), on the device: (B, H, W, C)."""
+
+    def fetch(self, make: Callable[[], Fetched]) -> Fetched:
+        """What `make` puts on the device, safe to use on the current stream."""
+
+
+class OnDevice:
+    """Frames on the training device itself."""
+
+    def __init__(self, frames: np.ndarray, device: torch.device) -> None:
+        self.stored = torch.from_numpy(np.ascontiguousarray(frames)).to(device)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """The frames at `index` (B,), by the device."""
+        return self.stored[index]
+
+    def fetch(self, make: Callable[[], Fetched]) -> Fetched:
+        """What `make` returns."""
+        return make()
+
+
+class OnHost:
+    """Frames in the host's memory."""
+
+    def __init__(self, frames: np.ndarray, device: torch.device) -> None:
+        self.stored = torch.from_numpy(np.ascontiguousarray(frames))
+        self.device = device
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def gather(self, index: Tensor) -> Tensor:
+        """The frames at `index` (B,), by the host; it waits for the current stream to know the index."""
+        shape = (len(index), *self.stored.shape[1:])
+        batch = torch.empty(shape, dtype=self.stored.dtype, pin_memory=self.stream is not None)
+        torch.index_select(self.stored, 0, index.cpu(), out=batch)
+        return batch.to(self.device, non_blocking=True)
+
+    def fetch(self, make: Callable[[], Fetched]) -> Fetched:
+        """What `make` puts on the device by the stream of its own, for which the current one waits."""
+        if self.stream is None:
+            return make()
+        with torch.cuda.stream(self.stream):
+            batch = make()
+        current = torch.cuda.current_stream(self.device)
+        current.wait_stream(self.stream)
+        for field in batch:
+            if isinstance(field, Tensor):
+                field.record_stream(current)  # its memory is not to be given away before the update
+        return batch
+
+
+def fitting(frames: np.ndarray, device: torch.device) -> type[OnDevice] | type[OnHost]:
+    """Where to put frames: on the device if they take at most `SHARE` of its free memory."""
+    return OnDevice if frames.nbytes <= SHARE * free_memory(device) else OnHost
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes free on a CUDA device; elsewhere the host's memory is the device's."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")

@@ -1,0 +1,99 @@
+"""Several seeds of one run, trained at once on one device: they share the data and take turns.
+
+On CUDA every run has a stream of its own, so that the kernels of one fill what those of another leave idle.
+Each computes exactly what it would alone.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from cog import checkpoint
+from cog.buffer import Transitions
+from cog.config import TrainConfig
+from cog.errors import CogError, UsageError
+from cog.lock import locked
+from cog.parallel import size, together
+from cog.stopping import stop_signals
+from cog.train import Interrupted, begin, claim, prepare, updates
+
+
+def train_seeds(
+    config: TrainConfig,
+    seeds: Sequence[int],
+    transitions: Transitions | None = None,
+    resume: bool = False,
+    on_progress: Callable[[int, int, int, Mapping[str, float]], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+    on_checkpoint: Callable[[int, int, Path], None] | None = None,
+) -> dict[int, Path]:
+    """Train `config` with every seed, in folders seedS of `config.out`; return their last checkpoints.
+
+    A seed that fails ends alone; the others go on, and the error follows when all have ended. Callbacks are
+    called with the seed before what those of `cog.train.train` are called with.
+
+    Raises:
+        UsageError: no seeds, one given twice, or several processes.
+        CogError: as `cog.train.train`, naming the seed.
+        Interrupted: SIGINT or SIGTERM came; the state of every seed was saved first.
+    """
+    runs = _runs(config, seeds)
+    with contextlib.ExitStack() as held:
+        for run in runs.values():
+            claim(run, resume)
+            held.enter_context(locked(run.out))
+        buffer, facts = prepare(next(iter(runs.values())), transitions, on_message)
+        stopped = held.enter_context(stop_signals())
+        turns: dict[int, Generator[None, None, None]] = {}
+        for seed, run in runs.items():
+            begun = begin(run, buffer.twin(), facts, resume)
+            shown = partial(on_progress, seed) if on_progress is not None else None
+            saved = partial(on_checkpoint, seed) if on_checkpoint is not None else None
+            turns[seed] = updates(run, begun, stopped, on_message, shown, saved)
+            held.callback(turns[seed].close)
+        errors = _take(turns, buffer.device)
+    for seed, failed in errors.items():
+        if not isinstance(failed, Interrupted):
+            raise CogError(f"seed {seed}: {failed}") from failed
+    if errors:
+        raise Interrupted(config.out)
+    return {seed: checkpoint.find(run.out) for seed, run in runs.items()}
+
+
+def stream(device: torch.device) -> torch.cuda.Stream | None:
+    """A stream beside the others of a CUDA device; none elsewhere, which `torch.cuda.stream` passes over."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
+
+
+def _runs(config: TrainConfig, seeds: Sequence[int]) -> dict[int, TrainConfig]:
+    """The run of each seed."""
+    with together():
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise UsageError(f"seeds are {list(seeds)}; name at least one, and each once")
+        if size() > 1:
+            raise UsageError(
+                "several seeds are for one process; leave them out where torchrun starts several"
+            )
+    return {seed: dataclasses.replace(config, seed=seed, out=config.out / f"seed{seed}") for seed in seeds}
+
+
+def _take(turns: Mapping[int, Iterator[None]], device: torch.device) -> dict[int, CogError]:
+    """One update of each in turn, until all have ended; the errors that ended some."""
+    streams = {seed: stream(device) for seed in turns}
+    errors: dict[int, CogError] = {}
+    going = dict(turns)
+    while going:
+        for seed, turn in list(going.items()):
+            try:
+                with torch.cuda.stream(streams[seed]):
+                    next(turn)
+            except StopIteration:
+                del going[seed]
+            except CogError as error:
+                errors[seed] = error
+                del going[seed]
+    return errors
