@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cog.bounds import refuse_below
 from cog.errors import UsageError
 
 
@@ -52,17 +53,9 @@ class ClassifierConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        for name, value, low in (
-            ("margin", self.margin, 0),
-            ("tolerance", self.tolerance, 0),
-            ("updates", self.updates, 1),
-            ("batch_size", self.batch_size, 2),
-            ("shift", self.shift, 0),
-            ("threads", self.threads, 0),
-            ("seed", self.seed, 0),
-        ):
-            if value < low:
-                raise UsageError(f"{name} is {value}; it must be at least {low}")
+        refuse_below(self, 0, "margin", "tolerance", "shift", "threads", "seed")
+        refuse_below(self, 1, "updates")
+        refuse_below(self, 2, "batch_size")
         if not 0 < self.precision <= 1:
             raise UsageError(f"precision is {self.precision}; it must lie in (0, 1]")
         shares = (self.validation, self.held_out)

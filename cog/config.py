@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cog.bounds import refuse_below
 from cog.errors import UsageError
 
 
@@ -137,20 +138,9 @@ class TrainConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        for name, value, low in (
-            ("updates", self.updates, 1),
-            ("batch_size", self.batch_size, 1),
-            ("log_every", self.log_every, 1),
-            ("checkpoint_every", self.checkpoint_every, 1),
-            ("shift", self.shift, 0),
-            ("threads", self.threads, 0),
-            ("network.switches", self.network.switches, 0),
-            ("cql.sampled_actions", self.cql.sampled_actions, 1),
-            ("cql.steps", self.cql.steps, 1),
-            ("cql.backup_actions", self.cql.backup_actions, 1),
-        ):
-            if value < low:
-                raise UsageError(f"{name} is {value}; it must be at least {low}")
+        refuse_below(self, 1, "updates", "batch_size", "log_every", "checkpoint_every")
+        refuse_below(self, 1, "cql.sampled_actions", "cql.steps", "cql.backup_actions")
+        refuse_below(self, 0, "shift", "threads", "network.switches")
         if not 0 <= self.cql.discount < 1:
             raise UsageError(f"cql.discount is {self.cql.discount}; it must lie in [0, 1)")
         if not 0 < self.cql.target_rate <= 1:

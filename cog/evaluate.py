@@ -10,7 +10,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,16 +28,8 @@ from cog.files import code_version, hash_file, read_json, write_json
 from cog.inputs import Input, inputs_to_json
 from cog.intervals import CONFIDENCE, wilson
 from cog.options import parse_options
-from cog.rollout import (
-    Fleet,
-    Group,
-    Outcome,
-    Scene,
-    check_scene,
-    episode_seeds,
-    replay,
-    roll_in_worker,
-)
+from cog.rollout import Fleet, Group, Outcome, episode_seeds, replay, roll_in_worker
+from cog.scene import Scene, check_scene
 from cog.videos import can_encode, write_sheet, write_video
 from cog.workers import cores, processes
 
@@ -166,7 +158,7 @@ def _crew(config: EvaluateConfig, folder: Path, scene: Scene, tasks: int) -> Ite
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker, for the same rounding
         try:
-            with Fleet(*crew) as fleet:
+            with closing(Fleet(*crew)) as fleet:
                 yield _Crew(partial(map, fleet.roll), partial(map, film))
         finally:
             torch.set_num_threads(threads)

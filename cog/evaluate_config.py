@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cog.bounds import refuse_below, refuse_seed
 from cog.errors import UsageError
 
-LARGEST_SEED = 2**32
 Acting = Literal["mode", "sample", "critic"]
 
 
@@ -51,18 +51,9 @@ class EvaluateConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        for name, value, low in (
-            ("episodes", self.episodes, 1),
-            ("max_episode_steps", 1 if self.max_episode_steps is None else self.max_episode_steps, 1),
-            ("envs_per_worker", self.envs_per_worker, 1),
-            ("workers", self.workers, 0),
-            ("candidates", self.candidates, 1),
-            ("videos", self.videos or 0, 0),
-        ):
-            if value < low:
-                raise UsageError(f"{name} is {value}; it must be at least {low}")
-        if not 0 <= self.seed < LARGEST_SEED:
-            raise UsageError(f"seed is {self.seed}; it must lie in [0, 2**32)")
+        refuse_below(self, 1, "episodes", "max_episode_steps", "envs_per_worker", "candidates")
+        refuse_below(self, 0, "workers", "videos")
+        refuse_seed(self.seed)
         if not self.starts or len(set(self.starts)) != len(self.starts):
             raise UsageError(f"starts are {self.starts}; name at least one, each once")
         outside = [number for number in self.only if not 0 <= number < self.episodes]

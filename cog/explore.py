@@ -5,14 +5,13 @@ from the policy: the same weights give the same episodes, whoever else runs.
 """
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from cog.datasets.episode import Episode
 from cog.policy import Policy
-from cog.rollout import Scene, make_environment
+from cog.scene import Environments, Scene
 
 _ONLINE_STREAM = 3  # collections and evaluations under the same seed begin otherwise
 _NOISE_STREAM = 4
@@ -24,17 +23,15 @@ def online_seed(seed: int, number: int) -> int:
     return int(sequence.generate_state(1)[0])
 
 
-class Explorer:
-    """B environments in this process; a context manager that closes them."""
+class Explorer(Environments):
+    """B environments in this process; to be closed."""
 
     def __init__(self, scene: Scene, start: str, rows: int, seed: int, reward: float) -> None:
         """`reward` is paid on the step that succeeds, which ends the episode."""
-        self.scene = scene
+        super().__init__(scene, rows)
         self.start = start
-        self.rows = rows
         self.seed = seed
         self.reward = reward
-        self.envs: dict[int, Any] = {}
 
     def roll(self, policy: Policy, numbers: Sequence[int]) -> list[Episode]:
         """Run these episodes, at most B of them, to their ends; rewards and terminals are recorded."""
@@ -42,11 +39,9 @@ class Explorer:
         running = {}
         for number in numbers:
             row = number % rows
-            if row not in self.envs:
-                self.envs[row] = make_environment(self.scene)
-            running[row] = _Running(self.envs[row], online_seed(self.seed, number), self.start)
+            running[row] = _Running(self.env(row), online_seed(self.seed, number), self.start)
         episodes = list(running.values())
-        pose = "state" if self.scene.image is None else "proprio"
+        pose = self.scene.pose
         poses = np.zeros((rows, *episodes[0].observations[0][pose].shape), np.float32)
         images = None if self.scene.image is None else np.zeros((rows, *self.scene.image), np.uint8)
         noise = np.zeros((rows, *episodes[0].env.action_space.shape), np.float32)
@@ -61,15 +56,6 @@ class Explorer:
                 if episode.step(actions[row]):
                     del running[row]
         return [episode.recorded(self.reward, policy.update) for episode in episodes]
-
-    def __enter__(self) -> "Explorer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for env in self.envs.values():
-            env.close()
 
 
 class _Running:

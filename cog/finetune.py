@@ -43,7 +43,7 @@ from cog.metrics import MetricsWriter
 from cog.networks import PolicyNetwork
 from cog.online import Replay
 from cog.policy import Policy
-from cog.rollout import Scene, check_scene
+from cog.scene import Scene, check_scene
 from cog.train import create, keep_freed_memory, usable_device
 
 FORMAT = 1
@@ -73,10 +73,8 @@ def finetune(
         run = _Run(config, on_message, holding)
         note = ""
         writer = MetricsWriter(config.out, run.metrics_position, "disabled", {})
-        with (
-            writer,
-            Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward) as explorer,
-        ):
+        explorer = Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward)
+        with writer, contextlib.closing(explorer):
             run.save(writer)
             run.evaluate(0)
             for number, numbers in enumerate(config.rounds()):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cog.bounds import refuse_below, refuse_seed
 from cog.errors import UsageError
 
-LARGEST_SEED = 2**32
 Mix = Literal["online", "uniform", "half"]
 
 
@@ -53,25 +53,15 @@ class FinetuneConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        for name, value, low in (
-            ("episodes", self.episodes, 1),
-            ("round_episodes", self.round_episodes, 1),
-            ("updates_per_episode", self.updates_per_episode, 1),
-            ("warm_up_episodes", self.warm_up, 0),
-            ("conservative_weight", self.conservative_weight or 0.0, 0),
-            ("bc_weight", self.bc_weight or 0.0, 0),
-            ("evaluate_every", self.evaluate_every, 1),
-            ("evaluate_episodes", self.evaluate_episodes, 1),
-        ):
-            if value < low:
-                raise UsageError(f"{name} is {value}; it must be at least {low}")
+        refuse_below(self, 1, "episodes", "round_episodes", "updates_per_episode")
+        refuse_below(self, 1, "evaluate_every", "evaluate_episodes")
+        refuse_below(self, 0, "warm_up_episodes", "conservative_weight", "bc_weight")
         if self.evaluate_every % self.round_episodes:
             raise UsageError(
                 f"evaluate_every is {self.evaluate_every}; it must be a multiple of round_episodes, "
                 f"{self.round_episodes}"
             )
-        if not 0 <= self.seed < LARGEST_SEED:
-            raise UsageError(f"seed is {self.seed}; it must lie in [0, 2**32)")
+        refuse_seed(self.seed)
 
     @property
     def warm_up(self) -> int:

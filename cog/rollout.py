@@ -4,40 +4,22 @@ Episode i of a start always occupies row i mod B of a batch of B rows, whether o
 running: floating-point results may depend on a batch's size and on the row, never on the row's company.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from cog.errors import CogError, UsageError
+from cog.errors import CogError
 from cog.furthest import furthest_stage
-from cog.networks import ObservationShape
 from cog.policy import Policy
+from cog.scene import Environments, Scene, make_environment
 
 _CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.explore
 _EVALUATION_STREAM = 2  # without it, episodes would begin as those collected under the same seed did
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The environment as a policy needs it."""
-
-    env: str
-    """Gymnasium id."""
-    image: tuple[int, int, int] | None
-    """Shape of the images, or none for the simulator's state."""
-    max_episode_steps: int
-    """Steps after which an episode is cut off."""
-    options: tuple[tuple[str, Any], ...] = ()
-    """Further arguments of the environment."""
-    terminate_on_success: bool = True
-    """Whether success ends an episode."""
 
 
 @dataclass(frozen=True)
@@ -84,87 +66,27 @@ def episode_seeds(seed: int, episodes: int) -> list[int]:
     return [int(sequence.generate_state(1)[0]) for sequence in sequences]
 
 
-def make_environment(scene: Scene, start: str | None = None) -> Any:
-    """Build the environment; without a `start` it has the environment's default one.
-
-    Raises:
-        UsageError: there is none of that id, or it refuses the arguments.
-    """
-    import gymnasium
-
-    import cog.envs  # noqa: F401  (registers the ids)
-
-    arguments: dict[str, Any] = {"observation": "state"}
-    if scene.image is not None:
-        arguments = {"observation": "image", "image_size": scene.image[0]}
-    if start is not None:
-        arguments["start"] = start
-    try:
-        return gymnasium.make(
-            scene.env,
-            max_episode_steps=scene.max_episode_steps,
-            disable_env_checker=True,
-            terminate_on_success=scene.terminate_on_success,
-            render_mode="rgb_array",
-            **arguments,
-            **dict(scene.options),
-        )
-    except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
-        raise UsageError(f"environment {scene.env!r} cannot be built: {error}") from error
-
-
-def check_scene(scene: Scene, shape: ObservationShape, actions: int, starts: Sequence[str]) -> None:
-    """Build the environment once and hold the policy's shapes and the starts against it.
-
-    Raises:
-        UsageError: no such environment or start.
-        CogError: the policy was trained on other observations or actions.
-    """
-    env = make_environment(scene)
-    try:
-        known = tuple(env.unwrapped.starts)
-        for start in starts:
-            if start not in known:
-                raise UsageError(f"start {start!r} is unknown; {scene.env} has: {', '.join(known)}")
-        spaces = {name: space.shape for name, space in env.observation_space.spaces.items()}
-        pose = "state" if scene.image is None else "proprio"
-        wanted: dict[str, tuple[int, ...]] = {pose: (shape.proprio,), "action": (actions,)}
-        if shape.image is not None:
-            wanted["image"] = tuple(shape.image)
-        found = {**spaces, "action": env.action_space.shape}
-        for name, expected in wanted.items():
-            if found.get(name) != expected:
-                raise CogError(
-                    f"the policy was trained with {name} {expected}, but {scene.env} gives "
-                    f"{found.get(name, 'none')}; use the environment and options that the data came from"
-                )
-    finally:
-        env.close()
-
-
-class Fleet:
-    """A policy and B environments in this process; a context manager that closes them."""
+class Fleet(Environments):
+    """A policy and B environments in this process; to be closed."""
 
     def __init__(
         self, checkpoint: Path, scene: Scene, rows: int, acting: str = "mode", candidates: int = 8
     ) -> None:
         """`acting` and `candidates` as `cog.evaluate_config` explains them."""
+        super().__init__(scene, rows)
         self.policy = Policy.load(checkpoint, critics=acting == "critic")
-        self.scene = scene
-        self.rows = rows
         self.acting = acting
         self.draws = {"mode": 0, "sample": 1, "critic": candidates}[acting]
-        self.envs: dict[int, Any] = {}
 
     def roll(self, group: Group) -> list[Outcome]:
         """Run the episodes of a group to their ends."""
         rows = self.rows
         running = {
-            number % rows: _Episode(self._env(number % rows), number, seed, group.start)
+            number % rows: _Episode(self.env(number % rows), number, seed, group.start)
             for number, seed in zip(group.numbers, group.seeds, strict=True)
         }
         episodes = list(running.values())
-        pose = "state" if self.scene.image is None else "proprio"
+        pose = self.scene.pose
         size = episodes[0].observation[pose].shape[0]
         poses = np.zeros((rows, size), np.float32)
         images = None if self.scene.image is None else np.zeros((rows, *self.scene.image), np.uint8)
@@ -184,21 +106,6 @@ class Fleet:
                 if episode.step(actions[row]):
                     del running[row]
         return [episode.outcome() for episode in episodes]
-
-    def _env(self, row: int) -> Any:
-        """The environment of a row; building one takes as long as a hundred steps, so each is kept."""
-        if row not in self.envs:
-            self.envs[row] = make_environment(self.scene)
-        return self.envs[row]
-
-    def __enter__(self) -> "Fleet":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for env in self.envs.values():
-            env.close()
 
 
 class _Episode:

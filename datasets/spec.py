@@ -12,12 +12,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from cog.bounds import refuse_below, refuse_seed
 from cog.errors import UsageError
 from cog.files import hash_json
 from cog.options import read_pairs
 
 Keep = Literal["all", "success", "failure"]
-LARGEST_SEED = 2**32  # one word of entropy, so that (seed, episode, attempt) are never confused
 _PLAN_STREAM = 1  # keeps the plan's draws apart from the seeds of attempts
 
 
@@ -80,11 +80,8 @@ class CollectionSpec:
         Raises:
             UsageError: a value is out of range.
         """
-        for name in ("episodes", "image_size", "max_episode_steps", "episodes_per_shard"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.seed < LARGEST_SEED:
-            raise UsageError(f"seed must lie in [0, 2**32), got {self.seed}")
+        refuse_below(self, 1, "episodes", "image_size", "max_episode_steps", "episodes_per_shard")
+        refuse_seed(self.seed)
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise UsageError(f"noise must be finite and not negative, got {self.noise}")
         if self.keep not in get_args(Keep):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cog.bounds import refuse_below
 from cog.config import Preset
 from cog.errors import UsageError
 
@@ -101,20 +102,10 @@ class BenchConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        for name, low in (
-            ("rounds", 1),
-            ("frame_size", 1),
-            ("horizon", 1),
-            ("parity_updates", 1),
-            ("load_episodes", 1),
-            ("episodes", 2),  # the first shard or group of a worker is left out
-            ("evaluation_episodes", 2),
-        ):
-            if getattr(self, name) < low:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {low}")
-        for name in ("threads", "workers", "product", "copy_megabytes", "seed"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must not be negative")
+        refuse_below(self, 1, "rounds", "frame_size", "horizon", "parity_updates", "load_episodes")
+        # The first shard or group of a worker is left out.
+        refuse_below(self, 2, "episodes", "evaluation_episodes")
+        refuse_below(self, 0, "threads", "workers", "product", "copy_megabytes", "seed")
         if not self.seconds > 0:
             raise UsageError(f"seconds is {self.seconds}; it must be positive")
         for name in ("sampled", "batch_size", "scaling_batches"):

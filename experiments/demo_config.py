@@ -3,11 +3,12 @@
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from cog.bounds import refuse_below, refuse_seed
 from cog.errors import UsageError
 
 QUICK = {"task_episodes": 12, "prior_episodes": 16, "updates": 30, "episodes": 4}
 """Sizes of a smoke test, whose numbers mean nothing."""
-LARGEST_SEED = 2**31  # the collections use twice the seed, and one more
+SEED_BITS = 31  # the collections use twice the seed, and one more
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,9 @@ class DemoConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        for name in ("task_episodes", "prior_episodes", "updates", "episodes"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.workers < 0:
-            raise UsageError(f"workers is {self.workers}; it must be at least 0")
-        if not 0 <= self.seed < LARGEST_SEED:
-            raise UsageError(f"seed is {self.seed}; it must lie in [0, 2**31)")
+        refuse_below(self, 1, "task_episodes", "prior_episodes", "updates", "episodes")
+        refuse_below(self, 0, "workers")
+        refuse_seed(self.seed, SEED_BITS)
         if not 0 < self.wander < 1:
             raise UsageError(f"wander is {self.wander}; it must lie in (0, 1)")
         if self.quick:

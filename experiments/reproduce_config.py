@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cog.bounds import refuse_below, refuse_seed
 from cog.errors import UsageError
 
 Row = Literal["closed", "blocked_drawer", "blocked_object", "pick_place"]
@@ -14,7 +15,7 @@ ROWS: tuple[Row, ...] = ("closed", "blocked_drawer", "blocked_object", "pick_pla
 USUAL_ARMS: tuple[ArmName, ...] = ("cog", "cql_task_only", "bc_task_only", "bc_all", "bc_oracle", "sac")
 ABLATION_ROWS: tuple[Row, ...] = ("closed",)
 ABLATION_ARMS: tuple[ArmName, ...] = ("cog", "bc_all")
-LARGEST_SEED = 2**28  # collections use sixteen times the seed, and some more
+SEED_BITS = 28  # collections use sixteen times the seed, and some more
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,14 @@ class ReproduceConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        for name, value, low in (
-            ("updates", 1 if self.updates is None else self.updates, 1),
-            ("episodes", self.episodes, 1),
-            ("workers", self.workers, 0),
-        ):
-            if value < low:
-                raise UsageError(f"{name} is {value}; it must be at least {low}")
+        refuse_below(self, 1, "updates", "episodes")
+        refuse_below(self, 0, "workers")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise UsageError(f"scale is {self.scale}; it must be finite and positive")
-        if not self.seeds or not all(0 <= seed < LARGEST_SEED for seed in self.seeds):
-            raise UsageError(f"seeds are {self.seeds}; name at least one, each in [0, 2**28)")
+        if not self.seeds:
+            raise UsageError("seeds are empty; name at least one")
+        for seed in self.seeds:
+            refuse_seed(seed, SEED_BITS)
         for name in ("rows", "arms", "seeds"):
             values = getattr(self, name)
             if len(set(values)) != len(values):

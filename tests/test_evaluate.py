@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from cog.errors import CogError, UsageError
 from cog.evaluate import evaluate
 from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import Evaluation, open_evaluation
-from cog.rollout import Fleet, Group, Scene, episode_seeds, replay
+from cog.rollout import Fleet, Group, episode_seeds, replay
+from cog.scene import Scene
 from cog.videos import write_sheet
 from tests.policies import SIZE, tiny_run
 
@@ -64,10 +66,10 @@ def test_episode_comes_out_the_same_alone_as_among_all(
 def test_draws_come_out_the_same_in_any_company_and_differ_from_the_mode(acting: str, tmp_path: Path) -> None:
     run = tiny_run(tmp_path / "cql", algorithm="cql")
     scene = Scene("cog/DrawerGrasp-v0", (SIZE, SIZE, 3), 6)
-    with Fleet(run, scene, rows=2, acting=acting) as fleet:
+    with closing(Fleet(run, scene, rows=2, acting=acting)) as fleet:
         first, second = fleet.roll(Group("open", (0, 1), (11, 12)))
         again = fleet.roll(Group("open", (1,), (12,)))[0]
-    with Fleet(run, scene, rows=2) as fleet:
+    with closing(Fleet(run, scene, rows=2)) as fleet:
         mode = fleet.roll(Group("open", (1,), (12,)))[0]
     assert np.array_equal(again.actions, second.actions)
     assert not np.array_equal(first.actions, second.actions)
@@ -88,7 +90,7 @@ def test_no_evaluation_episode_begins_as_a_collected_one_did() -> None:
 
 def test_printed_seed_and_actions_replay_the_episode_with_frames_for_people(run: Path) -> None:
     scene = Scene("cog/DrawerGrasp-v0", (SIZE, SIZE, 3), 6)
-    with Fleet(run, scene, rows=2) as fleet:
+    with closing(Fleet(run, scene, rows=2)) as fleet:
         first, second = fleet.roll(Group("open", (0, 1), (11, 12)))
         again = fleet.roll(Group("open", (1,), (12,)))[0]
     assert np.array_equal(again.actions, second.actions)

@@ -1,6 +1,7 @@
 """Online fine-tuning: what batches hold, what is stored, resuming, and what is refused."""
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ from cog.metrics import read_metrics
 from cog.online import Replay
 from cog.policy import Policy
 from cog.recheck import recheck, upstream_first
-from cog.rollout import Scene, episode_seeds
+from cog.rollout import episode_seeds
+from cog.scene import Scene
 from cog.train import create, train
 from tests.conftest import assert_same_episode, make_episode
 from tests.learner_data import config, noise
@@ -188,7 +190,7 @@ def test_steps_that_may_not_be_imitated_do_not_move_the_likelihood() -> None:
 def test_an_explored_episode_follows_from_its_seed_alone_and_pays_once_at_success(chain: Path) -> None:
     policy = Policy.load(chain / "cql")
     policy.network.actor.mean.bias[0] = 2.0  # it goes right, and its noise decides how fast
-    with Explorer(SCENE, "left", 2, 7, reward=10.0) as explorer:
+    with closing(Explorer(SCENE, "left", 2, 7, reward=10.0)) as explorer:
         pair = explorer.roll(policy, [2, 3])
         alone = explorer.roll(policy, [3])
     assert_same_episode(alone[0], pair[1])

@@ -1,6 +1,7 @@
 """Success at the last step and at any step, and evaluations written before the two were told apart."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from cog.evaluate import evaluate
 from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import open_evaluation, results_table
-from cog.rollout import Fleet, Group, Scene
+from cog.rollout import Fleet, Group
+from cog.scene import Scene
 from tests.policies import SIZE, tiny_run
 from tests.toy_recipe import ENV
 
@@ -33,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("ends", "steps", "last"), [(True, 3, True), (False, 8, False)])
 def test_an_episode_that_runs_on_may_undo_its_success(run: Path, ends: bool, steps: int, last: bool) -> None:
     scene = Scene(ENV, (SIZE, SIZE, 3), 8, (), ends)
-    with Fleet(run, scene, rows=1) as fleet:
+    with closing(Fleet(run, scene, rows=1)) as fleet:
         fleet.policy = ThereAndBack()  # type: ignore[assignment]
         (outcome,) = fleet.roll(Group("middle", (0,), (1,)))
     # From 0.5 to 0.6, 0.2 a step: beyond 0.9 after two or three steps, and back below it in the end.
