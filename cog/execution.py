@@ -128,18 +128,25 @@ class Graphed:
 def executed(
     agent: Agent, sampler: Sampler, config: TrainConfig, on_message: Callable[[str], None] | None = None
 ) -> Callable[[], Metrics]:
-    """What draws a batch and updates the agent once, executed as `config` asks.
+    """What draws a batch and updates the agent once, executed as `config` asks; `on_message` is told how.
 
-    Without a compiler the update stays uncompiled, and `on_message` is told.
+    Without a compiler the update stays uncompiled.
 
     Raises:
         UsageError: a graph was asked for where there is no CUDA, or for several processes.
+        CogError: a graph was asked for, but the frames are not on the device.
     """
+    how = "as written"
     if config.compiled:
         if (missing := _missing_compiler(config.device)) is None:
             agent.stand_in = Compiled(agent.gradients)
-        elif on_message is not None:
-            on_message(f"not compiled: {missing}")
+            how = "compiled"
+        else:
+            how = f"not compiled ({missing})"
+    if on_message is not None:
+        threads = "" if config.device.startswith("cuda") else f", threads: {torch.get_num_threads()}"
+        graph = ", as one graph" if config.graphed else ""
+        on_message(f"updates on {config.device} in {config.precision}, {how}{graph}{threads}")
     if not config.graphed:
         return lambda: agent.update(sampler.sample(agent.generator))
     if not config.device.startswith("cuda"):

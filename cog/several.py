@@ -53,7 +53,8 @@ def train_seeds(
             begun = begin(run, buffer.twin(), facts, resume)
             shown = partial(on_progress, seed) if on_progress is not None else None
             saved = partial(on_checkpoint, seed) if on_checkpoint is not None else None
-            turns[seed] = updates(run, begun, stopped, on_message, shown, saved)
+            said = None if turns else on_message  # all are computed alike
+            turns[seed] = updates(run, begun, stopped, said, shown, saved)
             held.callback(turns[seed].close)
         errors = _take(turns, buffer.device)
     for seed, failed in errors.items():

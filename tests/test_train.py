@@ -88,6 +88,12 @@ def test_signal_saves_at_the_next_update_and_the_run_resumes_bitwise(tmp_path: P
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
+def test_a_run_says_how_it_is_computed(tmp_path: Path) -> None:
+    said: list[str] = []
+    train(config(tmp_path / "run", updates=1, precision="bfloat16"), noise(), on_message=said.append)
+    assert said[-1] == "updates on cpu in bfloat16, as written, threads: 1"
+
+
 def test_finished_run_goes_on_to_more_updates_as_the_longer_run_would_have(tmp_path: Path) -> None:
     train(config(tmp_path / "run", updates=5), noise())
     train(config(tmp_path / "run", updates=8), noise(), resume=True)

@@ -7,22 +7,21 @@ from cog.experiments.recipes.recipe import Cell, Recipe
 ENV = "cog/DoubleDrawer-v0"
 LONGEST = 80  # steps of a collected episode
 
-TASK = CollectionSpec(
-    episodes=numbers.TASK_EPISODES["drawers"],
-    behaviours=(BehaviourChoice("grasp", 1.0, {"aim_error": numbers.AIM_ERROR}),),
-    starts=("open",),
-    env=ENV,
-    max_episode_steps=LONGEST,
-    noise=numbers.NOISE,
-)
-"""Grasps from a drawer that is open already; the same set for all three rows."""
-
 
 def drawer_row(start: str, behaviour: str, title: str, horizon: int) -> Recipe:
     """The row of a start, whose prior data show a clumsy `behaviour` that gets the drawer open.
 
-    `horizon` is the paper's number of steps of an evaluation episode.
+    Task data are grasps from a drawer that is open already. `horizon` is the paper's number of steps of an
+    evaluation episode.
     """
+    task = CollectionSpec(
+        episodes=numbers.TASK_EPISODES[start],
+        behaviours=(BehaviourChoice("grasp", 1.0, {"aim_error": numbers.AIM_ERROR}),),
+        starts=("open",),
+        env=ENV,
+        max_episode_steps=LONGEST,
+        noise=numbers.NOISE,
+    )
     prior = CollectionSpec(
         episodes=numbers.PRIOR_EPISODES[start],
         behaviours=(
@@ -38,7 +37,7 @@ def drawer_row(start: str, behaviour: str, title: str, horizon: int) -> Recipe:
     return Recipe(
         name=start,
         title=title,
-        task=TASK,
+        task=task,
         priors=(prior,),
         sub_skill="drawer_opened",
         cells=(

@@ -5,8 +5,8 @@ from typing import Any
 
 from cog.evaluate_config import Acting
 
-TASK_EPISODES = {"drawers": 1000, "pick_place": 1000}
-"""Episodes of task data; the three drawer rows share one task set."""
+TASK_EPISODES = {"closed": 2000, "blocked_drawer": 1000, "blocked_object": 2000, "pick_place": 1000}
+"""Episodes of task data of each row; drawer rows with as many share one set."""
 PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2500, "blocked_object": 3000, "pick_place": 3000}
 """Episodes of prior data of each row."""
 WANDER_SHARE = 0.1
