@@ -12,6 +12,7 @@ PAPER = $(BIN)/cog train --preset paper --device cuda --graphed --compiled --pre
 	    --data runs/gpu/drawer/both.json --updates $(UPDATES)
 UPDATES ?= 300000
 
+.NOTPARALLEL:
 .PHONY: demo test faults gpu gpu-bench gpu-paper gpu-seeds packages lint format setup wheel clean
 
 demo: $(INSTALLED)
@@ -47,12 +48,12 @@ gpu-paper: $(INSTALLED)
 	$(BIN)/cog evaluate --checkpoint runs/gpu/drawer/one --out runs/gpu/drawer/evaluation --starts open closed
 	echo "$$(($$(date +%s) - $$(cat runs/gpu/drawer/began))) seconds from the first episode to the table"
 
-gpu-seeds:
-	test -d runs/gpu/drawer/one || $(MAKE) gpu-paper
-	date +%s > runs/gpu/drawer/began
+gpu-seeds: $(INSTALLED)
+	test -e runs/gpu/drawer/evaluation/evaluation.json || $(MAKE) gpu-paper
+	rm -rf runs/gpu/drawer/three
 	$(PAPER) --out runs/gpu/drawer/three --seeds 0 1 2
-	echo "$$(($$(date +%s) - $$(cat runs/gpu/drawer/began))) seconds for three seeds at once; for one:"
-	tail -n 1 runs/gpu/drawer/one/timings.jsonl
+	echo "seconds of training, one seed and three at once:"
+	tail -q -n 1 runs/gpu/drawer/one/timings.jsonl runs/gpu/drawer/three/seed*/timings.jsonl
 
 # The folders `tests` and `datasets` of this repository share their names with packages, hence the detour.
 packages: .venv-packages/.installed .venv-lerobot/.installed

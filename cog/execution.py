@@ -116,7 +116,8 @@ class Graphed:
         """Record one update; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.agent.generator)
-        with torch.cuda.graph(graph):
+        # On a stream of its own: graphs captured on one stream share the libraries' working memory.
+        with torch.cuda.graph(graph, stream=self.side):
             self.metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
         self.graph, self.captured = graph, self._captured()
 
@@ -143,22 +144,28 @@ def executed(
             how = "compiled"
         else:
             how = f"not compiled ({missing})"
+    if config.graphed:
+        _refuse_graph(sampler, config)
+        how += ", as one graph"
     if on_message is not None:
         threads = "" if config.device.startswith("cuda") else f", threads: {torch.get_num_threads()}"
-        graph = ", as one graph" if config.graphed else ""
-        on_message(f"updates on {config.device} in {config.precision}, {how}{graph}{threads}")
-    if not config.graphed:
-        return lambda: agent.update(sampler.sample(agent.generator))
+        on_message(f"updates on {config.device} in {config.precision}, {how}{threads}")
+    return (
+        Graphed(agent, sampler) if config.graphed else lambda: agent.update(sampler.sample(agent.generator))
+    )
+
+
+def _refuse_graph(sampler: Sampler, config: TrainConfig) -> None:
+    """Raise what `executed` says where an update cannot be one graph."""
     if not config.device.startswith("cuda"):
         raise UsageError(f"graphed needs CUDA; device is '{config.device}'")
+    if size() > 1:
+        raise UsageError("graphed is for one process; leave it out where torchrun starts several")
     if isinstance(sampler, Buffer) and isinstance(sampler.frames, OnHost):
         raise CogError(
             "the frames do not fit into the device's memory, and a graph cannot fetch them from the host's; "
             "leave out --graphed"
         )
-    if size() > 1:
-        raise UsageError("graphed is for one process; leave it out where torchrun starts several")
-    return Graphed(agent, sampler)
 
 
 def set_arithmetic(precision: str) -> None:

@@ -50,6 +50,7 @@ class OnHost:
         self.stored = torch.from_numpy(np.ascontiguousarray(frames))
         self.device = device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.begun = False
 
     def gather(self, index: Tensor) -> Tensor:
         """The frames at `index` (B,), by the host; it waits for the current stream to know the index."""
@@ -62,9 +63,12 @@ class OnHost:
         """What `make` puts on the device by the stream of its own, for which the current one waits."""
         if self.stream is None:
             return make()
+        current = torch.cuda.current_stream(self.device)
+        if not self.begun:  # what it reads besides frames was put on the device by the current stream
+            self.stream.wait_stream(current)
+            self.begun = True
         with torch.cuda.stream(self.stream):
             batch = make()
-        current = torch.cuda.current_stream(self.device)
         current.wait_stream(self.stream)
         for field in batch:
             if isinstance(field, Tensor):

@@ -1,7 +1,7 @@
 """Several seeds of one run, trained at once on one device: they share the data and take turns.
 
 On CUDA every run has a stream of its own, so that the kernels of one fill what those of another leave idle.
-Each computes exactly what it would alone.
+Each computes what it would alone.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from cog.errors import CogError, UsageError
 from cog.lock import locked
 from cog.parallel import size, together
 from cog.stopping import stop_signals
-from cog.train import Interrupted, begin, claim, prepare, updates
+from cog.train import CONFIG, Interrupted, begin, claim, prepare, updates
 
 
 def train_seeds(
@@ -33,12 +33,13 @@ def train_seeds(
 ) -> dict[int, Path]:
     """Train `config` with every seed, in folders seedS of `config.out`; return their last checkpoints.
 
-    A seed that fails ends alone; the others go on, and the error follows when all have ended. Callbacks are
-    called with the seed before what those of `cog.train.train` are called with.
+    A seed that fails, or finds the device's memory full, ends alone, and `on_message` is told; the others go
+    on, and the error follows when all have ended. Callbacks are called with the seed before what those of
+    `cog.train.train` are called with.
 
     Raises:
         UsageError: no seeds, one given twice, or several processes.
-        CogError: as `cog.train.train`, naming the seed.
+        CogError: as `cog.train.train`, naming the seeds; `out` itself holds a run.
         Interrupted: SIGINT or SIGTERM came; the state of every seed was saved first.
     """
     runs = _runs(config, seeds)
@@ -56,12 +57,8 @@ def train_seeds(
             said = None if turns else on_message  # all are computed alike
             turns[seed] = updates(run, begun, stopped, said, shown, saved)
             held.callback(turns[seed].close)
-        errors = _take(turns, buffer.device)
-    for seed, failed in errors.items():
-        if not isinstance(failed, Interrupted):
-            raise CogError(f"seed {seed}: {failed}") from failed
-    if errors:
-        raise Interrupted(config.out)
+        if failed := _take(turns, buffer.device, on_message):
+            raise CogError("\n".join(failed))
     return {seed: checkpoint.find(run.out) for seed, run in runs.items()}
 
 
@@ -79,22 +76,43 @@ def _runs(config: TrainConfig, seeds: Sequence[int]) -> dict[int, TrainConfig]:
             raise UsageError(
                 "several seeds are for one process; leave them out where torchrun starts several"
             )
+        if (config.out / CONFIG).exists():
+            raise CogError(
+                f"{config.out} itself holds a run; choose another folder for those of several seeds"
+            )
     return {seed: dataclasses.replace(config, seed=seed, out=config.out / f"seed{seed}") for seed in seeds}
 
 
-def _take(turns: Mapping[int, Iterator[None]], device: torch.device) -> dict[int, CogError]:
-    """One update of each in turn, until all have ended; the errors that ended some."""
+def _take(
+    turns: Mapping[int, Iterator[None]], device: torch.device, on_message: Callable[[str], None] | None
+) -> list[str]:
+    """One update of each in turn, until all have ended; what ended some before their last update.
+
+    Raises:
+        UsageError: settings that cannot be run, which are those of all.
+        Interrupted: a signal ended all that were left.
+    """
     streams = {seed: stream(device) for seed in turns}
-    errors: dict[int, CogError] = {}
     going = dict(turns)
+    failed: list[str] = []
+    interrupted: Interrupted | None = None
     while going:
         for seed, turn in list(going.items()):
             try:
                 with torch.cuda.stream(streams[seed]):
                     next(turn)
+                continue
             except StopIteration:
-                del going[seed]
-            except CogError as error:
-                errors[seed] = error
-                del going[seed]
-    return errors
+                pass
+            except UsageError:
+                raise
+            except Interrupted as error:
+                interrupted = error
+            except (CogError, torch.cuda.OutOfMemoryError) as error:
+                failed.append(f"seed {seed}: {error}")  # the error itself would keep the run in memory
+                if on_message is not None:
+                    on_message(failed[-1])
+            del going[seed]
+    if interrupted is not None:
+        raise interrupted
+    return failed

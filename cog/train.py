@@ -77,8 +77,10 @@ def train(
             buffer, facts = prepare(config, transitions, said)
             begun = begin(config, buffer, facts, resume)
             with stop_signals() as stopped:
-                for _ in updates(config, begun, stopped, said, on_progress, on_checkpoint):
-                    pass
+                turns = updates(config, begun, stopped, said, on_progress, on_checkpoint)
+                with contextlib.closing(turns):
+                    for _ in turns:
+                        pass
         except RankLost as error:
             raise RankLost(f"{error}. {_kept(config.out)}") from error
         return checkpoint.find(config.out)

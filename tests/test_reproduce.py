@@ -141,22 +141,21 @@ def test_rows_share_their_task_data_and_the_arms_that_see_nothing_else(tmp_path:
     kinds = [job.kind for job in graph.jobs]
     places = [job.place for job in graph.jobs]
     assert len(set(places)) == len({job.hash for job in graph.jobs}) == len(graph.jobs)
-    seeds, drawers = 3, 3
-    assert kinds.count("collect") == seeds * (4 + 2), (
-        "four priors, a task set for the drawers and one for the tray"
-    )
-    assert kinds.count("train") == seeds * (4 * 4 + 2 * 2), "task-only arms once for all drawer rows"
+    seeds, tasks = 3, 3
+    assert RECIPES["closed"].task == RECIPES["blocked_object"].task
+    assert kinds.count("collect") == seeds * (4 + tasks), "four priors; two rows share their task set"
+    assert kinds.count("train") == seeds * (4 * 4 + tasks * 2), "task-only arms once for each task set"
     alone = {e.evaluation.run.hash for e in graph.entries if e.arm.name == "bc_task_only" and e.seed == 0}
-    assert len(alone) == 2
+    assert len(alone) == tasks
     opened = {
         e.evaluation.hash
         for e in graph.entries
         if (e.arm.name, e.cell.name, e.seed) == ("bc_task_only", "open", 0)
     }
-    horizons = {recipe.horizon for recipe in RECIPES.values() if recipe.task == RECIPES["closed"].task}
-    assert len(opened) == len(horizons), "and tried from the common start once for each horizon"
+    drawers = [recipe for recipe in RECIPES.values() if recipe.task.env == RECIPES["closed"].task.env]
+    tried = {(recipe.task.episodes, recipe.horizon) for recipe in drawers}
+    assert len(opened) == len(tried), "and tried from the common start once for each horizon"
     assert len(graph.entries) == seeds * 4 * len(USUAL_ARMS) * 5
-    assert drawers == sum(recipe.task == RECIPES["closed"].task for recipe in RECIPES.values())
 
 
 def test_recipes_ask_for_what_their_scenes_have() -> None:

@@ -50,7 +50,7 @@ def test_signal_saves_every_seed_and_all_resume_bitwise(tmp_path: Path, alone: P
             os.kill(os.getpid(), signal.SIGTERM)
 
     settings = config(tmp_path / "together", shift=2)
-    with pytest.raises(Interrupted, match="together; continue with --resume"):
+    with pytest.raises(Interrupted, match="continue with --resume"):
         train_seeds(settings, SEEDS, noise(), on_progress=interrupt)
     saved = [checkpoint.load(tmp_path / "together" / f"seed{seed}").update for seed in SEEDS]
     assert saved == [5, 4, 4]  # the first had its fifth turn before it learnt of the signal
@@ -63,8 +63,10 @@ def test_a_seed_that_fails_ends_alone_and_is_named(tmp_path: Path) -> None:
         if (seed, update) == (1, 5):
             raise CogError("Q ran away")
 
-    with pytest.raises(CogError, match="seed 1: Q ran away"):
-        train_seeds(config(tmp_path / "run"), SEEDS, noise(), on_progress=fail)
+    said: list[str] = []
+    with pytest.raises(CogError, match=r"^seed 1: Q ran away$"):
+        train_seeds(config(tmp_path / "run"), SEEDS, noise(), on_progress=fail, on_message=said.append)
+    assert said[-1] == "seed 1: Q ran away"
     assert [checkpoint.load(tmp_path / "run" / f"seed{seed}").update for seed in SEEDS] == [8, 3, 8]
     assert [verify_run(tmp_path / "run" / f"seed{seed}") for seed in SEEDS] == [[], [], []]
 
@@ -83,15 +85,32 @@ def test_no_seeds_or_one_twice_are_wrong_usage(tmp_path: Path, seeds: tuple[int,
         train_seeds(config(tmp_path / "run"), seeds, noise())
 
 
+def test_settings_that_cannot_be_run_are_wrong_usage_and_a_run_is_no_place_for_several(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match="graphed needs CUDA"):
+        train_seeds(config(tmp_path / "graphed", graphed=True), SEEDS, noise())
+    train(config(tmp_path / "run"), noise())
+    with pytest.raises(CogError, match="itself holds a run"):
+        train_seeds(config(tmp_path / "run"), SEEDS, noise())
+
+
 @needs_cuda
 @pytest.mark.parametrize("graphed", [False, True])
-def test_seeds_on_streams_of_their_own_do_not_disturb_each_other(tmp_path: Path, graphed: bool) -> None:
-    changes = {"device": "cuda", "graphed": graphed}
-    train_seeds(config(tmp_path / "together", **changes), SEEDS, noise())
+def test_seeds_on_streams_of_their_own_do_not_disturb_each_other(
+    tmp_path: Path, graphed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    # Wide layers, whose products need working memory, and one seed that ends before the others.
+    changes = {"device": "cuda", "graphed": graphed, "critic_widths": (1024, 1024), "batch_size": 64}
+    train(config(tmp_path / "together" / "seed1", seed=1, updates=30, **changes), noise())
+    train_seeds(config(tmp_path / "together", updates=40, **changes), SEEDS, noise(), resume=True)
+    changes["updates"] = 40
     for seed in SEEDS:
         train(config(tmp_path / "alone" / f"seed{seed}", seed=seed, **changes), noise())
     for seed, name in itertools.product(SEEDS, checkpoint.TENSOR_FILES):
         one = load_file(checkpoint.find(tmp_path / "together" / f"seed{seed}") / name)
         two = load_file(checkpoint.find(tmp_path / "alone" / f"seed{seed}") / name)
+        assert one.keys() == two.keys()
         for key in one:
             torch.testing.assert_close(one[key], two[key], rtol=1e-4, atol=1e-5)

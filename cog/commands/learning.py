@@ -90,6 +90,9 @@ class Train:
                         on_checkpoint=partial(on_checkpoint, config.seed),
                     )
                 }
+            advance(
+                config.updates * len(seeds), " ".join(success.values())
+            )  # some may have been finished before
         for seed, checkpoint in ended.items():
             if seed in success:
                 console().print(success[seed], markup=False)
