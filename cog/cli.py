@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # scenes and rewards of one's own are modules of the current folder
     try:
         command = parse(arguments)
         return int(command.run() or DONE)

@@ -60,7 +60,9 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     scene = Scene(
         config.env, checkpoint.shape.image, config.max_episode_steps, options, config.terminate_on_success
     )
-    check_scene(scene, checkpoint.shape, checkpoint.action_dimensions, config.starts)
+    check_scene(
+        scene, checkpoint.shape, checkpoint.action_dimensions, config.starts, films=config.videos != 0
+    )
     identity = {
         "config": _identity(config),
         "checkpoint_hash": hash_file(checkpoint.folder / checkpoints.TENSOR_FILES[0]),
@@ -109,11 +111,12 @@ def _in_its_scene(config: EvaluateConfig, checkpoint: checkpoints.Checkpoint) ->
     Raises:
         UsageError: the checkpoint does not tell them.
     """
-    env = config.env or checkpoint.scene.get("id")
-    steps = config.max_episode_steps or checkpoint.scene.get("max_episode_steps")
-    if env is None or steps is None:
+    env: Any = config.env or checkpoint.scene.get("id")
+    steps: Any = config.max_episode_steps or checkpoint.scene.get("max_episode_steps")
+    wanted = {"--env": env, "--max-episode-steps": steps}
+    if missing := [option for option, value in wanted.items() if value is None]:
         raise UsageError(
-            f"{checkpoint.folder} does not tell the scene of its data; give --env and --max-episode-steps"
+            f"{checkpoint.folder} does not tell the scene of its data; give {' and '.join(missing)}"
         )
     return dataclasses.replace(config, env=str(env), max_episode_steps=int(steps))
 

@@ -120,6 +120,7 @@ class _Run:
         merge = open_merge(config.data)
         facts = {**merge.sources[0].dataset.environment}
         self.config = config
+        self.on_message = on_message
         self.scene = _scene(config, facts, start.shape.image)
         check_scene(self.scene, start.shape, start.action_dimensions, (config.start,))
         record = _record(config, self.scene, start)
@@ -214,6 +215,8 @@ class _Run:
         if (folder / RESULT).exists():
             report: Evaluation = open_evaluation(folder)
         else:
+            if self.on_message is not None:
+                self.on_message(f"evaluating {config.evaluate_episodes} episodes after {episodes} online ones")
             report = evaluate(
                 EvaluateConfig(
                     checkpoint=config.out,

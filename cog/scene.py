@@ -58,11 +58,13 @@ def make_environment(scene: Scene, start: str | None = None) -> Any:
         raise UsageError(f"environment {scene.env!r} cannot be built: {error}") from error
 
 
-def check_scene(scene: Scene, shape: ObservationShape, actions: int, starts: Sequence[str]) -> None:
+def check_scene(
+    scene: Scene, shape: ObservationShape, actions: int, starts: Sequence[str], films: bool = False
+) -> None:
     """Build the environment once and hold the policy's shapes and the starts against it.
 
     Raises:
-        UsageError: no such environment or start.
+        UsageError: no such environment or start, or `films` are wanted and it draws no pictures.
         CogError: the policy was trained on other observations or actions.
     """
     env = make_environment(scene)
@@ -82,6 +84,14 @@ def check_scene(scene: Scene, shape: ObservationShape, actions: int, starts: Seq
                     f"the policy was trained with {name} {expected}, but {scene.env} gives "
                     f"{found.get(name, 'none')}; use the environment and options that the data came from"
                 )
+        if films:
+            env.reset(seed=0)
+            try:
+                picture = env.render()
+            except NotImplementedError:
+                picture = None
+            if getattr(picture, "ndim", 0) != 3:
+                raise UsageError(f"{scene.env} draws no picture in render(); evaluate it with --videos 0")
     finally:
         env.close()
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from cog.datasets.action_scale import FACT
 from cog.datasets.container import is_container
 from cog.datasets.problem import DataError, Problem
-from cog.datasets.relabel import View, open_view
+from cog.datasets.relabel import STORED, View, open_view
 from cog.datasets.store import Dataset, open_dataset
 from cog.errors import CogError, UsageError
 from cog.files import code_version, hash_json
@@ -75,6 +75,20 @@ class Merge:
         if self.path.is_file() and self.path != self.sources[0].dataset.path:
             return Input.of("merge", self.path, self.hash, folder)
         return self.sources[0].as_input(folder)
+
+    def remarks(self) -> list[str]:
+        """What someone who trains on these sources may not have meant."""
+        found = []
+        task = [source.view for source in self.sources if source.role == "task"]
+        if not any(view.reward_sum or view.rule == STORED for view in task):
+            found.append("no task source has a reward, and nothing can be learnt without; see cog relabel")
+        scenes = dict.fromkeys(str(source.dataset.environment.get("id")) for source in self.sources)
+        if len(scenes) > 1:
+            found.append(
+                f"the sources come from different scenes ({', '.join(scenes)}); "
+                "policies are evaluated in that of the first"
+            )
+        return found
 
 
 def parse_source(text: str) -> tuple[Path, str | None]:

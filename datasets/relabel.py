@@ -82,6 +82,21 @@ class View:
             f"{self.episodes_rewarded} episodes, {self.steps} steps, reward sum {self.reward_sum:g}{kept}"
         )
 
+    def remarks(self, steps: int) -> list[str]:
+        """What someone who labels a dataset of so many `steps` may not have meant."""
+        found = []
+        if self.terminate and self.only is None and self.steps < steps:
+            found.append(
+                f"{self.steps} of {steps} steps are kept, for the first positive reward ends its episode; "
+                "--no-terminate keeps all"
+            )
+        if self.rule not in ("zero", STORED) and self.rewarded_steps == 0 and self.reward_sum == 0:
+            found.append(
+                "no step has a reward; a rule that looks past an episode's first success needs data from "
+                "cog collect --no-terminate-on-success"
+            )
+        return found
+
 
 def relabel(
     dataset_path: Path,

@@ -1,5 +1,6 @@
 """Roll out behaviours: the bytes of one shard as a pure function of (spec, shard number)."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,28 @@ def make_environment(spec: CollectionSpec, render_mode: str | None = None) -> An
         raise UsageError(f"environment {spec.env!r} cannot be built: {error}") from error
 
 
+def registered_steps(env: str) -> int:
+    """The steps of an episode that an environment was registered with, as module:id or id.
+
+    Raises:
+        UsageError: there is no such environment, or it was registered without a number of steps.
+    """
+    import gymnasium
+
+    import cog.envs  # noqa: F401  (registers the ids)
+
+    module, _, name = env.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        steps = gymnasium.spec(name).max_episode_steps
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        raise UsageError(f"environment {env!r} cannot be built: {error}") from error
+    if steps is None:
+        raise UsageError(f"environment {env!r} is registered without max_episode_steps; give --max-steps")
+    return steps
+
+
 def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
     """Build the environment once, check the spec against it, and describe it for the manifest.
 
@@ -57,11 +80,15 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
         env.reset(seed=0)
         for choice in spec.behaviours:
             try:
-                make_behaviour(choice.name, env.unwrapped, np.random.default_rng(0), dict(choice.options))
+                behaviour = make_behaviour(
+                    choice.name, env.unwrapped, np.random.default_rng(0), dict(choice.options)
+                )
             except (TypeError, ValueError) as error:
                 raise UsageError(
                     f"behaviour {choice.name!r} refuses {dict(choice.options)}: {error}"
                 ) from error
+            if missing := [name for name in ("act", "done") if not hasattr(behaviour, name)]:
+                raise UsageError(f"behaviour {choice.name!r} of {spec.env} lacks {' and '.join(missing)}")
         return facts
     finally:
         env.close()

@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and what it refuses."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,41 @@ def test_several_seeds_train_in_folders_of_their_own(tmp_path, capsys):
         assert f"success of seed {seed} at 2: open 0/1" in shown
         assert (out / f"seed{seed}/evaluations/0000002/evaluation.json").exists()
     assert cli.run([*train, "--updates", "2"]) == 1
+
+
+def test_results_are_verified_with_all_they_were_made_from(tmp_path, capsys):
+    (tmp_path / "evaluation.json").write_text("{}")
+    assert cli.run(["verify", str(tmp_path)]) == 2
+    assert "--deep" in capsys.readouterr().err
+
+
+def test_relabel_and_merge_note_what_may_not_have_been_meant(tmp_path, capsys):
+    data = str(tmp_path / "data")
+    assert cli.run(["collect", "--out", data, "--episodes", "1", "--max-steps", "4", "--workers", "1"]) == 0
+    assert cli.run(["relabel", data, "--rule", "object_height > 9", "--name", "never"]) == 0
+    assert "note: no step has a reward" in capsys.readouterr().err
+    assert cli.run(["merge", "--out", str(tmp_path / "m.json"), "--task", f"{data}@never"]) == 0
+    assert "note: no task source has a reward" in capsys.readouterr().err
+
+
+def test_scenes_of_ones_own_are_found_in_the_current_folder(tmp_path):
+    (tmp_path / "my_scene.py").write_text(
+        "import gymnasium\nfrom tests.toy_scene import Line\n"
+        "gymnasium.register('mine/Line-v0', entry_point=Line, max_episode_steps=3)\n"
+    )
+    script = tmp_path / "bin" / "cog"
+    script.parent.mkdir()
+    script.write_text("from cog.cli import main\nif __name__ == '__main__':\n    main()\n")
+    root = str(Path(__file__).parents[1])
+    options = ["--behaviour", "reach", "--start", "left", "--image-size", "16", "--episodes", "1"]
+    options += ["--env", "my_scene:mine/Line-v0", "--workers", "1"]
+    done = subprocess.run(
+        [sys.executable, script, "collect", "--out", "data", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 episodes, 3 steps" in done.stdout

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,29 @@ def test_a_terminal_view_rewards_the_first_success_and_drops_the_rest(make_datas
             assert not episode.rewards.any() and not episode.terminals.any()
             assert len(episode) == 4 + number % 3
     assert (view.rewarded_steps, view.episodes_rewarded, view.reward_sum) == (3, 3, 30.0)
+
+
+def test_a_view_that_drops_steps_or_rewards_none_says_so(make_dataset):
+    dataset = make_dataset(episodes=6)
+    steps = dataset.step_count
+    cut = relabel(dataset.path, "grasp_success", "cut")
+    assert [text.split(" are kept")[0] for text in cut.remarks(steps)] == [f"{cut.steps} of {steps} steps"]
+    assert relabel(dataset.path, "grasp_success", "whole", terminate=False).remarks(steps) == []
+    (remark,) = relabel(dataset.path, "object_height > 9", "never").remarks(steps)
+    assert "no step has a reward" in remark and "--no-terminate-on-success" in remark
+    assert relabel(dataset.path, "zero", "zero").remarks(steps) == []
+
+
+def test_a_merge_without_reward_or_of_several_scenes_says_so(merge, make_dataset, tmp_path):
+    assert merge.remarks() == []
+    (remark,) = write_merge(tmp_path / "none.json", [str(tmp_path / "old@none")]).remarks()
+    assert "no task source has a reward" in remark
+    copy = materialise(merge.path, tmp_path / "copy")
+    assert copy.remarks() == []  # rewards in shards are not counted
+    other = replace(merge.sources[1].dataset, environment={"id": "elsewhere"})
+    mixed = replace(merge, sources=(merge.sources[0], replace(merge.sources[1], dataset=other)))
+    (remark,) = mixed.remarks()
+    assert "different scenes" in remark and "elsewhere" in remark
 
 
 def test_a_persistent_view_rewards_every_success_and_ends_nothing(make_dataset):

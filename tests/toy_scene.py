@@ -67,4 +67,4 @@ class Line(gymnasium.Env):
 
 
 if "toy/Line-v0" not in gymnasium.registry:
-    gymnasium.register("toy/Line-v0", entry_point=Line)
+    gymnasium.register("toy/Line-v0", entry_point=Line, max_episode_steps=20)

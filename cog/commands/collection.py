@@ -33,8 +33,8 @@ class Collect:
     """What is recorded: images and the arm's pose, or the simulator's state."""
     image_size: int = 48
     """Height and width of the recorded images in pixels."""
-    max_steps: int = 50
-    """Steps after which an episode is cut off."""
+    max_steps: int | None = None
+    """Steps after which an episode is cut off; none takes the number of the environment's registration."""
     terminate_on_success: bool = True
     """Whether an episode ends at success, or the reward persists while the object is held."""
     episodes_per_shard: int = 50
@@ -46,6 +46,7 @@ class Collect:
 
     def run(self) -> None:
         from cog.datasets.collect import collect
+        from cog.datasets.rollout import registered_steps
         from cog.datasets.spec import CollectionSpec, parse_behaviour
         from cog.options import parse_options
 
@@ -61,7 +62,7 @@ class Collect:
             keep=self.keep,
             observation=self.observation,
             image_size=self.image_size,
-            max_episode_steps=self.max_steps,
+            max_episode_steps=registered_steps(self.env) if self.max_steps is None else self.max_steps,
             terminate_on_success=self.terminate_on_success,
         )
         with progress("collect", self.episodes, "episode") as advance:

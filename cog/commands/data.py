@@ -6,6 +6,9 @@ from pathlib import Path
 import tyro
 
 from cog.console import console, counting, messages, table
+from cog.errors import UsageError
+
+RESULTS = ("evaluation.json", "summary.json", "results.json")  # of evaluations, demos, reproductions
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,14 @@ class Relabel:
 
     def run(self) -> None:
         from cog.datasets.relabel import relabel
+        from cog.datasets.store import open_dataset
 
         view = relabel(
             self.dataset, self.rule, self.name, scale=self.scale, terminate=self.terminate, only=self.only
         )
         console().print(str(view), markup=False)
+        for remark in view.remarks(open_dataset(self.dataset).step_count):
+            messages().print(f"note: {remark}", markup=False)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Merge:
         from cog.datasets.merge import write_merge
 
         merge = write_merge(self.out, self.task, self.prior, self.task_share)
+        remarks = merge.remarks()
         if self.materialise is not None:
             merge = materialise(self.out, self.materialise)
         rows = [
@@ -61,6 +68,8 @@ class Merge:
             for source in merge.sources
         ]
         console().print(table(str(merge.path), ["source", "role", "relabel", "share", "steps"], rows))
+        for remark in remarks:
+            messages().print(f"note: {remark}", markup=False)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,9 @@ class Verify:
         from cog.datasets.verify import verify
         from cog.verify_run import is_run, verify_run
 
+        for result in RESULTS:
+            if self.path.name == result or (self.path / result).exists():
+                raise UsageError(f"{self.path} is a result; check it, and all it was made from, with --deep")
         problems = verify_run(self.path) if is_run(self.path) else verify(self.path)
         for problem in problems:
             messages().print(str(problem), style="red", markup=False)

@@ -127,7 +127,7 @@ class Evaluate:
     def run(self) -> None:
         from cog.evaluate import evaluate, results_table
 
-        total = self.config.episodes * len(self.config.starts)
+        total = len(self.config.only or range(self.config.episodes)) * len(self.config.starts)
         with progress("evaluate", total, "episode") as advance:
             report = evaluate(self.config, on_progress=advance)
         console().print(results_table(report))
