@@ -216,7 +216,7 @@ class _Run:
             report: Evaluation = open_evaluation(folder)
         else:
             if self.on_message is not None:
-                self.on_message(f"evaluating {config.evaluate_episodes} episodes after {episodes} online ones")
+                self.on_message(f"evaluating: {config.evaluate_episodes} episodes, after {episodes} online")
             report = evaluate(
                 EvaluateConfig(
                     checkpoint=config.out,
