@@ -172,7 +172,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     """The table as the README prints it."""
     header = columns(results)
     lines = [header, ["---"] * len(header), *rows(results)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace("%  [", "% [")
 
 
 def _place(results: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[int, int]:

@@ -6,10 +6,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from cog import cli
+from cog.experiments.recipes import RECIPES
+from cog.experiments.summarise_rows import page, summary
+from cog.intervals import wilson
 
 README = Path(__file__).parent.parent / "README.md"
 SMALLER = {
@@ -61,23 +63,37 @@ def test_the_command_named_in_the_readme_is_the_entry_point():
     assert callable(cli.main)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for name in ("reproduce", "state")
-        for path in sorted((README.parent / "docs").glob(f"{name}_*.json"))
-    ],
-    ids=lambda path: path.stem,
-)
-def test_the_readme_prints_the_committed_results_of_the_papers_rows(path):
-    lines = README.read_text().splitlines()
-    for result in json.loads(path.read_text())["results"]:
-        if result["arm"].endswith("task_only") and result["start"] not in (result["row"], "open"):
-            continue  # the README leaves these out
-        rate = result["last_step"]
-        cell = f"{rate['successes']}/{rate['episodes']} [{rate['low']:.2f}, {rate['high']:.2f}]"
-        row = result["row"] + ", state" * path.stem.startswith("state")
-        begin = f"| {row} | {result['start']} | {result['arm']} |"
-        (line,) = [text for text in lines if text.startswith(begin)]
-        assert line.split(" | ")[3 + result["seed"]] == cell
+ROWS = ("closed", "blocked_drawer", "blocked_object", "pick_place")
+
+
+def committed_results() -> list[dict[str, Any]]:
+    """The committed results of the paper's rows, in their order; those from the simulator's state last."""
+    docs = README.parent / "docs"
+    files = [docs / f"{kind}_{row}.json" for kind in ("reproduce", "state") for row in ROWS]
+    assert {path for kind in ("reproduce", "state") for path in docs.glob(f"{kind}_*.json")} <= set(files)
+    return [json.loads(path.read_text()) for path in files if path.exists()]
+
+
+def test_the_readme_and_its_page_print_the_committed_results_of_the_papers_rows():
+    results = committed_results()
+    assert (README.parent / "docs/reproduce.md").read_text() == page(results)
+    assert "\n".join(summary(results)) in README.read_text()
+
+
+def test_the_summary_of_a_row_counts_its_own_episodes():
+    (result, *_) = [found for found in committed_results() if found["config"]["observation"] == "image"]
+    row = result["config"]["rows"][0]
+    (line,) = [text for text in summary([result]) if text.startswith(f"| {row} | `cog` |")]
+    own = [n["last_step"] for n in result["results"] if (n["arm"], n["start"]) == ("cog", row)]
+    counts = [number["successes"] for number in own]
+    rate = wilson(sum(counts), sum(number["episodes"] for number in own))
+    expected = f"{', '.join(map(str, counts))} of 100 | {rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}] |"
+    assert expected in line
+
+
+def test_the_committed_results_were_made_by_the_recipes_as_they_are():
+    for result in committed_results():
+        for fact in result["data"]:
+            recipe = RECIPES[fact["row"]]
+            specs = (recipe.task,) if fact["role"] == "task" else recipe.priors
+            assert fact["episodes"] in [spec.episodes for spec in specs], (result["command"], fact["data"])

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 
 import cv2
@@ -226,6 +227,18 @@ def test_a_film_shows_the_chosen_episodes_in_their_order(dataset, tmp_path, froz
     ):
         assert cli.run(["info", str(dataset.path), *arguments]) == code
     assert film.read_bytes() == taken and not (tmp_path / "new.png").exists()
+
+
+def test_info_shows_ranges_and_counts_in_columns(make_dataset, capsys):
+    dataset = make_dataset()
+    assert cli.run(["info", str(dataset.path)]) == 0
+    lines = [
+        [cell.strip() for cell in re.split("[│┃]", line)] for line in capsys.readouterr().out.split("\n")
+    ]
+    assert ["", "name", "low", "high", ""] in lines and ["", "name", "episodes", "successes", ""] in lines
+    facts = describe(dataset.path)
+    for name, (low, high) in facts["signals"].items():
+        assert ["", name, str(low), str(high), ""] in lines
 
 
 def test_a_film_of_states_is_refused(make_dataset, tmp_path):

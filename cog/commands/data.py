@@ -1,7 +1,9 @@
 """Commands on datasets: reward, merge, check and describe them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -119,6 +121,20 @@ class Verify:
             console().print(f"{path}: the damaged file", markup=False)
 
 
+def _spread(facts: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of named facts: a column for each name in facts that are dicts, two for (low, high)."""
+    entries = {
+        key: {"low": value[0], "high": value[1]} if isinstance(value, list) and len(value) == 2 else value
+        for key, value in facts.items()
+    }
+    if all(isinstance(entry, dict) for entry in entries.values()):
+        names = list(dict.fromkeys(name for entry in entries.values() for name in entry))
+        return ["name", *names], [
+            [key, *(str(entry.get(name, "")) for name in names)] for key, entry in entries.items()
+        ]
+    return ["name", "value"], [[key, str(entry)] for key, entry in entries.items()]
+
+
 @dataclass(frozen=True)
 class Info:
     """Print what a dataset holds."""
@@ -148,9 +164,7 @@ class Info:
         console().print(table(str(self.path), ["fact", "value"], rows))
         for name, value in facts.items():
             if isinstance(value, dict):
-                console().print(
-                    table(name, ["name", "value"], [[key, str(entry)] for key, entry in value.items()])
-                )
+                console().print(table(name, *_spread(value)))
 
     def _write_film(self, out: Path) -> None:
         from cog.datasets.info import film

@@ -1,0 +1,92 @@
+"""Several results of `cog reproduce` in one page: a table for each, and the command that made it.
+
+python -m cog.experiments.summarise_rows --results docs/reproduce_*.json docs/state_*.json
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from cog.console import console
+from cog.experiments.results import markdown
+from cog.files import read_json, write_bytes
+from cog.intervals import Rate
+
+
+@dataclass(frozen=True)
+class SummariseRows:
+    """Put the results of several commands on one page."""
+
+    results: tuple[Path, ...]
+    """Files results.json of finished commands, whatever they are called."""
+    out: Path = Path("docs/reproduce.md")
+    """Page to write."""
+
+
+def summary(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line of markdown for each row and arm: its own start seed by seed, all starts over all seeds.
+
+    A row's starts are its own, the one that its task data begin from, both shifted, and its own with
+    other objects.
+    """
+    lines = [
+        "| row | arm | its own start, each seed | all seeds | the task data's start | shifted | shifted, "
+        "the task data's | other objects |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        suffix = ", state" if result["config"]["observation"] == "state" else ""
+        cells: dict[tuple[str, str], list[str]] = {}
+        for entry in result["summary"]:
+            cells.setdefault((entry["row"], entry["arm"]), []).append(_rate(entry))
+        for (row, arm), rates in cells.items():
+            own = next(entry["start"] for entry in result["summary"] if entry["row"] == row)
+            seeds = [
+                Rate(**number["last_step"])
+                for number in result["results"]
+                if (number["row"], number["arm"], number["start"]) == (row, arm, own)
+            ]
+            counts = ", ".join(str(rate.successes) for rate in seeds) + f" of {seeds[0].episodes}"
+            lines.append("| " + " | ".join([row + suffix, f"`{arm}`", counts, *rates]) + " |")
+    return lines
+
+
+def _rate(entry: Mapping[str, Any]) -> str:
+    """All episodes of all seeds, with Wilson's interval."""
+    rate = entry["last_step"]["pooled"]
+    return f"{rate['successes'] / rate['episodes']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}]"
+
+
+def page(results: Sequence[Mapping[str, Any]]) -> str:
+    """The page: for each result its rows, what policies saw, its command, its time and its table."""
+    parts = [
+        "# Every cell of the paper's rows\n",
+        "Brackets: Wilson 95 % for a seed and for the episodes of all seeds; Student's t 95 % for the mean "
+        "of seeds.\nSuccess is counted at the last step, or at the step that ended the episode.\n",
+        "\n".join(summary(results)) + "\n",
+    ]
+    for result in results:
+        seen = "the simulator's state" if result["config"]["observation"] == "state" else "images"
+        hours = result["seconds"]["total"]["cpu"] / 3600
+        parts += [
+            f"## {', '.join(result['config']['rows'])}, from {seen}\n",
+            f"    {result['command']}\n",
+            f"{hours:.1f} hours of processor time, collection and evaluation included.\n",
+            markdown(result) + "\n",
+        ]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    config = tyro.cli(SummariseRows)
+    found = [read_json(file, "results of cog reproduce") for file in config.results]
+    write_bytes(config.out, page(found).encode())
+    console().print(str(config.out), markup=False)
+
+
+if __name__ == "__main__":
+    main()
