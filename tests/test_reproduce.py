@@ -142,7 +142,7 @@ def test_rows_share_their_task_data_and_the_arms_that_see_nothing_else(tmp_path:
     places = [job.place for job in graph.jobs]
     assert len(set(places)) == len({job.hash for job in graph.jobs}) == len(graph.jobs)
     seeds, tasks = 3, 3
-    assert RECIPES["closed"].task == RECIPES["blocked_object"].task
+    assert RECIPES["blocked_drawer"].task == RECIPES["blocked_object"].task
     assert kinds.count("collect") == seeds * (4 + tasks), "four priors; two rows share their task set"
     assert kinds.count("train") == seeds * (4 * 4 + tasks * 2), "task-only arms once for each task set"
     alone = {e.evaluation.run.hash for e in graph.entries if e.arm.name == "bc_task_only" and e.seed == 0}

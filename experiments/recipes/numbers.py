@@ -5,7 +5,7 @@ from typing import Any
 
 from cog.evaluate_config import Acting
 
-TASK_EPISODES = {"closed": 2000, "blocked_drawer": 1000, "blocked_object": 2000, "pick_place": 1000}
+TASK_EPISODES = {"closed": 2000, "blocked_drawer": 1000, "blocked_object": 1000, "pick_place": 1000}
 """Episodes of task data of each row; drawer rows with as many share one set."""
 PRIOR_EPISODES = {"closed": 1500, "blocked_drawer": 2500, "blocked_object": 3000, "pick_place": 3000}
 """Episodes of prior data of each row."""
