@@ -105,6 +105,16 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
+def before_update(folder: Path, position: int, update: int) -> int:
+    """Where the line of `update` begins, if it ends metrics.jsonl at `position`; otherwise `position`."""
+    path = folder / "metrics.jsonl"
+    written = path.read_bytes()[:position] if path.exists() else b""
+    lines = written.splitlines(keepends=True)
+    if lines and len(written) == position and json.loads(lines[-1])["update"] == update:
+        return position - len(lines[-1])
+    return position
+
+
 def _start_wandb(folder: Path, mode: WandbMode, config: Mapping[str, Any]) -> Any:
     """A new Weights & Biases run, whose files lie in the same folder, beside any others of this process."""
     import wandb

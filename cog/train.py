@@ -20,7 +20,7 @@ from cog.files import make_folder
 from cog.guard import refuse_bad_parameters, refuse_difference, refuse_divergence, to_host
 from cog.inputs import Input
 from cog.lock import content, locked
-from cog.metrics import MetricsWriter
+from cog.metrics import MetricsWriter, before_update
 from cog.parallel import RankLost, anywhere, rank, refuse_uneven, together
 from cog.sealed import read_sealed, write_sealed
 from cog.stopping import stop_signals
@@ -139,6 +139,9 @@ def begin(config: TrainConfig, buffer: Buffer, facts: Facts, resume: bool) -> Be
             last = checkpoint.load(root)
             checkpoint.restore(last, agent, buffer.drawn, facts.fingerprint)
             position = last.metrics_position
+            if agent.updates_done < config.updates and agent.updates_done % config.log_every:
+                # It was the last update of a shorter run, or a signal came; only the former was logged.
+                position = before_update(config.out, position, agent.updates_done)
         if rank() == 0:
             write_sealed(config.out / CONFIG, RUN, to_json(config))
     with together():

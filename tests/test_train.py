@@ -94,11 +94,14 @@ def test_a_run_says_how_it_is_computed(tmp_path: Path) -> None:
     assert said[-1] == "updates on cpu in bfloat16, as written, threads: 1"
 
 
-def test_finished_run_goes_on_to_more_updates_as_the_longer_run_would_have(tmp_path: Path) -> None:
-    train(config(tmp_path / "run", updates=5), noise())
-    train(config(tmp_path / "run", updates=8), noise(), resume=True)
+@pytest.mark.parametrize("log_every", [1, 2])
+def test_finished_run_goes_on_to_more_updates_as_the_longer_run_would_have(
+    tmp_path: Path, log_every: int
+) -> None:
+    train(config(tmp_path / "run", updates=5, log_every=log_every), noise())
+    train(config(tmp_path / "run", updates=8, log_every=log_every), noise(), resume=True)
     assert verify_run(tmp_path / "run") == []
-    train(config(tmp_path / "whole", updates=8), noise())
+    train(config(tmp_path / "whole", updates=8, log_every=log_every), noise())
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
