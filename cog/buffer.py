@@ -1,4 +1,4 @@
-"""The replay buffer: every frame once, as bytes, on the training device; batches are gathered by index."""
+"""The replay buffer: every frame once, as bytes, on the training device if it fits; batches by index."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +72,7 @@ class Batch(NamedTuple):
 
 
 class Buffer:
-    """Samples batches from transitions held on one device.
+    """Samples batches on one device, from transitions held there (frames that do not fit stay on the host).
 
     `drawn` counts, per source, the transitions handed out so far, from which the realised shares follow.
     """

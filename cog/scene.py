@@ -1,6 +1,7 @@
 """A scene as policies need it: how its environments are built, checked and kept."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +87,9 @@ def check_scene(
                 )
         if films:
             env.reset(seed=0)
-            try:
+            picture = None
+            with suppress(NotImplementedError):  # which gymnasium.Env raises where a scene has no render()
                 picture = env.render()
-            except NotImplementedError:
-                picture = None
             if getattr(picture, "ndim", 0) != 3:
                 raise UsageError(f"{scene.env} draws no picture in render(); evaluate it with --videos 0")
     finally:

@@ -62,7 +62,7 @@ def train_seeds(
     return {seed: checkpoint.find(run.out) for seed, run in runs.items()}
 
 
-def stream(device: torch.device) -> torch.cuda.Stream | None:
+def _stream(device: torch.device) -> torch.cuda.Stream | None:
     """A stream beside the others of a CUDA device; none elsewhere, which `torch.cuda.stream` passes over."""
     return torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -92,7 +92,7 @@ def _take(
         UsageError: settings that cannot be run, which are those of all.
         Interrupted: a signal ended all that were left.
     """
-    streams = {seed: stream(device) for seed in turns}
+    streams = {seed: _stream(device) for seed in turns}
     going = dict(turns)
     failed: list[str] = []
     interrupted: Interrupted | None = None

@@ -169,10 +169,14 @@ def rows(results: Mapping[str, Any]) -> list[list[str]]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The table as the README prints it."""
+    """The table as lines of markdown."""
     header = columns(results)
-    lines = [header, ["---"] * len(header), *rows(results)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace("%  [", "% [")
+    return "\n".join(markdown_line(cells) for cells in (header, ["---"] * len(header), *rows(results)))
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """One line of a table; intervals stand one space behind their rate, without the columns of a terminal."""
+    return "| " + " | ".join(cells).replace("%  [", "% [") + " |"
 
 
 def _place(results: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from cog.console import console
-from cog.experiments.results import markdown
+from cog.experiments.results import markdown, markdown_line
 from cog.files import read_json, write_bytes
 from cog.intervals import Rate
 
@@ -32,16 +32,15 @@ def summary(results: Sequence[Mapping[str, Any]]) -> list[str]:
     A row's starts are its own, the one that its task data begin from, both shifted, and its own with
     other objects.
     """
-    lines = [
-        "| row | arm | its own start, each seed | all seeds | the task data's start | shifted | shifted, "
-        "the task data's | other objects |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    header = ["row", "arm", "its own start, each seed", "all seeds", "the task data's start", "shifted"]
+    header += ["shifted, the task data's", "other objects"]
+    lines = [markdown_line(header), markdown_line(["---"] * len(header))]
     for result in results:
         suffix = ", state" if result["config"]["observation"] == "state" else ""
         cells: dict[tuple[str, str], list[str]] = {}
         for entry in result["summary"]:
-            cells.setdefault((entry["row"], entry["arm"]), []).append(_rate(entry))
+            pooled = Rate(**entry["last_step"]["pooled"])  # all episodes of all seeds
+            cells.setdefault((entry["row"], entry["arm"]), []).append(str(pooled))
         for (row, arm), rates in cells.items():
             own = next(entry["start"] for entry in result["summary"] if entry["row"] == row)
             seeds = [
@@ -50,14 +49,8 @@ def summary(results: Sequence[Mapping[str, Any]]) -> list[str]:
                 if (number["row"], number["arm"], number["start"]) == (row, arm, own)
             ]
             counts = ", ".join(str(rate.successes) for rate in seeds) + f" of {seeds[0].episodes}"
-            lines.append("| " + " | ".join([row + suffix, f"`{arm}`", counts, *rates]) + " |")
+            lines.append(markdown_line([row + suffix, f"`{arm}`", counts, *rates]))
     return lines
-
-
-def _rate(entry: Mapping[str, Any]) -> str:
-    """All episodes of all seeds, with Wilson's interval."""
-    rate = entry["last_step"]["pooled"]
-    return f"{rate['successes'] / rate['episodes']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}]"
 
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:
