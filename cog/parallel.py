@@ -8,6 +8,7 @@ of one rank, for which all of this does nothing.
 
 import contextlib
 import datetime
+import importlib
 import os
 import re
 import signal
@@ -48,6 +49,9 @@ def joined(device: str) -> Iterator[None]:
     if not dist.is_available():
         raise CogError("this PyTorch is built without torch.distributed; start one process, without torchrun")
     cuda = device.startswith("cuda") and torch.cuda.is_available()
+    # PyTorch imports this module late, and its functions' default arguments hold the group that is there by
+    # then: the group would outlive its destruction, and its threads would abort the interpreter's end.
+    importlib.import_module("torch.distributed.nn.functional")
     # NCCL would end the process on a lost rank before it can say so.
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     try:

@@ -54,6 +54,10 @@ def largest_difference(one: Path, other: Path) -> float:
     )
 
 
+def test_nothing_of_the_joint_run_outlives_it(shared: tuple[Path, Ends]) -> None:
+    assert [ends["left"] for ends in shared[1]] == [[], []]
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_learn_what_one_learns_from_the_joint_batch(
     shared: tuple[Path, Ends], tmp_path: Path, name: str
