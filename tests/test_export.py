@@ -18,7 +18,7 @@ from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel import labelled, open_view, relabel
 from cog.datasets.store import open_dataset, write_dataset
 from cog.errors import CogError, UsageError
-from cog.files import code_version, write_folder_atomically
+from cog.files import code_version
 from tests.conftest import make_episode
 
 KINDS = (
@@ -382,22 +382,3 @@ def test_statistics_of_parts_are_those_of_the_whole():
             np.testing.assert_allclose(joined[name], value, atol=1e-12)
         scale = 1 if len(shape) == 1 else 255
         np.testing.assert_allclose(whole["std"].ravel() * scale, values.reshape(-1, 3).std(axis=0))
-
-
-def test_a_folder_is_published_whole_or_not_at_all(tmp_path):
-    def writer(folder):
-        (folder / "deep").mkdir()
-        (folder / "deep/file").write_text("content")
-
-    write_folder_atomically(tmp_path / "new/folder", writer)
-    assert (tmp_path / "new/folder/deep/file").read_text() == "content"
-    with pytest.raises(CogError, match="folder: could not be written"):
-        write_folder_atomically(tmp_path / "new/folder", writer)
-
-    def fails(folder):
-        writer(folder)
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(CogError, match=r"other: could not be written \(No space left"):
-        write_folder_atomically(tmp_path / "new/other", fails)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["folder"]
