@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from cog.files import code_version
@@ -23,5 +24,15 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "cpus usable": cores(),
         "architecture": platform.machine(),
+        "processor": processor(),
         "system": platform.system(),
     }
+
+
+def processor() -> str:
+    """The processor's name as its maker gives it; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

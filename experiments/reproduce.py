@@ -24,6 +24,7 @@ from cog.experiments.reproduce_config import ReproduceConfig
 from cog.experiments.reproduce_report import write_report
 from cog.experiments.results import columns, gather, markdown, rows
 from cog.experiments.run_jobs import run_jobs
+from cog.experiments.sources import changed, code
 from cog.files import read_json, write_bytes, write_json
 from cog.lock import content, locked
 from cog.workers import cores
@@ -49,9 +50,10 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
     show_plan(graph, config)
     if config.plan:
         return None
-    with claimed(config.out):
+    with claimed(config.out, config.mix_code):
         run_jobs(graph.jobs, config.workers, Estimate(config.out / "records").seconds)
         results = gather(graph, config, command(config))
+        results["code"] = read_json(config.out / STORE, "the mark of a folder of experiments")["code"]
         write_results(results, graph, config)
     show_results(results, config)
     return results
@@ -112,7 +114,7 @@ def command(config: ReproduceConfig) -> str:
     parts = ["cog reproduce"]
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        if value == item.default or item.name in ("workers", "plan"):
+        if value == item.default or item.name in ("workers", "plan", "mix_code"):
             continue
         option = item.name.replace("_", "-")
         if isinstance(value, bool):
@@ -125,11 +127,11 @@ def command(config: ReproduceConfig) -> str:
 
 
 @contextlib.contextmanager
-def claimed(out: Path) -> Iterator[None]:
+def claimed(out: Path, mix_code: bool) -> Iterator[None]:
     """Make the folder, or take one that holds experiments, and keep others out of it.
 
     Raises:
-        CogError: it holds something else, or another process works in it.
+        CogError: it holds something else, another process works in it, or, unless `mix_code`, other code has.
     """
     mark = out / STORE
     if mark.exists():
@@ -139,6 +141,26 @@ def claimed(out: Path) -> Iterator[None]:
     elif out.exists() and (not out.is_dir() or content(out)):
         raise CogError(f"{out} is not empty and holds no experiments; choose another folder with --out")
     else:
-        write_json(mark, {"format": FORMAT, "kind": "experiments"})
+        write_json(mark, {"format": FORMAT, "kind": "experiments", "code": [code()]})
     with locked(out):
+        admit_code(mark, mix_code)
         yield
+
+
+def admit_code(mark: Path, mix_code: bool) -> None:
+    """Note this code among that which has worked in a folder.
+
+    Raises:
+        CogError: it is new there, and that was not asked for.
+    """
+    held = read_json(mark, "the mark of a folder of experiments")
+    known, mine = held.get("code", []), code()
+    if mine in known:
+        return
+    if not mix_code:
+        parts = " and ".join(changed(known[-1] if known else {}, mine))
+        raise CogError(
+            f"{mark.parent}: its jobs were finished by other code ({parts} changed since), and its results "
+            "would mix with those of this; choose another folder with --out, or reuse them with --mix-code"
+        )
+    write_json(mark, {**held, "code": [*known, mine]})

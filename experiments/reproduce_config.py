@@ -46,6 +46,8 @@ class ReproduceConfig:
     """Processes side by side; 0 is one per core; their number does not change the results."""
     device: str = "cpu"
     """Where training computes: "cpu", "cuda" or "cuda:1"."""
+    mix_code: bool = False
+    """Use jobs that were finished by other code of the package, too, which is otherwise refused."""
     plan: bool = False
     """Print what would be done and how long it should take, and stop."""
 

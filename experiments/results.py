@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
 from cog.config import to_json
@@ -27,6 +28,7 @@ def gather(graph: Graph, config: ReproduceConfig, command: str) -> dict[str, Any
         "format": FORMAT,
         "kind": "reproduction",
         "command": command,
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "config": to_json(config),
         "inputs": inputs_to_json(_inputs(graph, config)),
         "results": numbers,

@@ -317,7 +317,7 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CogError, match="holds no experiments"):
         reproduce(toy_config(tmp_path), [TOY])
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    with module.claimed(tmp_path / "out"), pytest.raises(CogError, match="another process"):
+    with module.claimed(tmp_path / "out", False), pytest.raises(CogError, match="another process"):
         reproduce(toy_config(tmp_path / "out"), [TOY])
 
 

@@ -1,0 +1,53 @@
+"""A folder of experiments remembers the code that made it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cog.errors import CogError
+from cog.experiments import reproduce as module
+from cog.experiments.reproduce import STORE, claimed
+from cog.experiments.sources import PARTS, code, code_hash
+
+
+def test_what_other_code_has_finished_is_reused_only_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with claimed(tmp_path / "out", False):
+        pass
+    other = {**code(), "cog.envs": "of another scene"}
+    monkeypatch.setattr(module, "code", lambda: other)
+    before = (tmp_path / "out" / STORE).read_bytes()
+    with (
+        pytest.raises(CogError, match=r"other code \(cog\.envs changed since\).*--mix-code"),
+        claimed(tmp_path / "out", False),
+    ):
+        pass
+    assert (tmp_path / "out" / STORE).read_bytes() == before
+    with claimed(tmp_path / "out", True):
+        pass
+    monkeypatch.undo()
+    with claimed(tmp_path / "out", False):
+        held = json.loads((tmp_path / "out" / STORE).read_text())
+    assert held["code"] == [code(), other]
+
+
+def test_the_hash_of_code_follows_what_it_does_and_not_its_words(tmp_path: Path) -> None:
+    def hashed(source: str, name: str = "scene.py") -> str:
+        (tmp_path / name).write_text(source)
+        found = code_hash(tmp_path, "*.py")
+        (tmp_path / name).unlink()
+        return found
+
+    plain = hashed("LIMIT = 1.0\ndef height(x):\n    return x\n")
+    assert plain == hashed("LIMIT = 1.0  # m\n\n\ndef height(x):\n    '''More.'''\n    return x\n")
+    assert plain != hashed("LIMIT = 1.1\ndef height(x):\n    return x\n")
+    assert plain != hashed("LIMIT = 1.0\ndef height(x):\n    return -x\n")
+    assert plain != hashed("LIMIT = 1.0\ndef height(x):\n    return x\n", "other.py")
+
+
+def test_every_part_that_decides_results_is_found_where_it_is_installed() -> None:
+    assert all(any(Path(folder).glob(pattern)) for folder, pattern in PARTS.values())
+    assert (Path(PARTS["cog.envs"][0]) / "double_drawer.py").exists()
+    assert (Path(PARTS["cog"][0]) / "cql.py").exists()
