@@ -47,15 +47,15 @@ class NetworkConfig:
 class CQLConfig:
     """The terms of conservative Q-learning, CQL(H), with a SAC actor."""
 
-    conservative_weight: float = 0.5
+    conservative_weight: float = 0.05
     """Weight of the conservative term (the paper's alpha); the starting value in the Lagrange form."""
     lagrange_gap: float | None = None
     """Gap that a learned conservative weight aims at; none keeps the weight fixed."""
     sampled_actions: int = 2
     """N: actions drawn per state from each of uniform, pi(.|s) and pi(.|s') in the conservative term."""
-    discount: float = 0.95
+    discount: float = 0.97
     """Discount of the return per step."""
-    steps: int = 1
+    steps: int = 5
     """Steps of reward in a transition before the bootstrap (n-step returns)."""
     backup_actions: int = 1
     """Actions drawn at the next state; the best is bootstrapped from (more than 1: CQL's max-Q backup)."""
@@ -195,6 +195,7 @@ def preset(name: str, data: Path, out: Path) -> TrainConfig:
                 conservative_weight=1.0,
                 sampled_actions=1,
                 discount=0.99,
+                steps=1,
                 target_rate=5e-3,
                 actor_lr=1e-4,
                 temperature_lr=1e-4,

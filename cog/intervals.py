@@ -69,7 +69,8 @@ class Mean:
 def over_seeds(rates: Sequence[float], confidence: float = CONFIDENCE) -> Mean:
     """Mean of one rate a seed with Student's t interval, cut to [0, 1].
 
-    It tells what another training run may give, which intervals over the episodes of one run do not.
+    It tells how well the mean over training runs is known, which intervals over the episodes of one run do
+    not; a single further run may lie further off.
 
     Raises:
         UsageError: no rates.

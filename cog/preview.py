@@ -39,7 +39,8 @@ def preview(
     from cog.datasets.transitions import load
 
     transitions = load(open_merge(data))
-    buffer = Buffer(transitions, torch.device("cpu"), batch_size, sampling, CQLConfig().discount)
+    cql = CQLConfig()
+    buffer = Buffer(transitions, torch.device("cpu"), batch_size, sampling, cql.discount, cql.steps)
     index = buffer.draw(torch.Generator().manual_seed(seed))
     batch, places = buffer.gather(index), index.numpy()
     images = None if batch.images is None else batch.images.permute(0, 2, 3, 1).numpy()

@@ -3,7 +3,7 @@
 out/
   demo.json                  what is run, which stages are finished, seconds of each
   data/                      task/, prior/, both.json, task_only.json
-  arms/<arm>/                the three training runs
+  arms/<arm>/                the four training runs
   evaluation/<arm>/          evaluation.json, videos/, sheet_<start>.png
   learning_curves.png  summary.json  report.html
 """

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 from cog.bounds import refuse_below, refuse_seed
 from cog.errors import UsageError
@@ -13,7 +14,7 @@ SEED_BITS = 31  # the collections use twice the seed, and one more
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The whole chain: collect, relabel, merge, train three arms, evaluate, report."""
+    """The whole chain: collect, relabel, merge, train four arms, evaluate, report."""
 
     out: Path = Path("runs/demo")
     """Folder of the demo; the same command continues one that was interrupted there."""
@@ -21,15 +22,15 @@ class DemoConfig:
     """Seed from which the seeds of data, training and evaluation follow."""
     quick: bool = False
     """Run everything in under a minute, as a smoke test whose numbers mean nothing."""
-    task_episodes: int = 1000
+    task_episodes: int = 2000
     """Episodes of task data: grasps from open starts, rewarded."""
     prior_episodes: int = 1500
-    """Episodes of prior data: drawer openings and wandering from closed starts, without reward."""
+    """Episodes of prior data: clumsy openings and wandering from closed starts, without reward."""
     noise: float = 0.1
     """Standard deviation of the noise on every action of the data."""
     aim_error: float = 0.015
-    """Standard deviation (m) of the first aim of grasps and openings, so that the data hold recoveries."""
-    wander: float = 0.15
+    """Standard deviation (m) of the first aim of grasps, so that the data hold recoveries."""
+    wander: float = 0.1
     """Share of prior episodes that wander to no purpose."""
     reward: float = 10.0
     """Reward of the step on which the grasp succeeds."""
@@ -37,6 +38,8 @@ class DemoConfig:
     """Share of task data in each batch of the arm that learns from both."""
     updates: int = 8_000
     """Gradient updates of each arm."""
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Arithmetic of training; "float32" is the faster where a processor has no bfloat16 of its own."""
     episodes: int = 100
     """Evaluation episodes from each start, the same ones for every arm."""
     workers: int = 0

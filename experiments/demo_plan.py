@@ -1,5 +1,6 @@
-"""What the demo runs: two collections, three arms, their evaluations, and the commands that do the same."""
+"""What the demo runs: two collections, four arms, their evaluations, and the commands that do the same."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,18 @@ from typing import Any
 from cog.checkpoint import identity as training_identity
 from cog.config import TrainConfig, preset
 from cog.datasets.spec import BehaviourChoice, CollectionSpec
-from cog.evaluate_config import EvaluateConfig
+from cog.evaluate_config import Acting, EvaluateConfig
 from cog.experiments.demo_config import DemoConfig
+from cog.experiments.recipes import numbers
 from cog.files import code_version
 
 STARTS = ("open", "closed")
+ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "sample"}
+"""How policies act in evaluation, as the reference lets them: by their mode, and clones by draws."""
 ARMS: Mapping[str, tuple[str, str, str]] = {
     "cog": ("cql", "both", "CQL on task and prior data"),
     "cql_task_only": ("cql", "task_only", "CQL on task data only"),
+    "bc_all": ("bc", "both", "behaviour cloning on task and prior data"),
     "bc_task_only": ("bc", "task_only", "behaviour cloning on task data only"),
 }
 """Algorithm, merge and description of each arm; the longest runs come first."""
@@ -38,8 +43,8 @@ def task_spec(config: DemoConfig) -> CollectionSpec:
 
 
 def prior_spec(config: DemoConfig) -> CollectionSpec:
-    """Prior data: openings and wandering, always from closed starts, never a success of the task."""
-    opening = BehaviourChoice("open_drawer", round(1 - config.wander, 6), {"aim_error": config.aim_error})
+    """Prior data: clumsy openings and wandering, always from closed starts, never a success of the task."""
+    opening = BehaviourChoice("open_drawer", round(1 - config.wander, 6), {"suboptimal": True})
     return CollectionSpec(
         episodes=config.prior_episodes,
         behaviours=(opening, BehaviourChoice("wander", config.wander)),
@@ -51,7 +56,7 @@ def prior_spec(config: DemoConfig) -> CollectionSpec:
 
 
 def training(config: DemoConfig, arm: str) -> TrainConfig:
-    """One arm: the `cpu` preset for the same number of updates; one thread, so that arms run side by side."""
+    """One arm: the `cpu` preset and switches; one thread, so that arms run side by side."""
     algorithm, data, _ = ARMS[arm]
     base = preset("cpu", config.out / "data" / f"{data}.json", config.out / "arms" / arm)
     return replace(
@@ -61,7 +66,9 @@ def training(config: DemoConfig, arm: str) -> TrainConfig:
         updates=config.updates,
         batch_size=QUICK_BATCH if config.quick else base.batch_size,
         log_every=max(1, config.updates // LOG_LINES),
+        precision=config.precision,
         threads=1,
+        network=replace(base.network, **numbers.SWITCHES["network"]),
     )
 
 
@@ -73,6 +80,7 @@ def evaluation(config: DemoConfig, arm: str) -> EvaluateConfig:
         starts=STARTS,
         episodes=config.episodes,
         seed=config.seed,
+        acting=ACTING[ARMS[arm][0]],
         workers=1 if config.quick else config.workers,  # few episodes are over before a process has started
         videos=0 if config.quick and arm != "cog" else None,
     )
@@ -108,13 +116,15 @@ def commands(config: DemoConfig) -> list[str]:
         run = training(config, arm)
         lines.append(
             f"cog train --data {run.data} --out {run.out} --algorithm {run.algorithm} --seed {run.seed} "
-            f"--updates {run.updates} --batch-size {run.batch_size} --log-every {run.log_every} --threads 1"
+            f"--updates {run.updates} --batch-size {run.batch_size} --log-every {run.log_every} --threads 1 "
+            f"--precision {run.precision} --network.switches {run.network.switches}"
         )
     for arm in ARMS:
         asked = evaluation(config, arm)
         lines.append(
             f"cog evaluate --checkpoint {asked.checkpoint} --out {asked.out} --starts {' '.join(STARTS)} "
-            f"--episodes {asked.episodes} --seed {asked.seed}"
+            f"--episodes {asked.episodes} --seed {asked.seed} "
+            f"--acting {asked.acting}"
         )
     return lines
 
@@ -124,7 +134,7 @@ def _collect(spec: CollectionSpec, out: Path) -> str:
     behaviours = " ".join(
         f"{choice.name}={choice.weight:g}"
         + (":" if choice.options else "")
-        + ",".join(f"{name}={value}" for name, value in choice.options.items())
+        + ",".join(f"{name}={json.dumps(value)}" for name, value in choice.options.items())
         for choice in spec.behaviours
     )
     return (

@@ -78,7 +78,7 @@ def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
                 settings = training(recipe, arm, config.observation, seed, config.updates, config.device)
                 run = Train(config.out, _merge(sources, arm.data, config), settings)
                 entries += [
-                    Entry(recipe, arm, seed, cell, _evaluation(recipe, run, cell, config))
+                    Entry(recipe, arm, seed, cell, _evaluation(recipe, arm, run, cell, config))
                     for cell in recipe.cells
                 ]
     first: dict[str, Evaluate] = {}
@@ -119,9 +119,9 @@ def _merge(sources: Sources, data: Choice, config: ReproduceConfig) -> Merge:
     return Merge(config.out, sources.oracle[0], sources.oracle[1:], share)
 
 
-def _evaluation(recipe: Recipe, run: Train, cell: Cell, config: ReproduceConfig) -> Evaluate:
+def _evaluation(recipe: Recipe, arm: Arm, run: Train, cell: Cell, config: ReproduceConfig) -> Evaluate:
     """How a run is tried on a cell; the columns that the paper has are also filmed."""
-    acting = recipe.acting[run.settings.algorithm]
+    acting = arm.acting or recipe.acting[arm.algorithm]
     settings = EvaluateConfig(
         checkpoint=config.out,
         out=config.out,

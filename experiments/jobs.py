@@ -1,4 +1,4 @@
-"""A job: one piece of work in a folder of its own, named by the hash of all that decides its content.
+"""A job: a piece of work in a folder of its own, named by the hash of its settings and of the jobs it needs.
 
 out/
   data/<name>-<hash>/          datasets, with their views

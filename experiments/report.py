@@ -56,8 +56,8 @@ def headline(evaluations: Mapping[str, Evaluation]) -> str:
         verdict = "The 95 % intervals overlap."
     return (
         "From a closed drawer, which the task data never show, the policy that also learnt from unlabelled "
-        f"prior data takes the object out in {mine.value:.0%} of {mine.episodes} episodes; the better of the "
-        f"two that saw task data only, in {best.value:.0%}. {verdict}"
+        f"prior data takes the object out in {mine.value:.0%} of {mine.episodes} episodes; the best of "
+        f"the others in {best.value:.0%}. {verdict}"
     )
 
 

@@ -80,7 +80,7 @@ def summarise(numbers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     `last_step` and `any_step` hold all episodes of all seeds with Wilson's interval (`pooled`), and the mean
     of the seeds with Student's t interval (`over_seeds`). The first says how well these runs were measured,
-    the second what other seeds may give; with few seeds it is wide, and rightly so.
+    the second how well the mean over seeds is known; with few seeds it is wide, and rightly so.
     """
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for number in numbers:
@@ -201,6 +201,6 @@ def _cell(number: Mapping[str, Any]) -> str:
 
 
 def mean_text(mean: Mapping[str, Any]) -> str:
-    """Mean over seeds with its interval, if it has one."""
+    """Mean over seeds with its interval, if it has one: seeds that are all alike do not tell their spread."""
     text = f"{mean['value']:.0%}"
-    return text if mean["low"] is None else f"{text}  [{mean['low']:.0%}, {mean['high']:.0%}]"
+    return text if mean["low"] == mean["high"] else f"{text}  [{mean['low']:.0%}, {mean['high']:.0%}]"

@@ -16,9 +16,10 @@ from cog.files import read_json, write_json
 from cog.picture import new_picture, style, write_picture
 
 TABLE, PICTURE = "demo.json", "demo.png"
-COLOURS = {"cog": "#1f6fb2", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
+COLOURS = {"cog": "#1f6fb2", "bc_all": "#7a4fa3", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
 LABELS = {
     "cog": "COG: task + prior data",
+    "bc_all": "BC: task + prior data",
     "cql_task_only": "CQL: task data only",
     "bc_task_only": "BC: task data only",
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cog.config import Preset, TrainConfig, from_json, preset, to_json
+from cog.evaluate_config import Acting
 from cog.experiments.recipes.recipe import Observation, Recipe
 
 Choice = Literal["both", "task_only", "oracle"]
@@ -30,6 +31,8 @@ class Arm:
     """Settings to start from."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Changes of these settings, fields of `TrainConfig`."""
+    acting: Acting | None = None
+    """How its policy acts in evaluation; none is as the recipe says."""
 
 
 ARMS: Mapping[str, Arm] = {
@@ -50,11 +53,12 @@ ARMS: Mapping[str, Arm] = {
         ),
         Arm(
             "cog_reference",
-            "COG with the paper's network and settings, on the same data",
+            "COG with the paper's network and settings, on the same data with the same rewards",
             "cql",
             "both",
             "#1f6fb2",
             preset="paper",
+            acting="mode",
         ),
     )
 }

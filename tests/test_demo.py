@@ -28,7 +28,7 @@ from cog.lineage import trace
 from cog.recheck import recheck, upstream_first
 from cog.rewards import grasp_success
 
-ARMS = {"cog", "cql_task_only", "bc_task_only"}
+ARMS = {"cog", "bc_all", "cql_task_only", "bc_task_only"}
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,11 @@ def test_arms_differ_only_in_algorithm_data_and_place(config: DemoConfig) -> Non
     assert set(runs) == ARMS
     ignored = {"algorithm", "data", "out"}
     common = [{k: v for k, v in vars(run).items() if k not in ignored} for run in runs.values()]
-    assert common[0] == common[1] == common[2]
-    assert (runs["cog"].algorithm, runs["cql_task_only"].algorithm) == ("cql", "cql")
-    assert runs["cql_task_only"].data == runs["bc_task_only"].data != runs["cog"].data
+    assert all(settings == common[0] for settings in common)
+    assert {arm: run.algorithm for arm, run in runs.items()} == {
+        arm: arm.split("_")[0].replace("cog", "cql") for arm in ARMS
+    }
+    assert runs["cql_task_only"].data == runs["bc_task_only"].data != runs["cog"].data == runs["bc_all"].data
 
 
 def test_task_data_hold_no_closed_start_and_prior_data_no_success_and_no_reward(
@@ -113,8 +115,8 @@ def test_the_summary_leads_to_every_episode_and_a_byte_changed_on_the_way_is_nam
         "dataset": 2,
         "view": 2,
         "merge": 2,
-        "checkpoint": 3,
-        "evaluation": 3,
+        "checkpoint": 4,
+        "evaluation": 4,
         "demo summary": 1,
     }
     assert recheck(things).problem is None
@@ -151,7 +153,7 @@ def test_finished_demo_is_not_run_again(
         monkeypatch.setattr(f"cog.experiments.demo.{stage}", lambda *_: pytest.fail("ran again"))
     assert run_demo(config) == summary
     lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert "cog" in lines[-4] and "bc_task_only" in lines[-2], "the table comes last"
+    assert "cog" in lines[-5] and "bc_task_only" in lines[-2], "the table comes last"
 
 
 def test_another_demo_in_the_same_folder_is_refused_before_anything_is_written(
@@ -238,7 +240,7 @@ def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
 
 def test_headline_admits_overlapping_intervals() -> None:
     def evaluations(cog: int, others: int) -> Any:
-        counts = {"cog": cog, "cql_task_only": others, "bc_task_only": 0}
+        counts = {"cog": cog, "bc_all": others, "cql_task_only": 0, "bc_task_only": 0}
         results = {arm: SimpleNamespace(rate=wilson(count, 100)) for arm, count in counts.items()}
         return {arm: SimpleNamespace(result={"closed": found}.get) for arm, found in results.items()}
 

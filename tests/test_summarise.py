@@ -41,9 +41,9 @@ def runs(tmp_path):
 
 def test_the_table_has_one_cell_for_each_arm_start_and_seed(runs, tmp_path):
     table = gather(runs)
-    assert len(table["results"]) == 12
+    assert len(table["results"]) == 16
     lines = markdown(table).splitlines()
-    assert len(lines) == 2 + 6 and lines[0] == "| arm | start | seed 3 | seed 4 |"
+    assert len(lines) == 2 + 8 and lines[0] == "| arm | start | seed 3 | seed 4 |"
     assert "| `cog` | closed | 6/100 [0.01, 0.30] | 7/100 [0.01, 0.30] |" in lines
     draw(table, tmp_path / "demo.png")
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")

@@ -11,7 +11,7 @@ from cog.experiments.reproduce_config import ReproduceConfig
 
 @dataclass(frozen=True)
 class Demo:
-    """Run the whole chain: collect, relabel, merge, train three arms, evaluate, report."""
+    """Run the whole chain: collect, relabel, merge, train four arms, evaluate, report."""
 
     config: Annotated[DemoConfig, tyro.conf.arg(name="")]
     """The demo."""

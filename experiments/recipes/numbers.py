@@ -27,17 +27,13 @@ WAVERING: Mapping[str, Acting] = {"cql": "critic", "bc": "sample"}
 and that of a policy that learnt from them stays where the fingers press on something."""
 CANDIDATES = 3
 """Draws among which, and the mode, critics choose."""
-CHAINS: Mapping[str, Any] = {
-    "network": {"switches": 2},
-    "cql": {"conservative_weight": 0.05, "steps": 5, "discount": 0.97},
-}
-"""What long chains of value need: a gentle conservative term, values that travel five steps at a time, and a
-policy that decides whether the gripper opens or closes (see `experiments/NOTES.md`)."""
-IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **CHAINS}
+SWITCHES: Mapping[str, Any] = {"network": {"switches": 2}}
+"""The gripper and the return to neutral: a policy decides them, a mean between the two would do neither."""
+IMAGE: Mapping[str, Any] = {"updates": 10_000, "precision": "bfloat16", **SWITCHES}
 """Training from images: changes of the `cpu` preset, by fields of `TrainConfig`, nested as they are."""
 DRAWERS: Mapping[str, Any] = {**IMAGE, "updates": 15_000}
 """The same for the drawer rows, whose chains are longer."""
-STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **CHAINS}
+STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **SWITCHES}
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
 """Training of `cog_reference`: changes of the `paper` preset."""
