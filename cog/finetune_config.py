@@ -6,6 +6,7 @@ from typing import Literal
 
 from cog.bounds import refuse_below, refuse_seed
 from cog.errors import UsageError
+from cog.evaluate_config import Acting
 
 Mix = Literal["online", "uniform", "half"]
 
@@ -31,7 +32,7 @@ class FinetuneConfig:
     warm_up_episodes: int | None = None
     """Online episodes before the first update; none means 50 if batches are online only, else one round."""
     mix: Mix = "half"
-    """Online steps in a batch: all ("online"), their share of all steps ("uniform"), or "half"."""
+    """Online steps in a batch: all ("online"), every step alike, old or new ("uniform"), or "half"."""
     conservative_weight: float | None = 0.1
     """Weight of the conservative term while online; none keeps that of the checkpoint."""
     bc_weight: float | None = None
@@ -42,6 +43,10 @@ class FinetuneConfig:
     """Online episodes between two evaluations of the averaged policy, a multiple of `round_episodes`."""
     evaluate_episodes: int = 100
     """Episodes of each evaluation, always the same ones."""
+    acting: Acting = "mode"
+    """How the averaged policy acts in evaluations: by mode, by a draw, or by the critics' choice of draws."""
+    candidates: int = 8
+    """Draws among which the critics choose."""
     env: str | None = None
     """Gymnasium id of the environment; none takes the data's."""
     max_episode_steps: int | None = None
@@ -54,7 +59,7 @@ class FinetuneConfig:
             UsageError: naming the field, its value and what is allowed.
         """
         refuse_below(self, 1, "episodes", "round_episodes", "updates_per_episode")
-        refuse_below(self, 1, "evaluate_every", "evaluate_episodes")
+        refuse_below(self, 1, "evaluate_every", "evaluate_episodes", "candidates")
         refuse_below(self, 0, "warm_up_episodes", "conservative_weight", "bc_weight")
         if self.evaluate_every % self.round_episodes:
             raise UsageError(

@@ -13,8 +13,8 @@ from cog.finetune_config import Mix
 class Replay:
     """Grows by whole episodes; a batch holds online steps first, then offline ones.
 
-    Offline steps are drawn as they were in training, online steps uniformly. What may be imitated is marked:
-    offline steps and those of online successes, never the policy's own failures.
+    Offline steps are drawn as their buffer draws them, online steps uniformly. What may be imitated is
+    marked: offline steps and those of online successes, never the policy's own failures.
     """
 
     def __init__(self, offline: Buffer, mix: Mix, batch_size: int, span: int) -> None:

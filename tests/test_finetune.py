@@ -1,6 +1,7 @@
 """Online fine-tuning: what batches hold, what is stored, resuming, and what is refused."""
 
 import dataclasses
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from cog.datasets.verify import verify
 from cog.errors import CogError, UsageError
 from cog.evaluate import evaluate
 from cog.evaluate_config import EvaluateConfig
+from cog.evaluation import open_evaluation
 from cog.explore import Explorer, online_seed
 from cog.finetune import finetune, online_settings
 from cog.finetune_config import FinetuneConfig, Mix
@@ -79,6 +81,8 @@ def settings_of(chain: Path, out: Path, **changes: object) -> FinetuneConfig:
         updates_per_episode=3,
         evaluate_every=4,
         evaluate_episodes=3,
+        acting="critic",
+        candidates=2,
     )
     return dataclasses.replace(standard, **changes)  # type: ignore[arg-type]
 
@@ -138,6 +142,16 @@ def test_batches_hold_online_and_offline_steps_in_the_proportion_asked_for(mix: 
     assert (owners(replay, 5) == rows).all()
     rest = (16 - rows) / 16  # the merge gives each offline source half of it
     assert replay.shares() == {"task:new": rest / 2, "prior:old": rest / 2, "online": rows / 16}
+
+
+@pytest.mark.parametrize("mix, sampling", [("uniform", "uniform"), ("half", "balanced")])
+def test_uniform_draws_every_offline_step_alike(
+    mix: Mix, sampling: str, chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("cog.finetune.Buffer", lambda *of: asked.append(of[3]) or Buffer(*of))
+    finetune(settings_of(chain, tmp_path / "run", mix=mix, episodes=1, evaluate_episodes=1))
+    assert asked == [sampling]
 
 
 def test_a_grown_replay_equals_a_buffer_built_at_once_from_the_stored_dataset(tmp_path: Path) -> None:
@@ -236,10 +250,12 @@ def test_a_run_leaves_curve_dataset_and_an_ordinary_checkpoint(
     merge = write_merge(tmp_path / "more.json", [f"{finished.out / 'online'}@stored"])
     assert load(merge).reward_max in (0.0, 10.0)
     assert checkpoints.load(finished.out).update == 4 + 15
-    report = evaluate(
-        EvaluateConfig(finished.out, tmp_path / "e", ("left",), 3, workers=1, videos=0)  # in its data's scene
-    )
+    asked = EvaluateConfig(finished.out, tmp_path / "e", ("left",), 3, acting="critic", candidates=2)
+    report = evaluate(dataclasses.replace(asked, workers=1, videos=0))  # in its data's scene
     assert report.result("left").rate.successes == points[-1].successes
+    stored = finished.out / "evaluations/0000005"
+    assert report.episodes == open_evaluation(stored).episodes
+    assert json.loads((stored / "evaluation.json").read_text())["config"]["acting"] == "critic"
     assert (finished.out / "curve.png").read_bytes().startswith(b"\x89PNG")
     metrics = read_metrics(finished.out)
     assert [(line["update"], line["share/online"]) for line in metrics] == [(10, 0.5), (16, 0.5), (19, 0.5)]
@@ -248,18 +264,8 @@ def test_a_run_leaves_curve_dataset_and_an_ordinary_checkpoint(
 def test_before_the_handover_the_curve_holds_the_checkpoint_itself(
     finished: FinetuneConfig, tmp_path: Path
 ) -> None:
-    report = evaluate(
-        EvaluateConfig(
-            finished.checkpoint,
-            tmp_path / "e",
-            ("left",),
-            3,
-            env=ENV,
-            max_episode_steps=6,
-            workers=1,
-            videos=0,
-        )
-    )
+    asked = EvaluateConfig(finished.checkpoint, tmp_path / "e", ("left",), 3, acting="critic", candidates=2)
+    report = evaluate(dataclasses.replace(asked, env=ENV, max_episode_steps=6, workers=1, videos=0))
     assert report.result("left").rate.successes == read_curve(finished.out)[0].successes
     start, base = checkpoints.load(finished.checkpoint), finished.out / "checkpoints"
     assert not (base / f"step_{start.update:07d}").exists()  # pruned since
