@@ -38,7 +38,7 @@ class Start:
     grip_yaw: Range = (-0.5, 0.5)
     """Heading of a held object between the open fingers (rad); closing turns it further."""
     shifted: bool = False
-    """Whether tray (and object) stand outside their ranges, the tray at one to two times its bounds."""
+    """Whether the tray stands outside its range, at one to two times its bounds, and an object 5 cm aside."""
 
 
 _SEEN = {"held": Start(held=True), "table": Start(held=False)}

@@ -25,8 +25,9 @@ def variants(kind: Ablation, recipe: Recipe) -> list[Recipe]:
 
 
 def recipe_named(recipe: Recipe, label: str, **changes: Any) -> Recipe:
-    """The row with changes."""
-    return dataclasses.replace(recipe, name=f"{recipe.name}: {label}", **changes)
+    """The row with changes, tried on the paper's starts alone."""
+    cells = tuple(cell for cell in recipe.cells if not cell.extra)
+    return dataclasses.replace(recipe, name=f"{recipe.name}: {label}", cells=cells, **changes)
 
 
 def amounts(recipe: Recipe) -> list[Recipe]:

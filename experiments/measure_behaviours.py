@@ -3,7 +3,7 @@
 python -m cog.experiments.measure_behaviours --out docs/behaviours.json --sheets runs/sheets
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from cog.envs.behaviours import make_behaviour
 from cog.files import write_bytes, write_json
 from cog.intervals import wilson
 from cog.rewards import PREDICATES
+from cog.videos import write_sheet
 from cog.workers import cores, processes
 
 SMALL, LARGE = 48, 256  # pixels of the contact sheets: what the policy sees, and what people see
@@ -86,15 +87,15 @@ class MeasureBehaviours:
     out: Path | None = None
     """JSON file for the figures; none writes none."""
     sheets: Path | None = None
-    """Folder for one contact sheet per scene; none draws none."""
+    """Folder for contact sheets of every scene's starts and behaviours; none draws none."""
 
 
-def attempt(trial: Trial, seed: int) -> tuple[bool, int]:
-    """One episode: whether what is counted came about, and its number of steps."""
-    env = gymnasium.make(trial.env, start=trial.start, observation="state", max_episode_steps=trial.steps)
+def play(trial: Trial, env: gymnasium.Env, seed: int) -> Iterator[dict[str, Any]]:
+    """Act out one episode; yields what the environment tells at the start and after every step."""
     _, info = env.reset(seed=seed)
+    yield info
     rng = np.random.default_rng(seed)
-    over, succeeded, steps = False, False, 0
+    over = False
     for name in trial.chain:
         options = {"suboptimal": True} if trial.suboptimal else {}
         behaviour = make_behaviour(name, env.unwrapped, rng, options)
@@ -102,12 +103,17 @@ def attempt(trial: Trial, seed: int) -> tuple[bool, int]:
             action = behaviour.act() + (NOISE if trial.suboptimal else 0.0) * rng.standard_normal(8)
             _, _, terminated, truncated, info = env.step(np.clip(action, -1, 1).astype(np.float32))
             over = terminated or truncated
-            succeeded |= info["success"]
-            steps += 1
+            yield info
+
+
+def attempt(trial: Trial, seed: int) -> tuple[bool, int]:
+    """One episode: whether what is counted came about, and its number of steps."""
+    env = gymnasium.make(trial.env, start=trial.start, observation="state", max_episode_steps=trial.steps)
+    _, *told = play(trial, env, seed)
     env.close()
     if trial.counted == "success":
-        return succeeded, steps
-    return bool(PREDICATES[trial.counted](info["signals"])), steps
+        return any(info["success"] for info in told), len(told)
+    return bool(PREDICATES[trial.counted](told[-1]["signals"])), len(told)
 
 
 def measure(trials: tuple[Trial, ...], episodes: int, pool: Executor) -> list[dict[str, Any]]:
@@ -135,7 +141,7 @@ def measure(trials: tuple[Trial, ...], episodes: int, pool: Executor) -> list[di
     return records
 
 
-def contact_sheet(env_id: str) -> np.ndarray:
+def start_sheet(env_id: str) -> np.ndarray:
     """Every start of a scene, a row each: pairs of a large render and the policy's own image, enlarged."""
     env = gymnasium.make(env_id, render_size=LARGE, image_size=SMALL)
     rows = []
@@ -152,11 +158,34 @@ def contact_sheet(env_id: str) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def behaviour_strips(env_id: str) -> list[tuple[str, np.ndarray]]:
+    """One episode of every row of a scene whose start is not shifted: a caption and frames (T, H, W, 3)."""
+    strips = []
+    for trial in TRIALS:
+        if trial.env == env_id and not trial.start.endswith("_shifted"):
+            env = gymnasium.make(
+                env_id,
+                start=trial.start,
+                observation="state",
+                max_episode_steps=trial.steps,
+                render_size=LARGE,
+            )
+            frames = np.stack([np.asarray(env.render()) for _ in play(trial, env, seed=0)])
+            env.close()
+            strips.append((f"{trial.start}: {described(trial.chain, trial.suboptimal)}", frames))
+    return strips
+
+
+def described(chain: Sequence[str], suboptimal: bool) -> str:
+    """A chain as people read it."""
+    return " + ".join(chain) + (" (clumsy)" if suboptimal else "")
+
+
 def row(record: Mapping[str, Any]) -> list[str]:
     """A record as people read it."""
     rate = f"{record['successes']}/{record['episodes']} [{record['low']:.2f}, {record['high']:.2f}]"
     reference = "" if record["reference"] is None else f"{record['reference']:.2f}"
-    chain = " + ".join(record["chain"]) + (" (clumsy)" if record["suboptimal"] else "")
+    chain = described(record["chain"], record["suboptimal"])
     return [record["env"], record["start"], chain, record["counted"], rate, reference]
 
 
@@ -170,11 +199,13 @@ def main() -> None:
     if config.out is not None:
         write_json(config.out, {"kind": "behaviour rates", "noise": NOISE, "rates": records})
     if config.sheets is not None:
+        config.sheets.mkdir(parents=True, exist_ok=True)
         for env_id in cog.envs.SCENES:
             name = env_id.split("/")[1]
-            encoded = cv2.imencode(".png", contact_sheet(env_id)[..., ::-1])[1].tobytes()
-            config.sheets.mkdir(parents=True, exist_ok=True)
+            encoded = cv2.imencode(".png", start_sheet(env_id)[..., ::-1])[1].tobytes()
             write_bytes(config.sheets / f"{name}.png", encoded)
+            if strips := behaviour_strips(env_id):
+                write_sheet(config.sheets / f"{name}_behaviours.png", strips)
 
 
 if __name__ == "__main__":
