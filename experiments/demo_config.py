@@ -36,7 +36,7 @@ class DemoConfig:
     """Reward of the step on which the grasp succeeds."""
     task_share: float = 0.5
     """Share of task data in each batch of the arm that learns from both."""
-    updates: int = 8_000
+    updates: int = 7_000
     """Gradient updates of each arm."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """Arithmetic of training; "float32" is the faster where a processor has no bfloat16 of its own."""

@@ -17,7 +17,7 @@ README = Path(__file__).parent.parent / "README.md"
 SMALLER = {
     "--episodes 2000": "--episodes 3 --workers 1",
     "--episodes 1500": "--episodes 3 --workers 1",
-    "--updates 8000": "--updates 2 --batch-size 8",
+    "--updates 7000": "--updates 2 --batch-size 8",
     "--episodes 500": "--episodes 10 --updates-per-episode 1 --evaluate-episodes 1 --max-episode-steps 3",
     "--episodes 100": "--episodes 1 --max-episode-steps 3 --workers 1",
 }
