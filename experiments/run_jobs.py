@@ -58,7 +58,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, seconds: Seconds) -> None:
 
 
 def _next(todo: dict[str, Job], running: Iterable[Job], seconds: Seconds) -> list[Job]:
-    """Jobs that may begin, the longest first: trainings keep the cores busy, evaluations fill what is left."""
+    """Jobs that may begin, the longest first: evaluations fill what trainings leave of the cores."""
     blocking = todo.keys() | {job.hash for job in running}
     ready = [job for job in todo.values() if not any(need.hash in blocking for need in job.needs)]
     return sorted(ready, key=lambda job: -seconds(job))
