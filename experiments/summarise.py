@@ -71,7 +71,7 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 def draw(table: Mapping[str, Any], path: Path) -> None:
     """Bars of success with 95 % intervals, one bar a seed, one panel a start."""
-    figure = new_picture(8, 3.2)
+    figure = new_picture(8, 3.4)
     panels = figure.subplots(1, 2, sharey=True)
     titles = {
         "open": "drawer starts open (as in the task data)",
@@ -87,7 +87,8 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
                 panel.bar(x, rate, 0.22, color=COLOURS[arm])
                 panel.errorbar(x, rate, reach, color="black", capsize=2, linewidth=1)
         panel.set_title(title, fontsize=10)
-        panel.set_xticks(range(len(LABELS)), [label.replace(": ", "\n") for label in LABELS.values()])
+        names = [label.replace(": ", "\n").replace(" data", "\ndata") for label in LABELS.values()]
+        panel.set_xticks(range(len(LABELS)), names)
         panel.set_ylim(0, 1)
         style(panel)
     panels[0].set_ylabel("success, 100 episodes a bar")
