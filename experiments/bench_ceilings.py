@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -13,6 +12,7 @@ from cog.execution import set_arithmetic
 from cog.experiments.bench_config import BenchConfig
 from cog.experiments.bench_figures import Figure
 from cog.experiments.bench_rounds import Action, in_turn
+from cog.experiments.facts import processor
 from cog.train import keep_freed_memory
 from cog.workers import cores
 
@@ -107,12 +107,3 @@ def machine(config: BenchConfig) -> dict[str, object]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells (Linux), or its architecture."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()

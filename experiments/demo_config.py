@@ -35,7 +35,7 @@ class DemoConfig:
     reward: float = 10.0
     """Reward of the step on which the grasp succeeds."""
     task_share: float = 0.5
-    """Share of task data in each batch of the arm that learns from both."""
+    """Share of task data in each batch of the arms that learn from both."""
     updates: int = 7_000
     """Gradient updates of each arm."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"

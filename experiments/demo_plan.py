@@ -123,8 +123,7 @@ def commands(config: DemoConfig) -> list[str]:
         asked = evaluation(config, arm)
         lines.append(
             f"cog evaluate --checkpoint {asked.checkpoint} --out {asked.out} --starts {' '.join(STARTS)} "
-            f"--episodes {asked.episodes} --seed {asked.seed} "
-            f"--acting {asked.acting}"
+            f"--episodes {asked.episodes} --seed {asked.seed} --acting {asked.acting}"
         )
     return lines
 

@@ -1,5 +1,6 @@
 """What a run says about the machine and the software it ran on."""
 
+import contextlib
 import os
 import platform
 from importlib import metadata
@@ -30,9 +31,9 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as its maker gives it; empty where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    """The processor's name, as far as the system tells (Linux), or its architecture."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -55,9 +55,9 @@ def headline(evaluations: Mapping[str, Evaluation]) -> str:
     else:
         verdict = "The 95 % intervals overlap."
     return (
-        "From a closed drawer, which the task data never show, the policy that also learnt from unlabelled "
-        f"prior data takes the object out in {mine.value:.0%} of {mine.episodes} episodes; the best of "
-        f"the others in {best.value:.0%}. {verdict}"
+        "From a closed drawer, which the task data never show, the policy that learnt values from them and "
+        f"from unlabelled prior data takes the object out in {mine.value:.0%} of {mine.episodes} episodes; "
+        f"the best of the others in {best.value:.0%}. {verdict}"
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cog.config import differences
 from cog.console import console, messages, table
 from cog.errors import CogError
 from cog.experiments.ablations import draw, variants
@@ -24,7 +25,7 @@ from cog.experiments.reproduce_config import ReproduceConfig
 from cog.experiments.reproduce_report import write_report
 from cog.experiments.results import columns, gather, markdown, rows
 from cog.experiments.run_jobs import run_jobs
-from cog.experiments.sources import changed, code
+from cog.experiments.sources import code
 from cog.files import read_json, write_bytes, write_json
 from cog.lock import content, locked
 from cog.workers import cores
@@ -133,7 +134,7 @@ def claimed(out: Path, mix_code: bool) -> Iterator[None]:
     Raises:
         CogError: it holds something else, another process works in it, or, unless `mix_code`, other code has.
     """
-    mark = out / STORE
+    mark, mine = out / STORE, code()
     if mark.exists():
         held = read_json(mark, "the mark of a folder of experiments")
         if (held.get("format"), held.get("kind")) != (FORMAT, "experiments"):
@@ -141,24 +142,24 @@ def claimed(out: Path, mix_code: bool) -> Iterator[None]:
     elif out.exists() and (not out.is_dir() or content(out)):
         raise CogError(f"{out} is not empty and holds no experiments; choose another folder with --out")
     else:
-        write_json(mark, {"format": FORMAT, "kind": "experiments", "code": [code()]})
+        write_json(mark, {"format": FORMAT, "kind": "experiments", "code": [mine]})
     with locked(out):
-        admit_code(mark, mix_code)
+        admit(mine, mark, mix_code)
         yield
 
 
-def admit_code(mark: Path, mix_code: bool) -> None:
-    """Note this code among that which has worked in a folder.
+def admit(mine: dict[str, str], mark: Path, mix_code: bool) -> None:
+    """Note this code, as hashes by part, among that which has worked in a folder.
 
     Raises:
         CogError: it is new there, and that was not asked for.
     """
     held = read_json(mark, "the mark of a folder of experiments")
-    known, mine = held.get("code", []), code()
+    known = held.get("code", [])
     if mine in known:
         return
     if not mix_code:
-        parts = " and ".join(changed(known[-1] if known else {}, mine))
+        parts = " and ".join(differences(known[-1] if known else {}, mine))
         raise CogError(
             f"{mark.parent}: its jobs were finished by other code ({parts} changed since), and its results "
             "would mix with those of this; choose another folder with --out, or reuse them with --mix-code"

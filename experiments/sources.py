@@ -45,11 +45,7 @@ def meaning(source: str) -> str:
     return ast.dump(tree)
 
 
-def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Names of the parts that differ."""
-    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-
-
 def _is_words(node: ast.stmt) -> bool:
+    """Whether a statement is a docstring, of a module, class, function or field."""
     value = node.value if isinstance(node, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
