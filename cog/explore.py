@@ -4,7 +4,7 @@ Episode i always acts in row i mod B of a batch of B rows, and its seed fixes it
 from the policy: the same weights give the same episodes, whoever else runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,11 @@ class Explorer(Environments):
         return [episode.recorded(self.reward, policy.update) for episode in episodes]
 
 
+def _copy(observation: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays to keep: a scene may fill the same ones again."""
+    return {name: np.array(value) for name, value in observation.items()}
+
+
 class _Running:
     """One running episode and all that it has shown."""
 
@@ -65,16 +70,16 @@ class _Running:
         self.env, self.seed, self.start = env, seed, start
         self.rng = np.random.default_rng([seed, _NOISE_STREAM])
         observation, info = env.reset(seed=seed, options={"start": start})
-        self.observations = [observation]
-        self.signals = [info["signals"]]
+        self.observations = [_copy(observation)]
+        self.signals = [dict(info["signals"])]
         self.actions: list[np.ndarray] = []
 
     def step(self, action: np.ndarray) -> bool:
         """Apply an action (A,); whether the episode is over."""
         self.actions.append(action.copy())
         observation, _, self.terminated, self.truncated, info = self.env.step(action)
-        self.observations.append(observation)
-        self.signals.append(info["signals"])
+        self.observations.append(_copy(observation))
+        self.signals.append(dict(info["signals"]))
         self.success = bool(info["success"])
         return bool(self.success or self.terminated or self.truncated)
 

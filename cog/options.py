@@ -1,4 +1,4 @@
-"""Options as text: `name=value`, the value in JSON or else plain."""
+"""Options as text: `name=value`, the value in JSON, or `True` or `False`, or else plain."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,9 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     try:
         return read_pairs(texts)
     except ValueError as error:
-        raise UsageError(f"option {str(error)!r} cannot be read; write name=value, each name once") from error
+        raise UsageError(
+            f"option {str(error)!r} cannot be read; write name=value, each name once, numbers finite"
+        ) from error
 
 
 def read_pairs(texts: Sequence[str]) -> dict[str, Any]:
@@ -30,13 +32,20 @@ def read_pairs(texts: Sequence[str]) -> dict[str, Any]:
         name, separator, value = text.partition("=")
         if not (name and separator) or name in options:
             raise ValueError(text)
-        options[name] = _value(value)
+        try:
+            options[name] = _value(value)
+        except ValueError as error:
+            raise ValueError(text) from error
     return options
 
 
 def _value(text: str) -> Any:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_not_finite)
     except json.JSONDecodeError:
-        return text
+        return {"True": True, "False": False}.get(text, text)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _not_finite(name: str) -> Any:
+    raise ValueError(name)

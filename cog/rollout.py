@@ -116,7 +116,7 @@ class _Episode:
         self.number, self.seed, self.start = number, seed, start
         self.rng = np.random.default_rng([seed, _CANDIDATE_STREAM])
         self.observation, info = env.reset(seed=seed, options={"start": start})
-        self.signals = [info["signals"]]
+        self.signals = [dict(info["signals"])]  # a scene may fill the same one again
         self.actions: list[np.ndarray] = []
         self.total = 0.0
         self.success = self.success_last = bool(info["success"])
@@ -125,7 +125,7 @@ class _Episode:
         """Apply an action (A,); whether the episode is over."""
         self.actions.append(action.copy())
         self.observation, reward, terminated, truncated, info = self.env.step(action)
-        self.signals.append(info["signals"])
+        self.signals.append(dict(info["signals"]))
         self.total += float(reward)
         self.success_last = bool(info["success"])
         self.success |= self.success_last

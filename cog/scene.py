@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from cog.datasets.contract import check_attributes, check_first_frame, load_scene
 from cog.errors import CogError, UsageError
 from cog.networks import ObservationShape
 
@@ -40,6 +41,7 @@ def make_environment(scene: Scene, start: str | None = None) -> Any:
 
     import cog.envs  # noqa: F401  (registers the ids)
 
+    load_scene(scene.env)
     arguments: dict[str, Any] = {"observation": "state"}
     if scene.image is not None:
         arguments = {"observation": "image", "image_size": scene.image[0]}
@@ -55,7 +57,7 @@ def make_environment(scene: Scene, start: str | None = None) -> Any:
             **arguments,
             **dict(scene.options),
         )
-    except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
+    except (gymnasium.error.Error, TypeError) as error:
         raise UsageError(f"environment {scene.env!r} cannot be built: {error}") from error
 
 
@@ -65,11 +67,13 @@ def check_scene(
     """Build the environment once and hold the policy's shapes and the starts against it.
 
     Raises:
-        UsageError: no such environment or start, or `films` are wanted and it draws no pictures.
+        UsageError: no such environment or start, something is missing that every scene needs, or `films`
+            are wanted and it draws no pictures.
         CogError: the policy was trained on other observations or actions.
     """
     env = make_environment(scene)
     try:
+        check_attributes(env, scene.env)
         known = tuple(env.unwrapped.starts)
         for start in starts:
             if start not in known:
@@ -85,8 +89,8 @@ def check_scene(
                     f"the policy was trained with {name} {expected}, but {scene.env} gives "
                     f"{found.get(name, 'none')}; use the environment and options that the data came from"
                 )
+        check_first_frame(env, scene.env, "state" if scene.image is None else "image")
         if films:
-            env.reset(seed=0)
             picture = None
             with suppress(NotImplementedError):  # which gymnasium.Env raises where a scene has no render()
                 picture = env.render()

@@ -1,11 +1,11 @@
 """Roll out behaviours: the bytes of one shard as a pure function of (spec, shard number)."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cog.datasets.contract import check_attributes, check_first_frame, load_scene
 from cog.datasets.episode import Episode
 from cog.datasets.recorder import Recorder
 from cog.datasets.shard import encode_shard
@@ -27,9 +27,7 @@ def make_environment(spec: CollectionSpec, render_mode: str | None = None) -> An
 
     import cog.envs  # noqa: F401  (registers the ids)
 
-    arguments: dict[str, Any] = dict(spec.env_options)
-    if render_mode is not None:
-        arguments["render_mode"] = render_mode
+    load_scene(spec.env)
     try:
         return gymnasium.make(
             spec.env,
@@ -38,9 +36,10 @@ def make_environment(spec: CollectionSpec, render_mode: str | None = None) -> An
             image_size=spec.image_size,
             terminate_on_success=spec.terminate_on_success,
             max_episode_steps=spec.max_episode_steps,
-            **arguments,
+            render_mode=render_mode,
+            **dict(spec.env_options),
         )
-    except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
+    except (gymnasium.error.Error, TypeError) as error:
         raise UsageError(f"environment {spec.env!r} cannot be built: {error}") from error
 
 
@@ -54,12 +53,10 @@ def registered_steps(env: str) -> int:
 
     import cog.envs  # noqa: F401  (registers the ids)
 
-    module, _, name = env.rpartition(":")
+    load_scene(env)
     try:
-        if module:
-            importlib.import_module(module)
-        steps = gymnasium.spec(name).max_episode_steps
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        steps = gymnasium.spec(env.rpartition(":")[2]).max_episode_steps
+    except gymnasium.error.Error as error:
         raise UsageError(f"environment {env!r} cannot be built: {error}") from error
     if steps is None:
         raise UsageError(f"environment {env!r} is registered without max_episode_steps; give --max-steps")
@@ -70,14 +67,15 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
     """Build the environment once, check the spec against it, and describe it for the manifest.
 
     Raises:
-        UsageError: the environment, a start, a behaviour or an option of it does not exist.
+        UsageError: the environment, a start, a behaviour or an option of it does not exist, or the
+            environment shows something else than it says.
     """
     from cog.envs.behaviours import make_behaviour
 
     env = make_environment(spec)
     try:
         facts = scene_facts(env, spec)
-        env.reset(seed=0)
+        check_first_frame(env, spec.env, spec.observation)
         for choice in spec.behaviours:
             try:
                 behaviour = make_behaviour(
@@ -98,8 +96,9 @@ def scene_facts(env: Any, spec: CollectionSpec) -> dict[str, Any]:
     """Describe the environment of a spec for the manifest.
 
     Raises:
-        UsageError: it lacks a start of the spec.
+        UsageError: it lacks a start of the spec, or something that every scene needs.
     """
+    check_attributes(env, spec.env)
     for start in spec.starts:
         if start not in env.unwrapped.starts:
             known = ", ".join(env.unwrapped.starts)

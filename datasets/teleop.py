@@ -8,13 +8,14 @@ actions lead through the same frames from its recorded seed.
 
 import time
 from collections.abc import Callable, Set
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from cog.datasets.claim import claimed
+from cog.datasets.contract import check_first_frame
 from cog.datasets.episode import Episode
 from cog.datasets.growing import GrowingDataset
 from cog.datasets.keyboard import (
@@ -185,8 +186,10 @@ def _check_scene(env: Any, spec: CollectionSpec) -> None:
         raise UsageError(
             f"the keys give actions of shape ({ACTION_SIZE},); {spec.env} takes {env.action_space.shape}"
         )
-    env.reset(seed=0)
-    picture = env.render()
+    check_first_frame(env, spec.env, spec.observation)
+    picture = None
+    with suppress(NotImplementedError):  # which gymnasium.Env raises where a scene has no render()
+        picture = env.render()
     if not (isinstance(picture, np.ndarray) and picture.ndim == 3):
         raise UsageError(f"{spec.env}: render() must give a picture (H, W, 3); got {type(picture).__name__}")
 

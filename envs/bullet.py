@@ -28,6 +28,10 @@ class Connection(BulletClient):
             setattr(self, name, attribute)
         return attribute
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse copies: two objects would move, and close, the same world."""
+        raise TypeError("a PyBullet world cannot be copied or pickled; build the environment again")
+
     @property
     def is_open(self) -> bool:
         """Whether the connection has not been closed."""

@@ -86,6 +86,7 @@ class DoubleDrawer(DrawerGrasp):
     )
     camera = Camera(eye=(0.70, 0.12, 0.50), target=(0.275, 0.05, 0.045), field=43.0)
     starts: ClassVar[tuple[str, ...]] = tuple(STARTS)
+    open_range: ClassVar[tuple[Range, ...]] = STARTS["open"].object
     signal_names: ClassVar[tuple[str, ...]] = (
         *DrawerGrasp.signal_names,
         "top_drawer_opening",

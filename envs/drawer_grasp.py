@@ -89,6 +89,7 @@ class DrawerGrasp(Tabletop):
     )
     camera = Camera(eye=(0.66, 0.06, 0.46), target=(0.28, 0.03, 0.03), field=42.0)
     starts: ClassVar[tuple[str, ...]] = tuple(STARTS)
+    open_range: ClassVar[tuple[Range, ...]] = STARTS["open"].object
     signal_names: ClassVar[tuple[str, ...]] = (
         "object_height",
         "object_gripper_distance",
@@ -112,7 +113,7 @@ class DrawerGrasp(Tabletop):
         return layout.gripper
 
     def object_range(self) -> tuple[np.ndarray, np.ndarray]:
-        low, high = np.array(STARTS["open"].object).T
+        low, high = np.array(self.open_range).T
         corners = [DRAWER_CENTRE + np.append(corner, 0.0) for corner in (low, high)]
         height = np.array([0.0, 0.0, self.object_position()[2]])
         near, far = (self.cabinet.in_world(corner) + height for corner in corners)

@@ -58,7 +58,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         render_mode: str | None = "rgb_array",
         render_size: int = 384,
         objects: str = "cube",
-        randomise: tuple[str, ...] = (),
+        randomise: str | tuple[str, ...] = (),
     ) -> None:
         """`objects` names a set of `cog.envs.objects`, `randomise` any of `cog.envs.randomise`.
 
@@ -71,6 +71,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
             raise UsageError("image_size and render_size must be at least 8 pixels")
         if objects not in OBJECT_SETS:
             raise UsageError(f"objects {objects!r} is unknown; choose one of: {', '.join(OBJECT_SETS)}")
+        randomise = (randomise,) if isinstance(randomise, str) else tuple(randomise)
         if unknown := set(randomise) - set(RANDOMISATIONS):
             known = ", ".join(RANDOMISATIONS)
             raise UsageError(f"randomise {sorted(unknown)[0]!r} is unknown; choose from: {known}")
@@ -79,7 +80,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         self._image_size = image_size
         self._render_size = render_size
         self._objects = OBJECT_SETS[objects]
-        self._randomise = tuple(randomise)
+        self._randomise = randomise
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)

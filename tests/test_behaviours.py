@@ -94,4 +94,15 @@ def test_unknown_behaviours_and_options_are_refused_by_name():
         make_behaviour("place", env.unwrapped, rng)
     with pytest.raises(UsageError, match=r"no option 'vigour'.*aim_error"):
         make_behaviour("grasp", env.unwrapped, rng, {"vigour": 1.0})
+    with pytest.raises(UsageError, match=r"'suboptimal' of behaviour 'grasp' is true or false, not 'no'"):
+        make_behaviour("grasp", env.unwrapped, rng, {"suboptimal": "no"})
     env.close()
+
+
+def test_options_that_a_behaviour_does_not_name_are_refused():
+    class Vague:
+        def __init__(self, env, rng, **options):
+            """Takes anything."""
+
+    with pytest.raises(UsageError, match=r"'vague' must name its options one by one.*\*\*options"):
+        behaviour_options("vague", {"vague": Vague})

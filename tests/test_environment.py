@@ -1,5 +1,8 @@
 """The drawer environment keeps Gymnasium's contract, its seeds and its own promises."""
 
+import copy
+import pickle
+
 import gymnasium
 import numpy as np
 import psutil
@@ -143,6 +146,12 @@ def test_a_hundred_environments_leave_no_client_and_little_memory():
     for _ in range(100):  # PyBullet itself holds at most a few dozen connections at once
         cycle()
     assert process.memory_info().rss - before < 20e6
+
+
+def test_a_world_is_not_copied_for_a_copy_would_close_it(env):
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="build the environment again"):
+            copied(env.unwrapped)
 
 
 def test_render_serves_people_at_another_size(env):

@@ -12,7 +12,7 @@ from cog.datasets.merge import write_merge
 from cog.datasets.relabel import relabel
 from cog.datasets.rollout import registered_steps
 from cog.datasets.spec import BehaviourChoice, CollectionSpec
-from cog.errors import UsageError
+from cog.errors import CogError, UsageError
 from cog.evaluate import evaluate
 from cog.evaluate_config import EvaluateConfig
 from cog.train import train
@@ -81,3 +81,101 @@ def test_episodes_are_as_long_as_the_scene_was_registered_with():
         registered_steps("nowhere:None-v0")
     with pytest.raises(UsageError, match="Nothing-v0"):
         registered_steps("cog/Nothing-v0")
+
+
+@pytest.mark.filterwarnings("ignore:.*share an object")  # which is the point
+def test_a_scene_that_fills_the_same_arrays_again_is_recorded_as_it_was_seen(tmp_path, monkeypatch):
+    plain = next(collect(spec(), tmp_path / "plain", workers=1).episodes())
+    see, kept = Line._see, {"signals": {}}
+
+    def see_again(self):
+        observation, info = see(self)
+        for name, value in observation.items():
+            kept.setdefault(name, value.copy())[:] = value
+        kept["signals"].update(info["signals"])
+        return {name: kept[name] for name in observation}, {**info, "signals": kept["signals"]}
+
+    monkeypatch.setattr(Line, "_see", see_again)
+    reused = next(collect(spec(), tmp_path / "reused", workers=1).episodes())
+    assert len(np.unique(plain.signals["place"])) > 3
+    assert np.array_equal(plain.signals["place"], reused.signals["place"])
+    assert np.array_equal(plain.images, reused.images) and np.array_equal(plain.proprio, reused.proprio)
+
+
+def seen_otherwise(change):
+    """`Line._see` with something else in its observation or info."""
+    see = Line._see
+
+    def changed(self):
+        observation, info = see(self)
+        change(observation, info)
+        return observation, info
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda seen, info: info.pop("signals"), "lacks signals"),
+        (lambda seen, info: info.pop("success"), "lacks success"),
+        (lambda seen, info: info["signals"].update(bonus=1.0), "holds bonus, place"),
+        (lambda seen, info: info["signals"].update(place="left"), "must be a finite number, not 'left'"),
+        (lambda seen, info: info["signals"].update(place=np.nan), "must be a finite number"),
+        (lambda seen, info: seen.pop("proprio"), "shows image; .* must show image, proprio"),
+        (lambda seen, info: seen.update(goal=np.zeros(2)), "shows goal, image, proprio"),
+        (
+            lambda seen, info: seen.update(proprio=np.zeros(2)),
+            r"proprio of shape \(2,\); its space says \(1,\)",
+        ),
+    ],
+)
+def test_a_scene_that_shows_other_things_than_it_says_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, change, said
+):
+    monkeypatch.setattr(Line, "_see", seen_otherwise(change))
+    with pytest.raises(UsageError, match=said):
+        collect(spec(), tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_signal_that_a_later_frame_lacks_is_named_with_the_frame(tmp_path, monkeypatch):
+    def forget(seen, info):
+        if info["signals"]["place"] > 0.5:
+            info["signals"].clear()
+
+    monkeypatch.setattr(Line, "_see", seen_otherwise(forget))
+    with pytest.raises(CogError, match=r"frame \d+ of the episode with seed \d+ .*'place'"):
+        collect(spec(), tmp_path / "data", workers=1)
+
+
+def test_a_scene_without_starts_or_with_other_spaces_is_refused(tmp_path, monkeypatch):
+    asked = spec()
+    with monkeypatch.context() as patch:
+        patch.delattr(Line, "starts")
+        with pytest.raises(UsageError, match="lacks the attribute starts"):
+            collect(asked, tmp_path / "data", workers=1)
+    build = Line.__init__
+
+    def discrete(self, **arguments):
+        build(self, **arguments)
+        self.action_space = gymnasium.spaces.Discrete(3)
+
+    def flat(self, **arguments):
+        build(self, **arguments)
+        self.observation_space = self.observation_space["proprio"]
+
+    for changed, said in ((discrete, "must take actions from Box"), (flat, "must observe Dict")):
+        monkeypatch.setattr(Line, "__init__", changed)
+        with pytest.raises(UsageError, match=said):
+            collect(asked, tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_module_of_a_scene_that_does_not_load_is_named_with_its_error(tmp_path, monkeypatch):
+    (tmp_path / "broken_scene.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"'broken_scene' does not load \(ZeroDivisionError"):
+        registered_steps("broken_scene:toy/Broken-v0")
+    with pytest.raises(UsageError, match=r"'broken_scene' does not load \(ZeroDivisionError"):
+        collect(replace(spec(), env="broken_scene:toy/Broken-v0"), tmp_path / "data", workers=1)

@@ -161,11 +161,27 @@ def test_a_shifted_start_places_the_cabinet_outside_every_pose_of_the_start():
 
 
 @pytest.mark.parametrize(
-    "options, word", [({"objects": "teapots"}, "teapots"), ({"randomise": ("gravity",)}, "gravity")]
+    "options, word",
+    [
+        ({"objects": "teapots"}, "teapots"),
+        ({"randomise": ("gravity",)}, "gravity"),
+        ({"randomise": "gravity"}, "'gravity'"),
+    ],
 )
 def test_unknown_options_are_refused_by_name(options, word):
     with pytest.raises(UsageError, match=word):
         make(cog.envs.DOUBLE_DRAWER, **options)
+
+
+def test_an_object_of_the_open_drawer_lies_where_a_clumsy_grasp_looks_for_it():
+    env = make(cog.envs.DOUBLE_DRAWER, start="open", observation="state")
+    for seed in range(40):
+        env.reset(seed=seed)
+        low, high = env.unwrapped.object_range()
+        margin = 0.01  # m, since the range of a turned cabinet is spanned by two corners
+        place = env.unwrapped.object_position()
+        assert (place > low - margin).all() and (place < high + margin).all(), (seed, low, place, high)
+    env.close()
 
 
 def _open_directly(start: str, seed: int) -> bool:

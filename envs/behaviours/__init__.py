@@ -38,6 +38,10 @@ def behaviour_options(name: str, known: Mapping[str, type] = BEHAVIOURS) -> dict
     if name not in known:
         raise UsageError(f"behaviour {name!r} is unknown; there are: {', '.join(known)}")
     parameters = list(inspect.signature(known[name]).parameters.values())[2:]
+    if loose := [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]:
+        raise UsageError(
+            f"behaviour {name!r} must name its options one by one, with defaults, instead of **{loose[0]}"
+        )
     return {parameter.name: parameter.default for parameter in parameters}
 
 
@@ -50,15 +54,17 @@ def make_behaviour(
     built from (env, rng, options); without it, the behaviours are those of the drawer scene.
 
     Raises:
-        UsageError: the behaviour or one of its options does not exist.
+        UsageError: the behaviour or one of its options does not exist, or has no such value.
     """
     known: Mapping[str, type] = getattr(env, "behaviours", BEHAVIOURS)
     choices = behaviour_options(name, known)
-    for option in options or {}:
+    for option, value in (options or {}).items():
         if option not in choices:
             raise UsageError(
                 f"behaviour {name!r} has no option {option!r}; it has: {', '.join(choices) or 'none'}"
             )
+        if isinstance(choices[option], bool) and not isinstance(value, bool):
+            raise UsageError(f"option {option!r} of behaviour {name!r} is true or false, not {value!r}")
     needed = getattr(known[name], "scene", object)
     if not isinstance(env, needed):
         raise UsageError(f"behaviour {name!r} needs the scene {needed.__name__}, not {type(env).__name__}")

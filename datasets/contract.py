@@ -1,0 +1,84 @@
+"""What a scene must bring, checked on its first frame, before an episode is recorded."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from cog.errors import UsageError
+
+OBSERVATIONS = {"image": {"image", "proprio"}, "state": {"state"}}
+"""What policies see, by the scene's argument `observation`."""
+
+
+def load_scene(env: str) -> None:
+    """Import the module that registers an environment, if its id names one (`module:id`).
+
+    Raises:
+        UsageError: the module does not load.
+    """
+    module, _, _ = env.rpartition(":")
+    if not module:
+        return
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a module of the user's own may raise anything
+        raise UsageError(
+            f"environment {env!r} cannot be built: the module {module!r} does not load "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def check_attributes(env: Any, name: str) -> None:
+    """Hold what a scene says about itself against what every command needs.
+
+    Raises:
+        UsageError: an attribute or a space is missing or of another kind.
+    """
+    import gymnasium.spaces as spaces
+
+    if missing := [word for word in ("starts", "signal_names") if not hasattr(env.unwrapped, word)]:
+        raise UsageError(f"{name} lacks the attribute {' and '.join(missing)}, a tuple of names")
+    if not isinstance(env.observation_space, spaces.Dict):
+        raise UsageError(
+            f"{name} must observe Dict(image=…, proprio=…) or Dict(state=…), not {env.observation_space}"
+        )
+    action = env.action_space
+    bounded = isinstance(action, spaces.Box) and len(action.shape) == 1
+    if not (bounded and np.all(action.low == -1) and np.all(action.high == 1)):
+        raise UsageError(f"{name} must take actions from Box(-1, 1, (A,)), not {action}")
+
+
+def check_first_frame(env: Any, name: str, observation: str) -> None:
+    """Reset the environment, twice, and hold what it shows against what it says about itself.
+
+    Raises:
+        UsageError: its observation or its info has other entries.
+    """
+    seen, info = env.unwrapped.reset(seed=0)  # without Gymnasium's checks, which name no remedy
+    if set(seen) != OBSERVATIONS[observation]:
+        raise UsageError(
+            f"{name} shows {_list(seen)}; with observation={observation!r} it must show "
+            f"{_list(OBSERVATIONS[observation])} and nothing else"
+        )
+    if missing := [word for word in ("signals", "success") if word not in info]:
+        raise UsageError(f"the info of {name} lacks {' and '.join(missing)}; reset and step must give both")
+    names, signals = env.unwrapped.signal_names, info["signals"]
+    if set(signals) != set(names):
+        raise UsageError(
+            f"{name} says in signal_names that its signals are {_list(names)}, but info['signals'] holds "
+            f"{_list(signals)}; make both the same"
+        )
+    for signal, value in signals.items():
+        if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value)):
+            raise UsageError(f"signal {signal!r} of {name} must be a finite number, not {value!r}")
+    for word, space in env.observation_space.spaces.items():
+        if np.shape(seen[word]) != space.shape:
+            raise UsageError(
+                f"{name} shows {word} of shape {np.shape(seen[word])}; its space says {space.shape}"
+            )
+    env.reset(seed=0)
+
+
+def _list(names: Any) -> str:
+    return ", ".join(sorted(names)) or "nothing"
