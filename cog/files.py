@@ -82,6 +82,11 @@ def read_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_b
     return value
 
 
+def home(path: Path) -> Path:
+    """Folder from which the paths in a file lead: that of the file itself, where `path` is a link to it."""
+    return (path.resolve() if path.is_symlink() else path).parent
+
+
 def hash_file(path: Path) -> str:
     """The blake2b-256 digest of a file's bytes, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=32)

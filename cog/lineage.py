@@ -3,6 +3,7 @@
 Only descriptions and checkpoints are read here, no shards; `cog.recheck` recomputes what they claim.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from typing import Any
 
 from cog import checkpoint as checkpoints
 from cog import summaries
+from cog.classifier import FACTS, WEIGHTS, open_classifier
+from cog.datasets.container import read_bytes
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.relabel import STORED, open_view
 from cog.datasets.store import COLLECTION, MANIFEST, RELABELS, SHARDS, open_dataset
 from cog.errors import CogError
 from cog.evaluation import RESULT, open_evaluation
-from cog.files import hash_file, read_json
+from cog.files import hash_file, home, read_json
 from cog.inputs import Input, inputs_from_json
 
 SUMMARIES = ("summary.json", "results.json")
@@ -29,7 +32,7 @@ class Thing:
     """Something on disk, and what it was made from."""
 
     kind: str
-    """`dataset`, `view`, `merge`, `checkpoint`, `evaluation`, `demo summary`, `reproduction` or `file`."""
+    """As an input's; or `demo summary` or `reproduction`."""
     path: Path
     """Where it is; a view as FOLDER@VIEW."""
     hash: str | None = None
@@ -92,13 +95,16 @@ def identify(path: Path) -> tuple[str, Path]:
             ("merge", (MERGE,)),
             ("evaluation", (RESULT,)),
             ("checkpoint", ("checkpoints", "latest.json", "state.json")),
+            ("classifier", (FACTS,)),
             ("summary", SUMMARIES),
         ):
             for name in names:
                 if (path / name).exists():
                     inside = kind in ("merge", "summary")
                     return identify(path / name) if inside else (kind, path)
-        raise CogError(f"{path}: holds nothing that cog wrote; name a dataset, merge, run or evaluation")
+        raise CogError(
+            f"{path}: holds nothing that cog wrote; name a dataset, merge, run, evaluation or classifier"
+        )
     folder = path.parent
     if path.name in (MANIFEST, COLLECTION):
         return "dataset", folder
@@ -106,6 +112,8 @@ def identify(path: Path) -> tuple[str, Path]:
         return "dataset", folder.parent
     if (folder / "state.json").exists() or path.name in ("latest.json", "config.json"):
         return "checkpoint", folder
+    if path.name in (FACTS, WEIGHTS):
+        return "classifier", folder
     if path.suffix == ".json":
         kind = str(read_json(path, "something that cog wrote").get("kind"))
         if kind == "relabel":
@@ -152,11 +160,13 @@ class _Tracer:
         try:
             if kind == "view":
                 dataset, name = split_view(path)
-                file = dataset / RELABELS / f"{name}.json"
-                recorded = str(read_json(file, "a view")["dataset_hash"]) if file.exists() else None
+                recorded = None
+                with contextlib.suppress(*READ):
+                    file = dataset / RELABELS / f"{name}.json"
+                    recorded = str(read_json(file, "a view", read_bytes)["dataset_hash"])
                 return (Link(self.thing("dataset", dataset), recorded),)
             if kind == "merge":
-                return self.links(merge_inputs(path), path.parent)
+                return self.links(merge_inputs(path), home(path))
             if kind == "checkpoint":
                 folder = checkpoints.find(path)
                 held = read_json(folder / "state.json", "a checkpoint's state")
@@ -188,7 +198,7 @@ def _dataset(tracer: _Tracer, kind: str, path: Path) -> Thing:
         dataset.hash,
         summaries.dataset(dataset),
         dataset.code_version,
-        tracer.links(dataset.inputs, path if path.is_dir() else path.parent),
+        tracer.links(dataset.inputs, path),  # of a packed one too: `..` leads beside the file
         recorded=bool(dataset.inputs) or "of" not in dataset.spec,
     )
 
@@ -199,15 +209,16 @@ def _view(tracer: _Tracer, kind: str, path: Path) -> Thing:
     view = open_view(dataset, name)
     version: str | None = dataset.code_version
     if name != STORED:
-        version = read_json(folder / RELABELS / f"{name}.json", "a view").get("code_version")
+        version = read_json(folder / RELABELS / f"{name}.json", "a view", read_bytes).get("code_version")
     link = Link(tracer.thing("dataset", folder), view.dataset_hash)
-    return Thing(kind, path, view.hash(), summaries.view(view), version, (link,))
+    links = (link, *tracer.links(view.inputs, folder))
+    return Thing(kind, path, view.hash(), summaries.view(view), version, links)
 
 
 def _merge(tracer: _Tracer, kind: str, path: Path) -> Thing:
     merge = open_merge(path)
     version = read_json(path, "a merge").get("code_version")
-    links = tracer.links(merge_inputs(path), path.parent)
+    links = tracer.links(merge_inputs(path), home(path))
     return Thing(kind, path, merge.hash, summaries.merge(merge), version, links)
 
 
@@ -245,6 +256,21 @@ def _evaluation(tracer: _Tracer, kind: str, path: Path) -> Thing:
     )
 
 
+def _classifier(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    found = open_classifier(path)
+    held = read_json(path / FACTS, "a classifier")
+    inputs = inputs_from_json(held.get("inputs", []))
+    return Thing(
+        kind,
+        path,
+        found.hash,
+        summaries.summary(held),
+        held["code_version"],
+        tracer.links(inputs, path),
+        recorded=bool(inputs),
+    )
+
+
 def _summary(tracer: _Tracer, kind: str, path: Path) -> Thing:
     held = read_json(path, "a summary")
     inputs = inputs_from_json(held.get("inputs", []))
@@ -254,7 +280,7 @@ def _summary(tracer: _Tracer, kind: str, path: Path) -> Thing:
         hash_file(path),
         summaries.summary(held),
         held["versions"]["cog"],
-        tracer.links(inputs, path.parent),
+        tracer.links(inputs, home(path)),
         recorded=bool(inputs),
     )
 
@@ -273,6 +299,7 @@ READERS: Mapping[str, Reader] = {
     "merge": _merge,
     "checkpoint": _checkpoint,
     "evaluation": _evaluation,
+    "classifier": _classifier,
     **dict.fromkeys(SUMMARY_KINDS, _summary),
 }
 
@@ -301,5 +328,7 @@ def _to_json(thing: Thing, told: set[tuple[str, Path]]) -> dict[str, Any]:
 
 
 def _at(folder: Path, path: str) -> Path:
-    """A path that a file in `folder` names."""
-    return Path(os.path.normpath(folder / path))
+    """A path that a file in `folder` names; it leads from where the folder is, not from a link to it."""
+    real = folder.resolve()
+    linked = str(real) != os.path.normpath(folder.absolute())
+    return Path(os.path.normpath((real if linked else folder) / path))

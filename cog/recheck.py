@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cog import checkpoint as checkpoints
+from cog.classifier import FACTS, open_classifier
+from cog.datasets.container import check_container, exists, is_container, read_bytes
 from cog.datasets.merge import open_merge
 from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import STORED, labelled, open_view
@@ -94,7 +96,7 @@ def _there(thing: Thing) -> bool:
     if thing.kind != "view":
         return thing.path.exists()
     folder, name = split_view(thing.path)
-    return (folder if name == STORED else folder / RELABELS / f"{name}.json").exists()
+    return exists(folder if name == STORED else folder / RELABELS / f"{name}.json")
 
 
 def _check_link(thing: Thing, link: Link) -> None:
@@ -110,12 +112,15 @@ def _check_link(thing: Thing, link: Link) -> None:
 def _check_dataset(thing: Thing, _: dict[Path, str]) -> None:
     """Manifest and every shard."""
     dataset = open_dataset(thing.path)
-    for name in (MANIFEST, COLLECTION):
-        if (thing.path / name).is_file():
-            _check_written(thing.path / name)
+    if is_container(thing.path):
+        check_container(thing.path, content=True)
+    _check_written(thing.path / MANIFEST)
     header = thing.path / COLLECTION
-    if header.is_file() and read_json(header, "the header of a collection")["spec_hash"] != dataset.spec_hash:
-        raise DataError(Problem(header, "spec_hash", "differs from the manifest", RESTORE))
+    if exists(header):
+        _check_written(header)
+        held = read_json(header, "the header of a collection", read_bytes)
+        if held["spec_hash"] != dataset.spec_hash:
+            raise DataError(Problem(header, "spec_hash", "differs from the manifest", RESTORE))
     for shard in range(len(dataset.shards)):
         dataset.read(shard)
 
@@ -152,6 +157,12 @@ def _check_checkpoint(thing: Thing, prints: dict[Path, str]) -> None:
                 raise DataError(Problem(thing.path / "state.json", "fingerprint", rule, RESTORE))
 
 
+def _check_classifier(thing: Thing, _: dict[Path, str]) -> None:
+    """Its weights and facts."""
+    open_classifier(thing.path)
+    _check_written(thing.path / FACTS)
+
+
 def _check_evaluation(thing: Thing, _: dict[Path, str]) -> None:
     """The weights that acted."""
     acted = open_evaluation(thing.path).checkpoint_hash
@@ -173,7 +184,7 @@ def _check_read(thing: Thing) -> None:
 
 def _check_written(path: Path) -> None:
     """The text must be the one that cog writes for its values: no byte may differ, blanks included."""
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         same = data == json_text(json.loads(data)).encode()
     except ValueError:
@@ -189,5 +200,6 @@ CHECKS: Mapping[str, Check] = {
     "view": _check_view,
     "merge": _check_merge,
     "checkpoint": _check_checkpoint,
+    "classifier": _check_classifier,
     "evaluation": _check_evaluation,
 }

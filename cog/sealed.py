@@ -22,8 +22,11 @@ class SealError(CogError):
     """A file is not what was written, or was written by a newer version; `field` is where that shows."""
 
     def __init__(self, file: Path, field: str, rule: str, remedy: str) -> None:
-        super().__init__(f"{file}: field '{field}': {rule}; {remedy}")
+        super().__init__(file, field, rule, remedy)  # all of them, for a worker process hands it on by these
         self.file, self.field, self.rule, self.remedy = file, field, rule, remedy
+
+    def __str__(self) -> str:
+        return f"{self.file}: field '{self.field}': {self.rule}; {self.remedy}"
 
 
 def write_sealed(path: Path, kind: str, value: dict[str, Any]) -> None:

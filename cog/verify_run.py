@@ -39,7 +39,7 @@ def verify_run(path: Path) -> list[str]:
         from cog.datasets.verify import verify
 
         problems += [str(problem) for problem in verify(path / ONLINE)]
-    return problems
+    return list(dict.fromkeys(problems))  # the latest checkpoint is looked at more than once
 
 
 def _problems(check: Callable[[], object]) -> list[str]:

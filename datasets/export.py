@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cog.bounds import refuse_seed
 from cog.datasets.exports import Kind, d3rlpy, lerobot, minari, robomimic
 from cog.datasets.exports.contents import Contents, Progress
 from cog.datasets.merge import Merge
+from cog.datasets.split import SEED_BITS
 from cog.errors import CogError, UsageError
 from cog.files import write_atomically, write_folder_atomically
 
@@ -36,6 +38,7 @@ class ExportOptions:
         for option, owner in OWNERS.items():
             if kind != owner and getattr(self, option) != getattr(ExportOptions, option):
                 raise UsageError(f"{option} is an option of {owner} exports, not of {kind}")
+        refuse_seed(self.seed, SEED_BITS)
         if kind == "lerobot" and (self.fps is None or self.fps < 1):
             raise UsageError(f"LeRobot needs to know fps, the steps in a second, at least 1; got {self.fps}")
 

@@ -12,7 +12,7 @@ from cog.datasets.problem import DataError, Problem
 from cog.datasets.relabel import STORED, View, open_view
 from cog.datasets.store import Dataset, open_dataset
 from cog.errors import CogError, UsageError
-from cog.files import code_version, hash_json
+from cog.files import code_version, hash_json, home
 from cog.inputs import Input
 from cog.sealed import read_sealed, write_sealed
 
@@ -92,9 +92,12 @@ class Merge:
 
 
 def parse_source(text: str) -> tuple[Path, str | None]:
-    """Split `FOLDER@VIEW`; without `@VIEW` the only view of the dataset is meant."""
+    """Split `FOLDER@VIEW`; without `@VIEW` the only view of the dataset is meant.
+
+    What exists under the whole text is a folder whose name holds an '@'.
+    """
     folder, at, view = text.rpartition("@")
-    if not at or "/" in view:
+    if not at or "/" in view or Path(text).exists():
         return Path(text), None
     if not folder or not view:
         raise UsageError(f"source {text!r} cannot be read; write FOLDER@VIEW")
@@ -198,7 +201,7 @@ def _read_source(path: Path, number: int, entry: Any) -> Source:
         raise DataError(Problem(path, f"sources[{number}].share", "must be a number from 0 to 1", AGAIN))
     if entry["role"] not in get_args(Role):
         raise DataError(Problem(path, f"sources[{number}].role", "must be 'task' or 'prior'", AGAIN))
-    dataset = open_dataset(path.parent / entry["path"])
+    dataset = open_dataset(home(path) / entry["path"])
     view = open_view(dataset, entry["relabel"])
     for name, found in (("dataset_hash", dataset.hash), ("relabel_hash", view.hash())):
         if entry[name] != found:

@@ -319,7 +319,14 @@ def _apply(dataset: Dataset, view: View, rules: Rules, tally: _Tally) -> Iterato
             terminals[last] = True
             episode = episode.first(last + 1)
         steps = len(episode)
-        rewards = (values[:steps] * view.scale).astype(np.float32)
+        with np.errstate(over="ignore"):  # what is not finite is refused
+            rewards = (values[:steps] * view.scale).astype(np.float32)
+        if not np.isfinite(rewards).all():
+            step = int(np.flatnonzero(~np.isfinite(rewards))[0])
+            raise CogError(
+                f"reward rule '{view.rule}', episode {number}: {values[step]:g} at step {step}, times scale "
+                f"{view.scale:g}, is too large for float32; give a smaller scale or rule"
+            )
         tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
         yield replace(episode, rewards=rewards, terminals=terminals[:steps])
 

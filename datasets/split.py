@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cog.bounds import refuse_seed
 from cog.datasets.store import Dataset, new_folder, open_dataset
 from cog.datasets.subset import OnProgress, fill_subset, refuse_inside
 from cog.errors import CogError, UsageError
+
+SEED_BITS = 64  # of a draw
 
 
 def split_dataset(
@@ -23,8 +26,8 @@ def split_dataset(
     """Copy every episode into one of the new folders `outs`; within each they keep their order.
 
     Raises:
-        UsageError: not one share a folder, shares that are not positive or do not add up to 1, or one folder
-            named twice.
+        UsageError: not one share a folder, shares that are not positive or do not add up to 1, one folder
+            named twice, or a seed that is none.
         CogError: a part would be empty, a folder is not, or the data are damaged; nothing is written.
     """
     if len(shares) != len(outs):
@@ -57,11 +60,12 @@ def draw_parts(episodes: int, shares: Sequence[float], seed: int) -> list[list[i
     """Numbers of the episodes of each part, ascending; the same for the same arguments.
 
     Raises:
-        UsageError: shares that are not positive or do not add up to 1.
+        UsageError: shares that are not positive or do not add up to 1, or a seed that is none.
         CogError: a part would be empty.
     """
     if not (all(share > 0 for share in shares) and math.isclose(sum(shares), 1.0, abs_tol=1e-6)):
         raise UsageError(f"shares must be positive and add up to 1, got {list(shares)}")
+    refuse_seed(seed, SEED_BITS)
     ends = np.round(np.cumsum(shares) * episodes).astype(int)
     parts = np.split(np.random.default_rng(seed).permutation(episodes), ends[:-1])
     if not all(len(part) for part in parts):

@@ -130,6 +130,12 @@ def open_dataset(path: Path) -> Dataset:
             raise CogError(f"{path}: this collection is unfinished; run the same collect command again")
         if (path / UNFINISHED).exists():
             raise CogError(f"{path}: this dataset is unfinished; run the command that was writing it again")
+        name = path.name.rpartition("@")[0]
+        if name and exists(path.with_name(name) / MANIFEST):
+            raise CogError(
+                f"{path}: there is no dataset here; a whole dataset is meant, without a view: "
+                f"{path.with_name(name)}"
+            )
         raise CogError(f"{path}: there is no dataset here ({MANIFEST} is missing); check the path")
     remedy = "restore the manifest, or delete it and run the same collection again"
     value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)

@@ -98,14 +98,15 @@ def own_function(text: str) -> Term:
     """The user's `module:function`; importing it runs the user's module.
 
     Raises:
-        UsageError: there is no such module or function.
+        UsageError: there is no such module or function, or importing it fails.
     """
     module, _, function = text.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"reward rule {text!r} cannot be imported from here: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything, or end the process
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"reward rule {text!r} cannot be imported from here: {what}") from error
     finally:
         sys.path.remove(str(Path.cwd()))
     if not callable(found):

@@ -11,7 +11,7 @@ from cog.datasets.rules import runs_own_code
 from cog.datasets.store import COLLECTION, MANIFEST, RELABELS, SHARDS, Dataset, open_dataset
 from cog.datasets.terms import ZERO
 from cog.errors import CogError
-from cog.files import read_json
+from cog.files import home, read_json
 from cog.sealed import SealError, read_sealed
 
 CHECK = "follow the message"
@@ -55,7 +55,7 @@ def _verify_merge(path: Path) -> list[Problem]:
         return problems
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("path"), str):
-            folders.append(path.parent / entry["path"])
+            folders.append(home(path) / entry["path"])
     for folder in dict.fromkeys(folders):
         problems += verify(folder)
     return list(dict.fromkeys(problems))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,7 +63,7 @@ class DatasetWriter:
             episodes_per_shard: episodes in one shard, the unit of loss.
 
         Raises:
-            UsageError: an option is not valid.
+            UsageError: an option is not valid, or facts are no JSON.
         """
         pictures.check_options(image_size, colour)
         if episodes_per_shard < 1:
@@ -71,12 +72,12 @@ class DatasetWriter:
         self.dataset: Dataset | None = None
         """The dataset, once the block has ended well."""
         scale = None if action_scale is None else action_scale.to_json()
-        spec: dict[str, Any] = {"kind": "written", "origin": dict(origin or {}), FACT: scale}
+        spec: dict[str, Any] = {"kind": "written", "origin": _json("origin", origin or {}), FACT: scale}
         spec |= {"image_size": image_size, "colour": colour}
         self._new = NewDataset(self.folder, spec, episodes_per_shard)
         self._place = new_folder(self.folder)
         self._image_size, self._colour, self._scale = image_size, colour, action_scale
-        self._environment = {"id": "unknown", **(environment or {})}
+        self._environment = {"id": "unknown", **_json("environment", environment or {})}
         self._inputs = tuple(inputs)
         self._facts: dict[str, Any] | None = None
         self._open, self._count = False, 0
@@ -179,8 +180,8 @@ class DatasetWriter:
             behaviour=behaviour,
             options=dict(options or {}),
             success=SUCCESS in named and bool(named[SUCCESS][-1] > 0),
-            terminated=bool(terminated),
-            truncated=bool(truncated),
+            terminated=self._flag("terminated", terminated),
+            truncated=self._flag("truncated", truncated),
         )
         self._agree(episode, proprio is None and images is not None)
         self._new.add(episode)
@@ -230,14 +231,15 @@ class DatasetWriter:
         if rewards is not None:
             earned = self._numbers("rewards", rewards, frames - 1, 1)
             named[REWARD] = np.concatenate([[0.0], earned])
-        if success is not None and np.ndim(success) == 0:
+        shown = None if success is None else self._array(SUCCESS, success)
+        if shown is not None and shown.ndim == 0:
             named[SUCCESS] = np.zeros(frames)
-            named[SUCCESS][-1] = bool(success)
-        elif success is not None:
-            named[SUCCESS] = self._numbers(SUCCESS, np.asarray(success), frames, 1) > 0
+            named[SUCCESS][-1] = self._flag(SUCCESS, shown)
+        elif shown is not None:
+            named[SUCCESS] = self._numbers(SUCCESS, shown, frames, 1) > 0
         for name, values in (signals or {}).items():
-            if name in named or not name:
-                rule = f"the name {name!r} is empty or taken by the rewards or the success"
+            if name in named or not name or not isinstance(name, str):
+                rule = f"the name {name!r} is no text, empty, or taken by the rewards or the success"
                 raise self._problem("signals", rule, "choose another name")
             named[name] = self._numbers(f"signals[{name}]", values, frames, 1)
         named = named or {FRAME: np.arange(frames)}
@@ -245,12 +247,7 @@ class DatasetWriter:
 
     def _numbers(self, field: str, given: Values, rows: int | None, axes: int) -> np.ndarray:
         """Finite numbers with `axes` axes and as many rows as wanted, float64."""
-        try:
-            values = np.asarray(given)
-        except ValueError as error:
-            raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
-        if values.dtype.kind not in "fiub":
-            raise self._problem(field, f"must be numbers, found type {values.dtype}", "convert it")
+        values = self._array(field, given)
         if values.ndim != axes or values.size == 0:
             rule = f"must have {axes} axes and not be empty, found shape {values.shape}"
             remedy = "reshape it, one row a step for actions and rewards and one row a frame for all else"
@@ -266,15 +263,34 @@ class DatasetWriter:
             raise self._problem(field, rule, "leave the episode out, or repair the recording")
         return values
 
+    def _array(self, field: str, given: Any) -> np.ndarray:
+        """Numbers or truth values of any shape."""
+        try:
+            values = np.asarray(given)
+        except ValueError as error:
+            raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
+        if values.dtype.kind not in "fiub":
+            rule = f"must be numbers or truth values, found type {values.dtype}"
+            raise self._problem(field, rule, "convert it")
+        return values
+
+    def _flag(self, field: str, given: Any) -> bool:
+        """One truth value, or a number in its place."""
+        values = self._array(field, given)
+        if values.size != 1 or not np.isfinite(values).all():
+            raise self._problem(field, f"must be True or False, found {values.tolist()}", "convert it")
+        return bool(values.item())
+
     def _check_labels(self, seed: int, options: Mapping[str, Any], **texts: str) -> None:
         """Refuse labels that a shard cannot hold."""
-        if not 0 <= seed < 2**63:
-            raise self._problem("seed", f"must lie in [0, 2^63), got {seed}", "leave it out")
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+            rule = f"must lie in [0, 2^63) and be a whole number, got {seed!r}"
+            raise self._problem("seed", rule, "leave it out")
         for field, text in texts.items():
-            if "\0" in text:
-                raise self._problem(field, "must be text without NUL", "leave it out")
+            if not isinstance(text, str) or "\0" in text or not _is_unicode(text):
+                raise self._problem(field, f"must be UTF-8 text without NUL, got {text!r}", "leave it out")
         try:
-            json.dumps(dict(options), allow_nan=False)
+            json.dumps(dict(options), sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise self._problem("options", f"must be JSON ({error})", "leave out what is not") from error
 
@@ -300,3 +316,29 @@ class DatasetWriter:
 
     def _problem(self, field: str, rule: str, remedy: str) -> DataError:
         return DataError(Problem(self.folder, field, rule, remedy, self._count))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be stored; undecoded bytes that Python keeps within a text cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json(option: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as they are in a file; refused before any episode is taken, for they are written last.
+
+    Raises:
+        UsageError: they are no JSON.
+    """
+    for name, value in facts.items():
+        try:
+            json.dumps({name: value}, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"{option}: field {name!r} must be JSON ({error}); convert NumPy's values with .item() or "
+                ".tolist(), and leave out what is not finite"
+            ) from error
+    return dict(json.loads(json.dumps(dict(facts))))

@@ -295,6 +295,7 @@ def test_a_terminal_step_in_the_middle_is_kept_or_refused_by_name(tmp_path):
         ("robomimic", ExportOptions(valid_share=1.0), r"valid_share must lie in \[0, 1\)"),
         ("robomimic", ExportOptions(valid_share=float("nan")), r"valid_share must lie in \[0, 1\)"),
         ("d3rlpy", ExportOptions(observation="state"), "'state' is not in the data, which hold: image, pro"),
+        ("robomimic", ExportOptions(valid_share=0.5, seed=-1), "seed is -1; it must lie in"),
         ("d3rlpy", ExportOptions(seed=1), "seed is an option of robomimic"),
         ("d3rlpy", ExportOptions(fps=0), "fps is an option of lerobot"),
         ("lerobot", ExportOptions(), "LeRobot needs to know fps"),

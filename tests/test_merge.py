@@ -132,6 +132,24 @@ def test_sources_are_written_as_folder_at_view():
         parse_source("a@")
 
 
+def test_a_name_with_an_at_that_exists_is_no_view(make_dataset, tmp_path):
+    path = make_dataset("my@data").path
+    relabel(path, "zero", "none")
+    for text in (f"{path}", f"{path}@none"):
+        merge = write_merge(tmp_path / "m.json", [text])
+        assert [source.name for source in merge.sources] == ["my@data"]
+
+
+def test_where_a_whole_dataset_is_meant_a_view_is_refused_with_the_name_to_give(make_dataset, tmp_path):
+    path = make_dataset().path
+    relabel(path, "zero", "none")
+    for attempt in (describe, open_dataset):
+        with pytest.raises(CogError, match=f"a whole dataset is meant, without a view: {path}$"):
+            attempt(tmp_path / "data@none")
+    with pytest.raises(CogError, match="check the path"):
+        describe(tmp_path / "other@none")
+
+
 def test_a_dataset_with_several_views_asks_which(make_dataset):
     path = make_dataset().path
     with pytest.raises(CogError, match="views there are: none"):

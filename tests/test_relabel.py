@@ -140,6 +140,36 @@ def test_a_wrong_user_function_is_named_and_leaves_no_view(
 
 
 @pytest.mark.parametrize(
+    "content, message",
+    [
+        ("def f(episode)", "SyntaxError: "),
+        ("x = 1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_users_module_that_does_not_load_is_named_with_its_error(
+    content, message, make_dataset, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken_rules.py").write_text(content)
+    path = list(sys.path)
+    with pytest.raises(UsageError, match=f"'broken_rules:f' cannot be imported from here: {message}"):
+        relabel(make_dataset().path, "broken_rules:f", "mine")
+    assert sys.path == path
+
+
+@pytest.mark.parametrize("rule, scale", [("1e39", 1.0), ("1e38", 1e10), ("0 - 1e300", 1e300)])
+def test_rewards_beyond_their_precision_are_refused_by_episode(rule, scale, make_dataset, frozen):
+    dataset = make_dataset()
+    before = frozen(dataset.path)
+    with pytest.raises(
+        CogError, match=r"episode 0: -?1e\+\d+ at step 0, times scale .*too large for float32"
+    ):
+        relabel(dataset.path, rule, "big", scale=scale, terminate=False)
+    assert frozen(dataset.path) == before
+
+
+@pytest.mark.parametrize(
     "rule, name, scale",
     [
         ("no_such_rule", "x", 1.0),

@@ -1,6 +1,7 @@
 """Small files say of themselves whether they are what was written; older ones are still read."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def test_a_file_edited_or_laid_out_by_hand_is_refused_with_a_remedy(sealed):
     sealed.write_text(json.dumps(json.loads(sealed.read_text())))
     with pytest.raises(SealError, match=r"a\.json: field 'seal': .*edited; make it again"):
         read(sealed)
+
+
+def test_a_refusal_comes_whole_from_another_process(sealed):
+    forge(sealed, format=99)
+    with pytest.raises(SealError) as caught:
+        read(sealed)
+    back = pickle.loads(pickle.dumps(caught.value))
+    assert str(back) == str(caught.value) and "a.json: field 'format': must be 1 to 2" in str(back)
+    assert vars(back) == vars(caught.value) and isinstance(back, SealError)
 
 
 def test_a_file_of_a_newer_format_or_another_kind_is_refused_by_name(sealed):

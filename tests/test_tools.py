@@ -169,6 +169,12 @@ def test_a_split_that_cannot_be_is_refused_and_writes_nothing(
     assert frozen(tmp_path) == before and not (tmp_path / "a").exists()
 
 
+def test_a_split_by_a_seed_that_is_none_is_refused(dataset, tmp_path):
+    with pytest.raises(UsageError, match="seed is -1; it must lie in"):
+        split_dataset(dataset.path, [tmp_path / "a", tmp_path / "b"], (0.5, 0.5), -1)
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_split_whose_source_is_damaged_leaves_no_part(dataset, tmp_path):
     (dataset.path / "shards/00002.h5").unlink()
     with pytest.raises(CogError, match=r"00002\.h5"):

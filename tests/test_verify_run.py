@@ -69,6 +69,13 @@ def test_every_damaged_checkpoint_is_named_and_a_missing_file_too(run):
     assert any(f"{folders[1] / 'optimizer.safetensors'}: content" in problem for problem in problems)
 
 
+def test_a_problem_that_several_checks_meet_is_told_once(run):
+    for file in ("state.json", "model.safetensors"):
+        (run / "checkpoints/step_0000004" / file).write_bytes(b"")
+    problems = verify_run(run)
+    assert problems and len(problems) == len(set(problems))
+
+
 def test_a_configuration_of_another_run_and_cut_metrics_are_named(run):
     forge(run / "config.json", seed=7)
     assert "field 'seed': differs from" in verify_run(run)[0]

@@ -240,9 +240,20 @@ WRONG = {
     "success too few": ({"success": [True]}, "success", "5 rows", "add"),
     "signal taken": ({"success": True, "signals": {"success": np.zeros(5)}}, "signals", "taken", "another"),
     "signal text": ({"signals": {"x": ["a"] * 5}}, "signals[x]", "must be numbers", "convert"),
+    "signal without a text for its name": ({"signals": {3: np.zeros(5)}}, "signals", "is no text", "another"),
+    "success in words": ({"success": "false"}, "success", "numbers or truth values, found", "convert"),
+    "success unknown": ({"success": np.nan}, "success", "must be True or False, found nan", "convert"),
+    "success ragged": ({"success": [[0.0], [0.0, 1.0]]}, "success", "must be an array", "one length"),
+    "terminated in words": ({"terminated": "false"}, "terminated", "truth values, found", "convert"),
+    "truncated twice": ({"truncated": [0, 1]}, "truncated", "True or False, found [0, 1]", "convert"),
     "seed": ({"seed": -1}, "seed", "must lie in", "leave it out"),
+    "seed between": ({"seed": 1.5}, "seed", "be a whole number, got 1.5", "leave it out"),
+    "seed in words": ({"seed": "x"}, "seed", "be a whole number, got 'x'", "leave it out"),
     "start": ({"start": "a\0"}, "start", "without NUL", "leave"),
+    "start none": ({"start": None}, "start", "must be UTF-8 text without NUL, got None", "leave"),
+    "behaviour undecoded": ({"behaviour": "\udce4"}, "behaviour", "must be UTF-8 text", "leave"),
     "options": ({"options": {"x": np.nan}}, "options", "must be JSON", "leave"),
+    "options without order": ({"options": {"x": 1, 2: 3}}, "options", "must be JSON", "leave"),
 }
 
 
@@ -300,6 +311,22 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, frozen):
     with pytest.raises(CogError, match="not empty"), DatasetWriter(dataset.path):
         pass
     assert frozen(dataset.path) == before
+
+
+@pytest.mark.parametrize("option", ["environment", "origin"])
+@pytest.mark.parametrize("value", [np.float32(0.7), float("nan"), {"x": 1, 2: 3}])
+def test_facts_that_are_no_json_are_refused_before_an_episode_is_taken(option, value, tmp_path):
+    with pytest.raises(UsageError, match=f"{option}: field 'table_height' must be JSON"):
+        DatasetWriter(tmp_path / "data", **{option: {"id": "room 3", "table_height": value}})
+    assert not (tmp_path / "data").exists()
+
+
+def test_facts_are_recorded_as_they_were_when_the_writer_was_made(tmp_path):
+    facts = {"id": "room 3", "joints": {9: "wrist", 10: "gripper"}}
+    with DatasetWriter(tmp_path / "data", environment=facts) as writer:
+        facts["joints"][11] = np.float32(0.7)
+        writer.add_episode(**arrays())
+    assert open_dataset(tmp_path / "data").environment["joints"] == {"9": "wrist", "10": "gripper"}
 
 
 @pytest.mark.parametrize("options", [{"image_size": 0}, {"colour": "hsv"}, {"episodes_per_shard": 0}])
