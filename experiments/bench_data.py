@@ -19,8 +19,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-import tyro
 
+from cog.bounds import refuse_below
 from cog.buffer import Buffer
 from cog.config import preset
 from cog.console import console, progress, table
@@ -31,6 +31,7 @@ from cog.datasets.relabel import relabel
 from cog.datasets.shard import FRAMES_PER_CHUNK, ROWS_PER_CHUNK, read_shard, write_shard
 from cog.datasets.store import write_dataset
 from cog.datasets.transitions import load
+from cog.experiments.script import script
 from cog.files import fsync, write_json
 from cog.train import train, usable_device
 from cog.workers import processes
@@ -60,6 +61,16 @@ class BenchData:
     """Where the data are written and stay; none uses a temporary folder."""
     out: Path | None = None
     """JSON file for the figures; none writes none."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            UsageError: naming the field, its value and what is allowed.
+        """
+        refuse_below(self, 1, "rounds", "episodes", "steps", "image_size")
+        refuse_below(self, 0, "sources")
+        refuse_below(self, 1, "source_episodes", "source_steps", "source_image_size")
 
 
 def episodes(count: int, steps: int, size: int, seed: int) -> Iterator[Episode]:
@@ -218,9 +229,8 @@ def _memory(name: str) -> int:
     raise OSError(f"{name} is unknown to this system")
 
 
-def main() -> None:
+def report(config: BenchData) -> None:
     """Print the figures, and write them where asked."""
-    config = tyro.cli(BenchData)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if config.folder is None else config.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -233,4 +243,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(BenchData, report)

@@ -19,13 +19,15 @@ import gymnasium
 import numpy as np
 import pybullet
 import pybullet_data
-import tyro
 
 import cog.envs
+from cog.bounds import refuse_below
 from cog.console import console, table
 from cog.envs import scene
 from cog.envs.bullet import Client
 from cog.envs.drawer_grasp import DrawerGrasp
+from cog.errors import UsageError
+from cog.experiments.script import script
 from cog.files import write_json
 
 PANDA_HAND = 11
@@ -48,10 +50,25 @@ class BenchEnvironment:
     out: Path | None = None
     """JSON file for the figures; none writes none."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            UsageError: naming the field, its value and what is allowed.
+        """
+        refuse_below(self, 1, "rounds", "steps")
+
 
 def make_scene(config: BenchEnvironment) -> Any:
-    """The registered environment, as collection runs it, in an episode that goes on for ever."""
-    env = gymnasium.make(config.env, start=config.start, max_episode_steps=10**9)
+    """The registered environment, as collection runs it, in an episode that goes on for ever.
+
+    Raises:
+        UsageError: there is none of that id, or it has no such start.
+    """
+    try:
+        env = gymnasium.make(config.env, start=config.start, max_episode_steps=10**9)
+    except (gymnasium.error.Error, TypeError) as error:
+        raise UsageError(f"environment {config.env!r} cannot be built: {error}") from error
     env.reset(seed=0)
     return env
 
@@ -126,9 +143,8 @@ def measure(config: BenchEnvironment) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def report(config: BenchEnvironment) -> None:
     """Print the figures, and write them where asked."""
-    config = tyro.cli(BenchEnvironment)
     figures = measure(config)
     rows = [
         [f"{config.env}, 48x48", f"{figures['scene_steps_per_second']:.0f}"],
@@ -141,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(BenchEnvironment, report)

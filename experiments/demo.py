@@ -8,7 +8,7 @@ out/
   learning_curves.png  summary.json  report.html
 """
 
-import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from cog.evaluate import evaluate
 from cog.evaluation import RESULT, Evaluation, open_evaluation
 from cog.experiments import demo_plan as plan
 from cog.experiments.arms import latest_metrics, train_arms
+from cog.experiments.command_line import changed
 from cog.experiments.curves import draw_curves
 from cog.experiments.demo_config import DemoConfig
 from cog.experiments.facts import machine, versions
@@ -64,7 +65,8 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         screen.print(f"{number}/{len(work)} {title}{state}", style="bold", markup=False)
         stages.run(name, action)
     evaluations = {arm: open_evaluation(plan.evaluation(config, arm).out) for arm in plan.ARMS}
-    stages.run("report", lambda: _report(asked, config, stages, evaluations))
+    if not all((config.out / name).exists() for name in (SUMMARY, CURVES, REPORT)):
+        _report(asked, config, stages, evaluations)  # no stage: what was left out once is made the next time
     _show(config, evaluations, console())
     return read_json(config.out / SUMMARY, "the demo's summary")
 
@@ -220,10 +222,4 @@ def _cell(evaluation: Evaluation, start: str) -> str:
 
 def _command(config: DemoConfig) -> str:
     """The command line of this demo."""
-    parts = ["cog demo"]
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if value != item.default and item.name != "workers":
-            option = f"--{item.name.replace('_', '-')}"
-            parts.append(option if value is True else f"{option} {value}")
-    return " ".join(parts)
+    return shlex.join(["cog", "demo", *changed(to_json(config), to_json(DemoConfig()), ["workers"])])

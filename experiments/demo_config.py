@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from cog.bounds import refuse_below, refuse_seed
+from cog.bounds import refuse_below, refuse_outside, refuse_seed
 from cog.errors import UsageError
 
 QUICK = {"task_episodes": 12, "prior_episodes": 16, "updates": 30, "episodes": 4}
@@ -52,10 +52,10 @@ class DemoConfig:
             UsageError: naming the field, its value and what is allowed.
         """
         refuse_below(self, 1, "task_episodes", "prior_episodes", "updates", "episodes")
-        refuse_below(self, 0, "workers")
+        refuse_below(self, 0, "workers", "noise", "aim_error")
+        refuse_outside(self, "(0, 1)", "wander", "task_share")
+        refuse_outside(self, "(0, inf)", "reward")
         refuse_seed(self.seed, SEED_BITS)
-        if not 0 < self.wander < 1:
-            raise UsageError(f"wander is {self.wander}; it must lie in (0, 1)")
         if self.quick:
             defaults = {item.name: item.default for item in fields(self)}
             for name, value in QUICK.items():

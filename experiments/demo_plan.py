@@ -1,6 +1,7 @@
 """What the demo runs: two collections, four arms, their evaluations, and the commands that do the same."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from cog.checkpoint import identity as training_identity
 from cog.config import TrainConfig, preset
 from cog.datasets.spec import BehaviourChoice, CollectionSpec
 from cog.evaluate_config import Acting, EvaluateConfig
+from cog.experiments.command_line import number
 from cog.experiments.demo_config import DemoConfig
 from cog.experiments.recipes import numbers
 from cog.files import code_version
@@ -103,40 +105,50 @@ def identity(config: DemoConfig) -> dict[str, Any]:
 def commands(config: DemoConfig) -> list[str]:
     """The `cog` commands that give the same data, policies and evaluations, one by one."""
     data = config.out / "data"
+    task, prior, both, task_only = (
+        quoted(data / name) for name in ("task", "prior", "both.json", "task_only.json")
+    )
     lines = [
-        _collect(task_spec(config), data / "task"),
-        _collect(prior_spec(config), data / "prior"),
-        f"cog relabel {data / 'task'} --rule {TASK_RULE} --name {TASK_VIEW} --scale {config.reward:g}",
-        f"cog relabel {data / 'prior'} --rule {PRIOR_RULE} --name {PRIOR_VIEW}",
-        f"cog merge --out {data / 'both.json'} --task {data / 'task'}@{TASK_VIEW} "
-        f"--prior {data / 'prior'}@{PRIOR_VIEW} --task-share {config.task_share:g}",
-        f"cog merge --out {data / 'task_only.json'} --task {data / 'task'}@{TASK_VIEW}",
+        _collect(task_spec(config), task),
+        _collect(prior_spec(config), prior),
+        f"cog relabel {task} --rule {TASK_RULE} --name {TASK_VIEW} --scale {number(config.reward)}",
+        f"cog relabel {prior} --rule {PRIOR_RULE} --name {PRIOR_VIEW}",
+        f"cog merge --out {both} --task {task}@{TASK_VIEW} --prior {prior}@{PRIOR_VIEW} "
+        f"--task-share {number(config.task_share)}",
+        f"cog merge --out {task_only} --task {task}@{TASK_VIEW}",
     ]
     for arm in ARMS:
         run = training(config, arm)
         lines.append(
-            f"cog train --data {run.data} --out {run.out} --algorithm {run.algorithm} --seed {run.seed} "
-            f"--updates {run.updates} --batch-size {run.batch_size} --log-every {run.log_every} --threads 1 "
-            f"--precision {run.precision} --network.switches {run.network.switches}"
+            f"cog train --data {quoted(run.data)} --out {quoted(run.out)} --algorithm {run.algorithm} "
+            f"--seed {run.seed} --updates {run.updates} --batch-size {run.batch_size} "
+            f"--log-every {run.log_every} --threads 1 --precision {run.precision} "
+            f"--network.switches {run.network.switches}"
         )
     for arm in ARMS:
         asked = evaluation(config, arm)
         lines.append(
-            f"cog evaluate --checkpoint {asked.checkpoint} --out {asked.out} --starts {' '.join(STARTS)} "
-            f"--episodes {asked.episodes} --seed {asked.seed} --acting {asked.acting}"
+            f"cog evaluate --checkpoint {quoted(asked.checkpoint)} --out {quoted(asked.out)} "
+            f"--starts {' '.join(STARTS)} --episodes {asked.episodes} --seed {asked.seed} "
+            f"--acting {asked.acting}"
         )
     return lines
 
 
-def _collect(spec: CollectionSpec, out: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path as a shell reads it back."""
+    return shlex.quote(str(path))
+
+
+def _collect(spec: CollectionSpec, out: str) -> str:
     """The command that collects a spec."""
     behaviours = " ".join(
-        f"{choice.name}={choice.weight:g}"
+        f"{choice.name}={number(choice.weight)}"
         + (":" if choice.options else "")
         + ",".join(f"{name}={json.dumps(value)}" for name, value in choice.options.items())
         for choice in spec.behaviours
     )
     return (
         f"cog collect --out {out} --start {' '.join(spec.starts)} --behaviour {behaviours} "
-        f"--episodes {spec.episodes} --noise {spec.noise:g} --keep {spec.keep} --seed {spec.seed}"
+        f"--episodes {spec.episodes} --noise {number(spec.noise)} --keep {spec.keep} --seed {spec.seed}"
     )

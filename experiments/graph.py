@@ -85,8 +85,9 @@ def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
     for entry in entries:
         first.setdefault(entry.evaluation.hash, entry.evaluation)
     entries = [dataclasses.replace(entry, evaluation=first[entry.evaluation.hash]) for entry in entries]
-    counts = [count for sources in every for count in sources.good]
-    return Graph(tuple(entries), tuple(every), tuple(ordered([*counts, *first.values()])))
+    # The results tell of all data of a row, whichever of them its arms learn from.
+    told = [job for sources in every for job in (*sources.good, sources.task, *sources.priors)]
+    return Graph(tuple(entries), tuple(every), tuple(ordered([*told, *first.values()])))
 
 
 def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:

@@ -12,11 +12,12 @@ from typing import Any
 import cv2
 import gymnasium
 import numpy as np
-import tyro
 
 import cog.envs
+from cog.bounds import refuse_below
 from cog.console import console, table
 from cog.envs.behaviours import make_behaviour
+from cog.experiments.script import script
 from cog.files import write_bytes, write_json
 from cog.intervals import wilson
 from cog.rewards import PREDICATES
@@ -88,6 +89,14 @@ class MeasureBehaviours:
     """JSON file for the figures; none writes none."""
     sheets: Path | None = None
     """Folder for contact sheets of every scene's starts and behaviours; none draws none."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            UsageError: naming the field, its value and what is allowed.
+        """
+        refuse_below(self, 1, "episodes")
 
 
 def play(trial: Trial, env: gymnasium.Env, seed: int) -> Iterator[dict[str, Any]]:
@@ -189,9 +198,8 @@ def row(record: Mapping[str, Any]) -> list[str]:
     return [record["env"], record["start"], chain, record["counted"], rate, reference]
 
 
-def main() -> None:
+def report(config: MeasureBehaviours) -> None:
     """Print the rates, and write figures and sheets where asked."""
-    config = tyro.cli(MeasureBehaviours)
     with processes(cores()) as pool:
         records = measure(TRIALS, config.episodes, pool)
     columns = ["scene", "start", "behaviours", "counted", "rate", "paper's code"]
@@ -209,4 +217,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(MeasureBehaviours, report)

@@ -49,8 +49,9 @@ def bar(rate: Rate) -> dict[str, Any]:
 
 
 def films(evaluation: Evaluation, start: str) -> list[dict[str, str]]:
-    """Videos of a start, or its contact sheet where videos could not be encoded."""
-    files = [Path(file) for file in evaluation.pictures.get(start, ())]
+    """Videos of a start, or its contact sheet where videos could not be encoded; none of deleted files."""
+    named = (Path(file) for file in evaluation.pictures.get(start, ()))
+    files = [file for file in named if (evaluation.out / file).is_file()]
     videos = [file for file in files if file.suffix == ".mp4"]
     episodes = {(entry["start"], entry["number"]): entry for entry in evaluation.episodes}
     shown = []

@@ -7,17 +7,19 @@ out/
 """
 
 import contextlib
-import dataclasses
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cog.config import differences
+from cog.config import differences, to_json
 from cog.console import console, messages, table
 from cog.errors import CogError
 from cog.experiments.ablations import draw, variants
+from cog.experiments.command_line import changed
 from cog.experiments.estimate import Estimate, in_words, stages
 from cog.experiments.graph import Graph, build
+from cog.experiments.job_kinds import Train
 from cog.experiments.paper import CAUTION, REPORTED
 from cog.experiments.recipes import RECIPES
 from cog.experiments.recipes.recipe import Recipe
@@ -28,6 +30,7 @@ from cog.experiments.run_jobs import run_jobs
 from cog.experiments.sources import code
 from cog.files import read_json, write_bytes, write_json
 from cog.lock import content, locked
+from cog.train import usable_device
 from cog.workers import cores
 
 FORMAT = 1
@@ -42,7 +45,8 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
         recipes: other rows than those that `config` names.
 
     Raises:
-        CogError: the folder holds something else or is in use, or a job failed; finished jobs stay.
+        CogError: the folder holds something else or is in use, this machine lacks the device, or a job
+            failed; finished jobs stay.
     """
     recipes = [RECIPES[name] for name in config.chosen_rows] if recipes is None else recipes
     if config.ablation is not None:
@@ -51,6 +55,7 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
     show_plan(graph, config)
     if config.plan:
         return None
+    refuse_device(graph)
     with claimed(config.out, config.mix_code):
         run_jobs(graph.jobs, config.workers, Estimate(config.out / "records").seconds)
         results = gather(graph, config, command(config))
@@ -58,6 +63,17 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
         write_results(results, graph, config)
     show_results(results, config)
     return results
+
+
+def refuse_device(graph: Graph) -> None:
+    """Refuse a device before anything is collected for it; runs that are finished need none.
+
+    Raises:
+        CogError: this machine has not got what a run that is left to do asks for.
+    """
+    for job in graph.jobs:
+        if isinstance(job, Train) and not job.finished():
+            usable_device(job.settings)
 
 
 def write_results(results: dict[str, Any], graph: Graph, config: ReproduceConfig) -> None:
@@ -112,19 +128,8 @@ def show_results(results: dict[str, Any], config: ReproduceConfig) -> None:
 
 def command(config: ReproduceConfig) -> str:
     """The command line that gives these results."""
-    parts = ["cog reproduce"]
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if value == item.default or item.name in ("workers", "plan", "mix_code"):
-            continue
-        option = item.name.replace("_", "-")
-        if isinstance(value, bool):
-            parts.append(f"--{option}" if value else f"--no-{option}")
-        elif isinstance(value, tuple):
-            parts.append(f"--{option} {' '.join(map(str, value))}")
-        else:
-            parts.append(f"--{option} {value}")
-    return " ".join(parts)
+    chosen = changed(to_json(config), to_json(ReproduceConfig()), ["workers", "plan", "mix_code"])
+    return shlex.join(["cog", "reproduce", *chosen])
 
 
 @contextlib.contextmanager

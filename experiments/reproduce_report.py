@@ -96,7 +96,7 @@ def _film(entry: Entry, results: Mapping[str, Any]) -> dict[str, Any] | None:
     if evaluation is None:
         return None
     pictures = films(evaluation, entry.cell.start)
-    return {"name": f"{entry.recipe.name}: {entry.arm.name}", "pictures": pictures}
+    return {"name": f"{entry.recipe.name}: {entry.arm.name}", "pictures": pictures} if pictures else None
 
 
 def _curves(out: Path, entries: Sequence[Entry]) -> str | None:

@@ -3,19 +3,24 @@
 python -m cog.experiments.summarise --runs runs/seed0 runs/seed1 runs/seed2 --out docs
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from cog.config import to_json
 from cog.console import console
 from cog.errors import CogError
+from cog.experiments.command_line import changed
+from cog.experiments.demo_config import DemoConfig
+from cog.experiments.script import script
+from cog.experiments.seeds import by_seed
 from cog.files import read_json, write_json
 from cog.picture import new_picture, style, write_picture
 
 TABLE, PICTURE = "demo.json", "demo.png"
+OWN = ("out", "workers")  # settings that decide no number
 COLOURS = {"cog": "#1f6fb2", "bc_all": "#7a4fa3", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
 LABELS = {
     "cog": "COG: task + prior data",
@@ -39,22 +44,22 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
     """Results of all runs, one entry a seed, arm and start.
 
     Raises:
-        CogError: a folder holds no finished demo, or a quick one.
+        UsageError: there is no run.
+        CogError: a folder holds no finished demo, or a quick one, or the demos differ in more than the seed.
     """
-    results, seconds = [], {}
-    for run in runs:
-        summary = read_json(run / "summary.json", "the summary of a demo")
+    summaries = [read_json(run / "summary.json", "the summary of a demo") for run in runs]
+    for run, summary in zip(runs, summaries, strict=True):
         if summary["quick"]:
             raise CogError(f"{run} is a quick demo; its numbers mean nothing")
-        seed = summary["config"]["seed"]
-        results += [{"seed": seed, **entry} for entry in summary["results"]]
-        seconds[str(seed)] = summary["seconds"]
+    seeds, settings = by_seed(runs, [summary["config"] for summary in summaries], OWN)
+    entries = list(zip(seeds, summaries, strict=True))
+    chosen = changed(settings, to_json(DemoConfig()))
     return {
-        "command": "cog demo --seed SEED --out runs/seedSEED",
-        "results": results,
-        "seconds": seconds,
-        "versions": summary["versions"],
-        "machine": summary["machine"],
+        "command": shlex.join(["cog", "demo", "--seed", "SEED", "--out", "runs/seedSEED", *chosen]),
+        "results": [{"seed": seed, **entry} for seed, summary in entries for entry in summary["results"]],
+        "seconds": {str(seed): summary["seconds"] for seed, summary in entries},
+        "versions": summaries[-1]["versions"],
+        "machine": summaries[-1]["machine"],
     }
 
 
@@ -95,9 +100,8 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
     write_picture(path, figure, 140)
 
 
-def main() -> None:
+def summarise(config: Summarise) -> None:
     """Write the table and the picture, and print the table for the README."""
-    config = tyro.cli(Summarise)
     table = gather(config.runs)
     write_json(config.out / TABLE, table)
     draw(table, config.out / PICTURE)
@@ -118,4 +122,4 @@ def _cell(table: Mapping[str, Any], arm: str, start: str, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script(Summarise, summarise)

@@ -4,16 +4,18 @@ python -m cog.experiments.summarise_finetune --runs runs/seed0/online runs/seed1
 """
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
-from cog.config import differences, to_json
+from cog.config import to_json
 from cog.console import console
 from cog.errors import CogError
+from cog.experiments.command_line import changed
+from cog.experiments.script import script
+from cog.experiments.seeds import by_seed
 from cog.files import read_json, write_json
 from cog.finetune import RECORD
 from cog.finetune_config import FinetuneConfig
@@ -36,20 +38,16 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
     """Settings, curves and handovers of all runs, by seed.
 
     Raises:
+        UsageError: there is no run.
         CogError: a folder holds no finished run, or the runs differ in more than the seed.
     """
+    records = [read_json(run / RECORD, "the record of a fine-tuning run") for run in runs]
+    folders, settings = by_seed(runs, [record["identity"]["config"] for record in records])
     seeds: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
-    for run in runs:
-        record = read_json(run / RECORD, "the record of a fine-tuning run")
-        config = dict(record["identity"]["config"])
-        seed = config.pop("seed")
+    for (seed, run), record in zip(folders.items(), records, strict=True):
         points = read_curve(run)
-        if points[-1].episodes != config["episodes"]:
+        if points[-1].episodes != settings["episodes"]:
             raise CogError(f"{run} is not finished; run the same cog finetune command again")
-        if settings and (differing := differences(settings, config)):
-            raise CogError(f"{run} has other settings than {runs[0]}; differing: {', '.join(differing)}")
-        settings = config
         found = handover(points)
         seeds[str(seed)] = {
             "checkpoint_update": record["checkpoint_update"],
@@ -68,13 +66,9 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
 
 def command(settings: Mapping[str, Any]) -> str:
     """The command line of one run, with the settings that are not the standard ones."""
-    standard = to_json(FinetuneConfig(Path(), Path(), Path()))
-    changed = [
-        f"--{name.replace('_', '-')} {value}"
-        for name, value in sorted(settings.items())
-        if standard[name] != value
-    ]
-    return " ".join(["cog finetune --checkpoint RUN --data MERGE --out FOLDER --seed SEED", *changed])
+    chosen = changed(dict(sorted(settings.items())), to_json(FinetuneConfig(Path(), Path(), Path())))
+    base = "cog finetune --checkpoint RUN --data MERGE --out FOLDER --seed SEED"
+    return shlex.join([*base.split(), *chosen])
 
 
 def markdown(table: Mapping[str, Any]) -> str:
@@ -99,9 +93,8 @@ def curves(table: Mapping[str, Any]) -> dict[str, list[Point]]:
     }
 
 
-def main() -> None:
+def summarise(config: SummariseFinetune) -> None:
     """Write the table and the picture, and print the table for the README."""
-    config = tyro.cli(SummariseFinetune)
     table = gather(config.runs)
     write_json(config.out / TABLE, table)
     start = table["settings"]["start"]
@@ -118,4 +111,4 @@ def _cell(entry: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script(SummariseFinetune, summarise)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from cog.console import console
+from cog.errors import CogError, UsageError
+from cog.experiments.recipes import RECIPES
 from cog.experiments.results import markdown, markdown_line
+from cog.experiments.script import script
 from cog.files import read_json, write_bytes
 from cog.intervals import Rate
 
@@ -65,7 +66,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         seen = "the simulator's state" if result["config"]["observation"] == "state" else "images"
         hours = result["seconds"]["total"]["cpu"] / 3600
         parts += [
-            f"## {', '.join(result['config']['rows'])}, from {seen}\n",
+            f"## {', '.join(dict.fromkeys(entry['row'] for entry in result['summary']))}, from {seen}\n",
             f"    {result['command']}\n",
             f"{hours:.1f} hours of processor time, collection and evaluation included.\n",
             markdown(result) + "\n",
@@ -73,13 +74,35 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
+def read(file: Path) -> dict[str, Any]:
+    """The results of a command whose rows have all their starts.
+
+    Raises:
+        CogError: the file is missing, or holds something else, such as an ablation.
+    """
+    result = read_json(file, "results of cog reproduce")
+    if result.get("kind") != "reproduction":
+        raise CogError(f"{file}: holds no results of cog reproduce; give its results.json")
+    starts: dict[tuple[str, str], list[str]] = {}
+    for entry in result["summary"]:
+        starts.setdefault((entry["row"], entry["arm"]), []).append(entry["start"])
+    for (row, _), names in starts.items():
+        if row not in RECIPES or names != [cell.name for cell in RECIPES[row].cells]:
+            raise CogError(
+                f"{file}: {row!r} has not the starts of a row of the paper, as in an ablation; "
+                "give the results.json of a command without --ablation"
+            )
+    return result
+
+
+def summarise(config: SummariseRows) -> None:
     """Write the page."""
-    config = tyro.cli(SummariseRows)
-    found = [read_json(file, "results of cog reproduce") for file in config.results]
+    if not config.results:
+        raise UsageError("results are empty; name at least one file")
+    found = [read(file) for file in config.results]
     write_bytes(config.out, page(found).encode())
     console().print(str(config.out), markup=False)
 
 
 if __name__ == "__main__":
-    main()
+    script(SummariseRows, summarise)

@@ -19,7 +19,7 @@ from cog.datasets.store import open_dataset
 from cog.errors import CogError, UsageError
 from cog.experiments import demo_plan as plan
 from cog.experiments.arms import latest_metrics
-from cog.experiments.demo import run_demo
+from cog.experiments.demo import _command, run_demo
 from cog.experiments.demo_config import DemoConfig
 from cog.experiments.report import headline
 from cog.experiments.stages import Stages
@@ -190,27 +190,41 @@ def test_interrupted_stage_is_repeated_and_finished_ones_are_not(tmp_path: Path)
         Stages(tmp_path / "run", {"a": 2})
 
 
-def test_missing_optional_packages_leave_the_numbers(
+def test_missing_optional_packages_leave_the_numbers_and_the_report_follows_when_they_are_there(
     config: DemoConfig, summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(config.out, copy)
-    book = json.loads((copy / "demo.json").read_text())
-    book["finished"].remove("report")
-    (copy / "demo.json").write_text(json.dumps(book))
+    moved = DemoConfig(out=copy, seed=1, quick=True)
     for file in ("summary.json", "report.html", "learning_curves.png"):
         (copy / file).unlink()
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    again = run_demo(DemoConfig(out=copy, seed=1, quick=True))
-    assert again["results"] == summary["results"]
-    assert not (copy / "learning_curves.png").exists()
-    assert "matplotlib is not installed" in (copy / "report.html").read_text()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert run_demo(moved)["results"] == summary["results"]
+    assert not (copy / "report.html").exists()
+    (copy / "learning_curves.png").unlink()
+    with monkeypatch.context() as patch:
+        patch.undo()
+        patch.setitem(sys.modules, "matplotlib.figure", None)
+        patch.delitem(sys.modules, "jinja2")
+        assert run_demo(moved)["results"] == summary["results"]
+        assert not (copy / "learning_curves.png").exists()
+        assert "matplotlib is not installed" in (copy / "report.html").read_text()
+    monkeypatch.undo()
+    assert run_demo(moved)["results"] == summary["results"]
+    assert (copy / "learning_curves.png").exists()
+    assert "matplotlib is not installed" not in (copy / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        DemoConfig(out=Path("somewhere"), seed=2, wander=0.25, updates=1234),
+        DemoConfig(out=Path("a folder; or 'two'"), wander=1 / 3, reward=1234567.0, task_share=0.1234567),
+    ],
+)
 def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: DemoConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = DemoConfig(out=Path("somewhere"), seed=2, wander=0.25, updates=1234)
     specs: dict[Path, Any] = {}
 
     def collect(spec: Any, out: Path, **_: Any) -> Any:
@@ -229,9 +243,14 @@ def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
         elif kind == "Evaluate":
             evaluated.append(command.config)
         elif kind == "Relabel":
-            expected = {"task": ("grasp_success", 10.0), "prior": ("zero", 1.0)}[command.dataset.name]
+            expected = {"task": ("grasp_success", config.reward), "prior": ("zero", 1.0)}[
+                command.dataset.name
+            ]
             assert (command.rule, command.scale, command.terminate) == (*expected, True)
+        elif kind == "Merge" and command.prior:
+            assert command.task_share == config.task_share
     data = config.out / "data"
+    assert cli.parse(shlex.split(_command(config))[1:]).config == config
     assert specs == {data / "task": plan.task_spec(config), data / "prior": plan.prior_spec(config)}
     assert trained == [plan.training(config, arm) for arm in plan.ARMS]
     assert evaluated == [plan.evaluation(config, arm) for arm in plan.ARMS]
@@ -250,7 +269,19 @@ def test_headline_admits_overlapping_intervals() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"updates": 0}, {"seed": -1}, {"wander": 1.0}, {"quick": True, "updates": 500}, {"workers": -1}],
+    [
+        {"updates": 0},
+        {"seed": -1},
+        {"wander": 1.0},
+        {"quick": True, "updates": 500},
+        {"workers": -1},
+        {"reward": float("nan")},
+        {"reward": 0.0},
+        {"task_share": 1.0},
+        {"task_share": 1.5},
+        {"aim_error": float("nan")},
+        {"noise": float("inf")},
+    ],
 )
 def test_senseless_settings_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -325,9 +326,9 @@ def test_the_printed_command_asks_for_the_same(tmp_path: Path) -> None:
     from cog import cli
 
     config = ReproduceConfig(
-        rows=("closed", "pick_place"), seeds=(3,), updates=7, out=tmp_path, terminate_on_success=False
+        rows=("closed", "pick_place"), seeds=(3,), updates=7, out=tmp_path / "a b", terminate_on_success=False
     )
-    assert cli.parse(command(config).split()[1:]).config == config
+    assert cli.parse(shlex.split(command(config))[1:]).config == config
 
 
 @pytest.mark.parametrize(

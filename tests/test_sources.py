@@ -1,6 +1,7 @@
 """A folder of experiments remembers the code that made it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,21 @@ def test_the_hash_of_code_follows_what_it_does_and_not_its_words(tmp_path: Path)
     assert plain != hashed("LIMIT = 1.1\ndef height(x):\n    return x\n")
     assert plain != hashed("LIMIT = 1.0\ndef height(x):\n    return -x\n")
     assert plain != hashed("LIMIT = 1.0\ndef height(x):\n    return x\n", "other.py")
+
+
+def test_a_changed_byte_or_another_name_of_an_asset_changes_the_hash_of_code(tmp_path: Path) -> None:
+    folder, pattern = PARTS["cog.envs.assets"]
+    assert (Path(folder) / "cabinet.urdf").exists()
+    copy = Path(shutil.copytree(folder, tmp_path / "assets"))
+    before = code_hash(copy, pattern)
+    assert before == code()["cog.envs.assets"]
+    text = (copy / "cabinet.urdf").read_text()
+    (copy / "cabinet.urdf").write_text(text.replace("0", "1", 1))
+    assert code_hash(copy, pattern) != before
+    (copy / "cabinet.urdf").write_text(text)
+    assert code_hash(copy, pattern) == before
+    (copy / "cabinet.urdf").rename(copy / "cupboard.urdf")
+    assert code_hash(copy, pattern) != before
 
 
 def test_every_part_that_decides_results_is_found_where_it_is_installed() -> None:

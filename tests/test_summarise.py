@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 from cog.experiments.summarise import LABELS, draw, gather, markdown
 from cog.files import read_json, write_json
 
@@ -54,6 +54,33 @@ def test_a_quick_demo_is_refused(runs):
     write_json(runs[0] / "summary.json", {**summary, "quick": True})
     with pytest.raises(CogError, match="quick demo"):
         gather(runs)
+
+
+def set_config(run, **config):
+    """Let a demo have been run with other settings."""
+    summary = read_json(run / "summary.json", "a summary")
+    write_json(run / "summary.json", {**summary, "config": config})
+
+
+def test_demos_of_one_seed_of_other_settings_and_none_are_refused(runs):
+    set_config(runs[0], seed=4, updates=7000, out="a", workers=1)
+    set_config(runs[1], seed=4, updates=7000, out="b", workers=2)
+    with pytest.raises(CogError, match=r"4 has seed 4, as .*3 has"):
+        gather(runs)
+    set_config(runs[0], seed=3, updates=100, out="a", workers=1)
+    with pytest.raises(CogError, match=r"4 has other settings than .*3; differing: updates$"):
+        gather(runs)
+    with pytest.raises(UsageError, match="name at least one"):
+        gather([])
+
+
+def test_the_command_names_the_settings_that_are_not_the_standard_ones(runs):
+    for run, seed in zip(runs, (3, 4), strict=True):
+        set_config(run, seed=seed, updates=7000, out=str(run), workers=2)
+    assert gather(runs)["command"] == "cog demo --seed SEED --out runs/seedSEED"
+    for run, seed in zip(runs, (3, 4), strict=True):
+        set_config(run, seed=seed, updates=100, out=str(run), workers=2)
+    assert gather(runs)["command"] == "cog demo --seed SEED --out runs/seedSEED --updates 100"
 
 
 def test_the_readme_prints_the_committed_table():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 from cog.experiments.summarise_finetune import curves, gather, markdown
 from cog.files import read_json, write_json
 from cog.intervals import wilson
@@ -41,6 +41,13 @@ def test_unfinished_and_unlike_runs_are_refused(tmp_path):
         gather([whole, finished(tmp_path / "1", 1, last=150)])
     with pytest.raises(CogError, match="differing: mix"):
         gather([whole, finished(tmp_path / "2", 2, mix="online")])
+
+
+def test_two_runs_of_one_seed_and_none_are_refused(tmp_path):
+    with pytest.raises(CogError, match=r"b has seed 0, as .*a has"):
+        gather([finished(tmp_path / "a", 0), finished(tmp_path / "b", 0)])
+    with pytest.raises(UsageError, match="name at least one"):
+        gather([])
 
 
 def test_the_readme_prints_the_committed_table():
