@@ -1,6 +1,7 @@
 """The replay buffer: every frame once, as bytes, on the training device if it fits; batches by index."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 from cog.frames import OnDevice, OnHost, fitting
 from cog.networks import ObservationShape
 from cog.parallel import own
@@ -161,6 +162,24 @@ class Buffer:
                     self.drawn[number] += count
             index = torch.cat(parts)
         return index
+
+    def refuse_starved(self, size: int, remedy: str) -> None:
+        """Refuse batches of `size` in which a source has a share but no transition, however many are drawn.
+
+        Raises:
+            UsageError: naming the source and a size that feeds all, which `remedy` may hold as {size}.
+        """
+        if self._members is None:
+            return
+        counts = batch_counts(self._shares, size)
+        for name, share, count in zip(self.names, self._shares, counts, strict=True):
+            if share and not count:
+                smallest = min(share for share in self._shares if share)
+                enough = math.ceil(round(sum(self._shares) / smallest, 6))  # 40 where 1/40 is the smallest
+                raise UsageError(
+                    f"source {name} has a share of {share:.3g}, too little for a batch of {size}: it would "
+                    f"never be drawn; {remedy.format(size=enough)}"
+                )
 
     def gather(self, index: Tensor) -> Batch:
         """The transitions at `index` (B,)."""

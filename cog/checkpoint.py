@@ -63,7 +63,7 @@ class Checkpoint:
     code_version: str
     inputs: tuple[Input, ...] = ()
     scene: Mapping[str, Any] = field(default_factory=dict)
-    """`id` and `max_episode_steps` of the environment that the data came from, where they tell them."""
+    """The environment that the data came from, as far as they tell it (see `cog.data_scene`)."""
 
     @property
     def hash(self) -> str:

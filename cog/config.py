@@ -6,12 +6,12 @@ Only the standard library is imported here, so that the command line starts fast
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cog.bounds import refuse_below
+from cog.bounds import refuse_below, refuse_outside, refuse_seed
 from cog.errors import UsageError
 
 
@@ -138,18 +138,38 @@ class TrainConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
-        refuse_below(self, 1, "updates", "batch_size", "log_every", "checkpoint_every")
-        refuse_below(self, 1, "cql.sampled_actions", "cql.steps", "cql.backup_actions")
-        refuse_below(self, 0, "shift", "threads", "network.switches")
-        if not 0 <= self.cql.discount < 1:
-            raise UsageError(f"cql.discount is {self.cql.discount}; it must lie in [0, 1)")
-        if not 0 < self.cql.target_rate <= 1:
-            raise UsageError(f"cql.target_rate is {self.cql.target_rate}; it must lie in (0, 1]")
-        if not 0 <= self.average_decay < 1:
-            raise UsageError(f"average_decay is {self.average_decay}; it must lie in [0, 1)")
-        if not 0 < self.network.action_limit < 1:
-            raise UsageError(f"network.action_limit is {self.network.action_limit}; it must lie in (0, 1)")
+        for low, names in LOWEST.items():
+            refuse_below(self, low, *names)
+        for interval, names in INTERVALS.items():
+            refuse_outside(self, interval, *names)
+        if not self.network.critic_widths:
+            raise UsageError("network.critic_widths is empty; critics need at least one hidden layer")
+        refuse_seed(self.seed, TORCH_SEED_BITS)
 
+
+TORCH_SEED_BITS = 64
+LOWEST: Mapping[float, Sequence[str]] = {
+    0: (
+        *("shift", "threads", "clip_gradient", "bc_lr"),
+        *("network.bottleneck", "network.proprio_features", "network.critic_init", "network.switches"),
+        *("cql.conservative_weight", "cql.critic_lr", "cql.actor_lr", "cql.temperature_lr"),
+        *("cql.bc_updates", "cql.bc_weight"),
+    ),
+    1: (
+        *("updates", "batch_size", "log_every", "checkpoint_every"),
+        *("network.critic_widths", "network.actor_widths"),
+        *("cql.sampled_actions", "cql.steps", "cql.backup_actions"),
+    ),
+}
+"""The smallest value that settings may have."""
+INTERVALS: Mapping[str, Sequence[str]] = {
+    "[0, 1)": ("average_decay", "cql.discount"),
+    "(0, 1]": ("cql.target_rate",),
+    "(0, 1)": ("network.action_limit",),
+    "(0, inf)": ("runaway_q", "cql.initial_temperature"),
+    "(-inf, inf)": ("cql.lagrange_gap", "cql.target_entropy", "cql.bc_margin"),
+}
+"""Where the others lie."""
 
 Preset = Literal["cpu", "paper"]
 PRESETS: tuple[str, ...] = typing.get_args(Preset)

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -24,12 +25,18 @@ Counted = Callable[[int, int], None]
 
 def console() -> Console:
     """The console for results, on standard output."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _plain_console(sys.stdout, stderr=False)
 
 
 def messages() -> Console:
     """The console for progress and errors, on standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _plain_console(sys.stderr, stderr=True)
+
+
+def _plain_console(stream: TextIO, stderr: bool) -> Console:
+    """A console that shows text as it is: paths may hold [brackets] and :colons:."""
+    wrap = not stream.isatty()
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=wrap)
 
 
 @contextmanager
@@ -41,13 +48,13 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
         yield _plain_lines(screen, title, total, unit, began)
         return
     columns = (
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=screen) as bar:
         task = bar.add_task(title, total=total, rate="", note="")

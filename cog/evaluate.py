@@ -7,6 +7,7 @@ out/
 """
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -21,12 +22,14 @@ import torch
 
 from cog import checkpoint as checkpoints
 from cog.config import differences, to_json
-from cog.errors import CogError, UsageError, missing_extra
+from cog.data_scene import act_in
+from cog.errors import CogError, missing_extra
 from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import FORMAT, RESULT, Evaluation, open_evaluation, results_table
-from cog.files import code_version, hash_file, read_json, write_json
+from cog.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.inputs import Input, inputs_to_json
 from cog.intervals import CONFIDENCE, wilson
+from cog.networks import ObservationShape
 from cog.options import parse_options
 from cog.rollout import Fleet, Group, Outcome, episode_seeds, replay, roll_in_worker
 from cog.scene import Scene, check_scene
@@ -54,12 +57,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     if config.videos and not can_encode():
         raise missing_extra("imageio-ffmpeg", "report")
     checkpoint = checkpoints.load(config.checkpoint)
-    config = _in_its_scene(config, checkpoint)
-    options = tuple(parse_options(config.env_options).items())
-    assert config.env is not None and config.max_episode_steps is not None
-    scene = Scene(
-        config.env, checkpoint.shape.image, config.max_episode_steps, options, config.terminate_on_success
-    )
+    config, scene = _in_its_scene(config, checkpoint.scene, str(checkpoint.folder), checkpoint.shape)
     check_scene(
         scene, checkpoint.shape, checkpoint.action_dimensions, config.starts, films=config.videos != 0
     )
@@ -72,6 +70,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         return _existing(config.out, identity)
     if config.out.exists() and (not config.out.is_dir() or any(_foreign(config.out))):
         raise CogError(f"{config.out} is not empty and holds no evaluation; choose another folder")
+    make_folder(config.out)  # what cannot be written is told before the episodes run
 
     groups = _groups(config)
     with _crew(config, checkpoint.folder, scene, len(groups)) as crew:
@@ -105,20 +104,39 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     return open_evaluation(config.out)
 
 
-def _in_its_scene(config: EvaluateConfig, checkpoint: checkpoints.Checkpoint) -> EvaluateConfig:
-    """The settings with the scene and the length of episodes that the policy's data had, where none is asked.
+def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], data: Path) -> None:
+    """Refuse, before a policy is trained on `data` of an `environment`, what could not evaluate it then.
 
     Raises:
-        UsageError: the checkpoint does not tell them.
+        UsageError: the data do not tell their scene, or it lacks a start.
     """
-    env: Any = config.env or checkpoint.scene.get("id")
-    steps: Any = config.max_episode_steps or checkpoint.scene.get("max_episode_steps")
-    wanted = {"--env": env, "--max-episode-steps": steps}
-    if missing := [option for option, value in wanted.items() if value is None]:
-        raise UsageError(
-            f"{checkpoint.folder} does not tell the scene of its data; give {' and '.join(missing)}"
-        )
-    return dataclasses.replace(config, env=str(env), max_episode_steps=int(steps))
+    shapes = environment["observations"]
+    image = tuple(shapes["image"]) if "image" in shapes else None
+    shape = ObservationShape(image, *shapes.get("proprio" if image else "state", [0]))
+    _, scene = _in_its_scene(config, environment, str(data), shape)
+    check_scene(scene, shape, environment["action"][0], config.starts, films=config.videos != 0)
+
+
+def option_texts(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options of an environment as they are given on the command line."""
+    return tuple(f"{name}={json.dumps(value)}" for name, value in options.items())
+
+
+def _in_its_scene(
+    config: EvaluateConfig, told: Mapping[str, Any], where: str, shape: ObservationShape
+) -> tuple[EvaluateConfig, Scene]:
+    """The settings with the scene that the policy's data had, where none is asked for, and that scene.
+
+    Raises:
+        UsageError: `where` tells none.
+    """
+    env, options, steps = act_in(
+        told, where, config.env, parse_options(config.env_options), config.max_episode_steps
+    )
+    texts = config.env_options or option_texts(options)
+    config = dataclasses.replace(config, env=env, env_options=texts, max_episode_steps=steps)
+    scene_options = tuple(parse_options(texts).items())
+    return config, Scene(env, shape.image, steps, scene_options, config.terminate_on_success)
 
 
 def _identity(config: EvaluateConfig) -> dict[str, Any]:

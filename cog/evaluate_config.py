@@ -33,7 +33,7 @@ class EvaluateConfig:
     env: str | None = None
     """Gymnasium id of the environment; none is that of the data that the policy was trained on."""
     env_options: tuple[str, ...] = ()
-    """Further arguments of the environment, each as name=value, such as objects=held_out."""
+    """Further arguments of the environment, as name=value, such as objects=held_out; none are the data's."""
     max_episode_steps: int | None = None
     """Steps after which an episode is cut off; none is as many as in the data."""
     terminate_on_success: bool = True

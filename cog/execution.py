@@ -144,8 +144,8 @@ def executed(
             how = "compiled"
         else:
             how = f"not compiled ({missing})"
+    refuse_graph(sampler, config)
     if config.graphed:
-        _refuse_graph(sampler, config)
         how += ", as one graph"
     if on_message is not None:
         threads = "" if config.device.startswith("cuda") else f", threads: {torch.get_num_threads()}"
@@ -155,8 +155,10 @@ def executed(
     )
 
 
-def _refuse_graph(sampler: Sampler, config: TrainConfig) -> None:
-    """Raise what `executed` says where an update cannot be one graph."""
+def refuse_graph(sampler: Sampler, config: TrainConfig) -> None:
+    """Raise what `executed` says where an update should be one graph and cannot be."""
+    if not config.graphed:
+        return
     if not config.device.startswith("cuda"):
         raise UsageError(f"graphed needs CUDA; device is '{config.device}'")
     if size() > 1:

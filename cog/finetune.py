@@ -16,7 +16,6 @@ out/
 import contextlib
 import copy
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,10 @@ from cog import checkpoint as checkpoints
 from cog.agent import Agent
 from cog.buffer import Buffer, Transitions
 from cog.config import TrainConfig, differences, to_json
+from cog.data_scene import act_in, scene_facts
 from cog.datasets.episode import Episode
-from cog.errors import CogError, UsageError
-from cog.evaluate import evaluate
+from cog.errors import CogError
+from cog.evaluate import evaluate, option_texts
 from cog.evaluate_config import EvaluateConfig
 from cog.evaluation import RESULT, Evaluation, open_evaluation
 from cog.explore import Explorer
@@ -121,7 +121,11 @@ class _Run:
         facts = {**merge.sources[0].dataset.environment}
         self.config = config
         self.on_message = on_message
-        self.scene = _scene(config, facts, start.shape.image)
+        env, options, steps = act_in(
+            facts, str(config.data), config.env, max_episode_steps=config.max_episode_steps
+        )
+        self.scene = Scene(env, start.shape.image, steps, tuple(options.items()))
+        self.facts = scene_facts({"id": env, "options": options, "max_episode_steps": steps})
         check_scene(self.scene, start.shape, start.action_dimensions, (config.start,))
         record = _record(config, self.scene, start)
         _refuse_foreign(config.out, record)
@@ -154,7 +158,7 @@ class _Run:
             last = checkpoints.load(config.out)
             checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)
             self.metrics_position = last.metrics_position
-        facts |= {"id": self.scene.env, "max_episode_steps": self.scene.max_episode_steps}
+        facts = {name: value for name, value in facts.items() if name != "options"} | self.facts
         self.online = GrowingDataset(
             config.out / ONLINE, record["identity"], facts, _origin(start, merge, config.out / ONLINE)
         )
@@ -199,9 +203,8 @@ class _Run:
             if self.online.dataset is not None:
                 online = self.online.dataset
                 inputs.append(Input.of("dataset", online.path, online.hash, self.root / "step"))
-            scene = {"id": self.scene.env, "max_episode_steps": self.scene.max_episode_steps}
             drawn = self.replay.drawn
-            checkpoints.save(self.root, self.agent, drawn, self.fingerprint, position, inputs, scene)
+            checkpoints.save(self.root, self.agent, drawn, self.fingerprint, position, inputs, self.facts)
 
     def evaluate(self, episodes: int) -> None:
         """Add a point to the curve: evaluate the averaged policy, or read that it was."""
@@ -227,7 +230,7 @@ class _Run:
                     acting=config.acting,
                     candidates=config.candidates,
                     env=self.scene.env,
-                    env_options=tuple(f"{name}={json.dumps(value)}" for name, value in self.scene.options),
+                    env_options=option_texts(dict(self.scene.options)),
                     max_episode_steps=self.scene.max_episode_steps,
                     workers=1,
                     videos=0,
@@ -272,16 +275,6 @@ def acting(agent: Agent) -> Policy:
     network.encoder = copy.deepcopy(agent.policy_encoder())
     network.actor = copy.deepcopy(agent.actor)
     return Policy(network, agent.shape, agent.config, agent.updates_done)
-
-
-def _scene(config: FinetuneConfig, facts: dict[str, Any], image: tuple[int, int, int] | None) -> Scene:
-    """The environment that the data came from, or the one asked for instead."""
-    env = config.env or facts.get("id")
-    steps = config.max_episode_steps or facts.get("max_episode_steps")
-    if env is None or steps is None:
-        raise UsageError(f"{config.data} does not tell its environment; give --env and --max-episode-steps")
-    options = facts.get("options", {}) if config.env is None else {}
-    return Scene(str(env), image, int(steps), tuple(options.items()))
 
 
 def _reward(offline: Buffer, data: Path) -> float:

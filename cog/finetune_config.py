@@ -59,12 +59,17 @@ class FinetuneConfig:
             UsageError: naming the field, its value and what is allowed.
         """
         refuse_below(self, 1, "episodes", "round_episodes", "updates_per_episode")
-        refuse_below(self, 1, "evaluate_every", "evaluate_episodes", "candidates")
+        refuse_below(self, 1, "evaluate_every", "evaluate_episodes", "candidates", "max_episode_steps")
         refuse_below(self, 0, "warm_up_episodes", "conservative_weight", "bc_weight")
         if self.evaluate_every % self.round_episodes:
             raise UsageError(
                 f"evaluate_every is {self.evaluate_every}; it must be a multiple of round_episodes, "
                 f"{self.round_episodes}"
+            )
+        if self.warm_up > self.episodes:
+            raise UsageError(
+                f"episodes is {self.episodes}, fewer than the {self.warm_up} before the first update: "
+                "nothing would be learnt; choose more, or a smaller warm_up_episodes"
             )
         refuse_seed(self.seed)
 

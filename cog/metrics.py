@@ -5,6 +5,7 @@ is the same, byte for byte, whether or not the run was interrupted.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import time
@@ -113,6 +114,14 @@ def before_update(folder: Path, position: int, update: int) -> int:
     if lines and len(written) == position and json.loads(lines[-1])["update"] == update:
         return position - len(lines[-1])
     return position
+
+
+def refuse_without_wandb(mode: WandbMode) -> None:
+    """Raise CogError if metrics are to go to Weights & Biases and its package is not installed."""
+    if mode != "disabled" and importlib.util.find_spec("wandb") is None:
+        raise CogError(
+            f"wandb is '{mode}', but its package is not installed; install it with: pip install wandb"
+        )
 
 
 def _start_wandb(folder: Path, mode: WandbMode, config: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from cog.distribution import TanhGaussian
 from cog.errors import CogError
 
 CRITICS = 2
+SMALLEST_IMAGE = 4  # pixels that either kind of convolutions leaves something of
 LOG_STD_RANGE = (-5.0, 2.0)  # the reference's bounds
 
 
@@ -46,6 +47,11 @@ class Encoder(nn.Module):
         self.features = 0
         if shape.image is not None:
             height, width, channels = shape.image
+            if min(height, width) < SMALLEST_IMAGE:
+                raise CogError(
+                    f"the images are {height}x{width} pixels; the network needs at least "
+                    f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}: collect or import larger ones"
+                )
             self.convolutions = _convolutions(config.encoder, channels)
             self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             with torch.no_grad():

@@ -18,7 +18,17 @@ class Replay:
     """
 
     def __init__(self, offline: Buffer, mix: Mix, batch_size: int, span: int) -> None:
-        """Begin without online episodes; each transition of theirs is to span `span` steps."""
+        """Begin without online episodes; each transition of theirs is to span `span` steps.
+
+        Raises:
+            UsageError: the offline half of a batch would leave out a source of the offline data.
+        """
+        if mix == "half":
+            offline.refuse_starved(
+                batch_size - _half(batch_size),
+                "the offline half of a batch must be {size} at least: go on from a policy trained with twice "
+                "that batch size, or choose --mix uniform",
+            )
         self.offline = offline
         self.mix = mix
         self.batch_size = batch_size
@@ -56,11 +66,11 @@ class Replay:
         """How many steps of each batch are online ones; at least one once there are any."""
         if self.online is None:
             return 0
-        share = {
-            "online": 1.0,
-            "uniform": self.steps / (self.steps + len(self.offline.actions)),
-            "half": 0.5,
-        }[self.mix]
+        if self.mix == "online":
+            return self.batch_size
+        if self.mix == "half":
+            return _half(self.batch_size)
+        share = self.steps / (self.steps + len(self.offline.actions))
         return max(1, round(share * self.batch_size))
 
     def sample(self, generator: torch.Generator) -> Batch:
@@ -80,6 +90,11 @@ class Replay:
         """Realised share of each source in all batches so far."""
         drawn = self.drawn.tolist()
         return {name: count / max(sum(drawn), 1) for name, count in zip(self.names, drawn, strict=True)}
+
+
+def _half(size: int) -> int:
+    """How many steps of a batch of `size` are online ones, if half of them are."""
+    return max(1, round(0.5 * size))
 
 
 def _joined(fields: Sequence[Tensor | None]) -> Tensor | None:

@@ -14,13 +14,14 @@ from cog.bc import BC
 from cog.buffer import Buffer, Transitions
 from cog.config import TrainConfig, from_json, to_json
 from cog.cql import CQL
+from cog.data_scene import scene_facts
 from cog.errors import CogError, UsageError
-from cog.execution import executed, set_arithmetic
+from cog.execution import executed, refuse_graph, set_arithmetic
 from cog.files import make_folder
 from cog.guard import refuse_bad_parameters, refuse_difference, refuse_divergence, to_host
 from cog.inputs import Input
 from cog.lock import content, locked
-from cog.metrics import MetricsWriter, before_update
+from cog.metrics import MetricsWriter, before_update, refuse_without_wandb
 from cog.parallel import RankLost, anywhere, rank, refuse_uneven, together
 from cog.sealed import read_sealed, write_sealed
 from cog.stopping import stop_signals
@@ -106,8 +107,15 @@ class Begun(NamedTuple):
 def prepare(
     config: TrainConfig, transitions: Transitions | None, on_message: Callable[[str], None] | None
 ) -> tuple[Buffer, Facts]:
-    """Load the data and put them where the run computes, on every rank alike."""
+    """Load the data and put them where the run computes, on every rank alike.
+
+    Raises:
+        CogError: this machine lacks what the settings ask for, or batches would leave out a source.
+    """
     with together():
+        device = usable_device(config)
+        if rank() == 0:
+            refuse_without_wandb(config.wandb)
         keep_freed_memory()
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -118,13 +126,18 @@ def prepare(
             inputs = (source,)
         buffer = Buffer(
             transitions,
-            usable_device(config),
+            device,
             config.batch_size,
             config.sampling,
             config.cql.discount,
             config.cql.steps,
             on_message,
         )
+        buffer.refuse_starved(
+            config.batch_size,
+            "choose a --batch-size of at least {size}, a larger share in the merge, or --sampling uniform",
+        )
+        refuse_graph(buffer, config)
     # On an accelerator the host's copy of the transitions is not needed any more.
     return buffer, Facts(transitions.fingerprint, inputs, scene)
 
@@ -265,14 +278,22 @@ def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, A
 
     merge = open_merge(data)
     transitions: Transitions = load(merge)
-    facts = merge.sources[0].dataset.environment
-    scene = {name: facts[name] for name in ("id", "max_episode_steps") if facts.get(name) is not None}
-    return transitions, merge.as_input(folder), scene
+    return transitions, merge.as_input(folder), scene_facts(merge.sources[0].dataset.environment)
 
 
 def usable_device(config: TrainConfig) -> torch.device:
-    """The device asked for, if this machine has it."""
-    device = torch.device(config.device)
+    """The device asked for, if this machine has it.
+
+    Raises:
+        UsageError: there is no such kind, or it does not compute with the precision asked for.
+        CogError: this machine has none.
+    """
+    try:
+        device = torch.device(config.device)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device is '{config.device}'; it must be cpu, cuda or cuda:NUMBER")
     if device.type == "cuda":
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= found:

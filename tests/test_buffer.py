@@ -8,9 +8,10 @@ import torch
 
 from cog.augment import random_shift
 from cog.buffer import Buffer, batch_counts, memory, multi_step
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 from cog.execution import executed
 from cog.frames import OnDevice, OnHost
+from cog.online import Replay
 from cog.train import create
 from tests.learner_data import config, noise, steps_of
 from tests.test_execution import needs_cuda
@@ -68,6 +69,39 @@ def test_a_source_with_a_share_but_no_transitions_is_refused_by_name() -> None:
     data.source[:] = 0
     with pytest.raises(CogError, match="prior:old"):
         Buffer(data, CPU, 8, "balanced", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("shares", "size", "told"),
+    [
+        ([0.003, 0.997], 128, r"task:0 has a share of 0\.003, too little for a batch of 128.*at least 334"),
+        ([1 / 40] * 40, 32, r"task:32 has a share of 0\.025.*at least 40"),
+    ],
+)
+def test_a_source_that_gets_nothing_of_a_batch_is_refused(shares: list[float], size: int, told: str) -> None:
+    data = noise()
+    data.source = np.arange(len(data.actions)) % len(shares)
+    data.sources = [
+        {"role": "task", "name": str(number), "share": share, "steps": 1}
+        for number, share in enumerate(shares)
+    ]
+    buffer = Buffer(data, CPU, size, "balanced", 0.9)
+    with pytest.raises(UsageError, match=told):
+        buffer.refuse_starved(size, "choose at least {size}")
+    buffer.refuse_starved(334, "")
+    Buffer(data, CPU, size, "uniform", 0.9).refuse_starved(size, "")
+
+
+def test_an_offline_half_that_leaves_out_a_source_is_refused_and_other_mixes_are_not() -> None:
+    data = noise()
+    data.sources[0]["share"], data.sources[1]["share"] = 0.15, 0.85
+    buffer = Buffer(data, CPU, 6, "balanced", 0.95)
+    buffer.refuse_starved(6, "")
+    with pytest.raises(
+        UsageError, match=r"task:new.*0\.15.*a batch of 3: .*half of a batch must be 7 at least"
+    ):
+        Replay(buffer, "half", 6, 1)
+    Replay(buffer, "online", 6, 1)
 
 
 def test_gathered_frames_are_those_before_and_after_the_step_as_bytes() -> None:

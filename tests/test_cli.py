@@ -115,6 +115,38 @@ def test_training_shows_the_latest_success_rate_when_asked(tmp_path, capsys):
     assert (out / "evaluations/0000001/evaluation.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--evaluate-episodes", "-1"], "episodes is -1"),
+        (["--evaluate-episodes", "1", "--seed", str(2**32)], "seed is"),
+        (["--evaluate-episodes", "1", "--evaluate-starts", "open", "open"], "each once"),
+        (["--evaluate-episodes", "1"], "'open' is unknown; tests.toy_scene:toy/Line-v0 has: left, middle"),
+    ],
+)
+def test_evaluations_that_cannot_run_are_refused_before_training(tmp_path, capsys, options, told):
+    data = str(tmp_path / "data")
+    line = ["--env", "tests.toy_scene:toy/Line-v0", "--start", "left", "--behaviour", "reach"]
+    line += ["--image-size", "16", "--workers", "1"]
+    assert cli.run(["collect", "--out", data, "--episodes", "1", *line]) == 0
+    assert cli.run(["relabel", data, "--rule", "zero", "--name", "zero"]) == 0
+    assert cli.run(["train", "--data", data, "--out", str(tmp_path / "run"), *options]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert told in shown and "--evaluate-starts" in shown
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("algorithm", ["cql", "bc"])
+def test_progress_of_training_shows_losses(tmp_path, capsys, make_dataset, algorithm):
+    data = make_dataset()
+    assert cli.run(["relabel", str(data.path), "--rule", "object_height > 0.1", "--name", "high"]) == 0
+    options = ["--data", str(data.path), "--out", str(tmp_path / "run"), "--batch-size", "4"]
+    assert cli.run(["train", *options, "--updates", "1", "--algorithm", algorithm]) == 0
+    names = {"cql": ("td_loss", "q_data"), "bc": ("actor_loss", "action_error")}[algorithm]
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in names), shown
+
+
 def test_several_seeds_train_in_folders_of_their_own(tmp_path, capsys):
     data, out = str(tmp_path / "data"), tmp_path / "run"
     assert cli.run(["collect", "--out", data, "--episodes", "1", "--max-steps", "4", "--workers", "1"]) == 0

@@ -147,6 +147,16 @@ def test_unknown_environment_is_refused(settings: EvaluateConfig, tmp_path: Path
         evaluate(other(settings, tmp_path / "new", env="cog/Nowhere-v0"))
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_the_episodes_run(
+    settings: EvaluateConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    ran: list[int] = []
+    with pytest.raises(CogError, match="cannot be used as a folder"):
+        evaluate(other(settings, tmp_path / "letter.txt" / "new"), lambda done, _: ran.append(done))
+    assert ran == []
+
+
 def test_policy_of_another_observation_is_refused_naming_both(
     settings: EvaluateConfig, tmp_path: Path
 ) -> None:

@@ -253,6 +253,37 @@ def test_metrics_cut_behind_the_checkpoint_s_back_are_noticed(tmp_path: Path) ->
         train(config(tmp_path / "run"), noise(), resume=True)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"batch_size": 1}, "source prior:old .* a --batch-size of at least 2"),
+        ({"graphed": True}, "graphed needs CUDA"),
+        ({"wandb": "offline"}, "pip install wandb"),
+        ({"device": "foo"}, "device is 'foo'"),
+        ({"device": "mps"}, "device is 'mps'"),
+    ],
+)
+def test_what_a_run_lacks_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CogError, match=told):
+        train(config(tmp_path / "run", **changes), noise())
+    assert not (tmp_path / "run" / "config.json").exists()
+    train(config(tmp_path / "run", updates=1), noise())
+
+
+def test_images_smaller_than_the_convolutions_are_refused_with_the_smallest_size(tmp_path: Path) -> None:
+    data = noise()
+    frames = data.frames
+    for encoder in ("patch", "paper"):
+        data.frames = frames[:, :3, :8]
+        with pytest.raises(CogError, match="3x8 pixels; the network needs at least 4x4"):
+            train(config(tmp_path / encoder, encoder=encoder, updates=1), data)
+        data.frames = frames[:, :4, :4]
+        train(config(tmp_path / encoder, encoder=encoder, updates=1), data)
+
+
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:
     torch.manual_seed(1)
     train(config(tmp_path / "a"), noise())

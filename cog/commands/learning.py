@@ -10,10 +10,15 @@ import tyro
 
 from cog.config import Preset, TrainConfig
 from cog.console import console, messages, metrics_note, progress
+from cog.errors import UsageError
 from cog.evaluate_config import EvaluateConfig
 from cog.finetune_config import FinetuneConfig
 
-TRAINING_NOTE = ("td_loss", "conservative_gap", "q_data", "q_policy", "entropy", "loss")
+TRAINING_NOTE = {
+    "cql": ("td_loss", "conservative_gap", "q_data", "q_policy", "entropy"),
+    "bc": ("actor_loss", "log_likelihood", "action_error"),
+}
+"""Metrics that are shown while an algorithm trains."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,14 @@ class Train:
     """Starts of these evaluations; each is written to evaluations/UPDATE in the run's folder."""
 
     def run(self) -> None:
-        from cog.parallel import joined, rank
+        from cog.parallel import joined, rank, together
         from cog.several import train_seeds
         from cog.train import train
 
         with joined(self.config.device):
+            with together():
+                if rank() == 0 and self.evaluate_episodes:
+                    self._check_evaluations()
             if rank() == 0:
                 self._shown()
             elif self.seeds:
@@ -65,7 +73,8 @@ class Train:
 
             def on_progress(seed: int, update: int, _: int, values: Mapping[str, float]) -> None:
                 done[seed] = update
-                advance(sum(done.values()), f"{metrics_note(values, TRAINING_NOTE)}  {success.get(seed, '')}")
+                note = metrics_note(values, TRAINING_NOTE[config.algorithm])
+                advance(sum(done.values()), f"{note}  {success.get(seed, '')}")
 
             def on_checkpoint(seed: int, update: int, folder: Path) -> None:
                 if self.evaluate_episodes:
@@ -98,20 +107,39 @@ class Train:
                 console().print(success[seed], markup=False)
             console().print(f"{checkpoint}")
 
+    def _check_evaluations(self) -> None:
+        """Refuse before training what could not be evaluated after it."""
+        from cog.datasets.merge import open_merge
+        from cog.evaluate import check_evaluation
+
+        data = self.config.data
+        environment = open_merge(data).sources[0].dataset.environment
+        try:
+            for seed in self.seeds or (self.config.seed,):
+                asked = self._evaluation(seed, 0, self.config.out / "checkpoints" / "step")
+            check_evaluation(asked, environment, data)
+        except UsageError as error:
+            raise UsageError(
+                f"evaluating while training: {error} (starts are named by --evaluate-starts; for all else "
+                "train without --evaluate-episodes, and use cog evaluate)"
+            ) from error
+
+    def _evaluation(self, seed: int, update: int, folder: Path) -> EvaluateConfig:
+        """The evaluation of a checkpoint, in its run's folder."""
+        return EvaluateConfig(
+            checkpoint=folder,
+            out=folder.parents[1] / "evaluations" / f"{update:07d}",
+            starts=self.evaluate_starts,
+            episodes=self.evaluate_episodes,
+            seed=seed,
+            videos=0,
+        )
+
     def _success(self, seed: int, update: int, folder: Path) -> str:
-        """Evaluate a checkpoint in its run's folder and say what it reached from each start."""
+        """Evaluate a checkpoint and say what it reached from each start."""
         from cog.evaluate import evaluate
 
-        report = evaluate(
-            EvaluateConfig(
-                checkpoint=folder,
-                out=folder.parents[1] / "evaluations" / f"{update:07d}",
-                starts=self.evaluate_starts,
-                episodes=self.evaluate_episodes,
-                seed=seed,
-                videos=0,
-            )
-        )
+        report = evaluate(self._evaluation(seed, update, folder))
         rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in report.results)
         of = f" of seed {seed}" if self.seeds else ""
         return f"success{of} at {update}: {rates}"
