@@ -25,7 +25,7 @@ class Why:
     """Print what something was made from, up to the first episode: hashes, settings, versions."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset, FOLDER@VIEW, merge, run, checkpoint, evaluation, summary.json or results.json."""
+    """Dataset, FOLDER@VIEW, merge, run, checkpoint, evaluation, classifier, summary.json or results.json."""
     json: bool = False
     """Print JSON instead of a tree."""
 
