@@ -67,9 +67,13 @@ ROWS = ("closed", "blocked_drawer", "blocked_object", "pick_place")
 
 
 def committed_results() -> list[dict[str, Any]]:
-    """The committed results of the paper's rows, in their order; those from the simulator's state last."""
+    """The committed results of the paper's rows, in their order; those from the simulator's state last.
+
+    A row whose arms were run by two commands has a second file.
+    """
     docs = README.parent / "docs"
-    files = [docs / f"{kind}_{row}.json" for kind in ("reproduce", "state") for row in ROWS]
+    names = [f"{kind}_{row}" for kind in ("reproduce", "state") for row in ROWS]
+    files = [docs / f"{name}{part}.json" for name in names for part in ("", "_arms")]
     assert {path for kind in ("reproduce", "state") for path in docs.glob(f"{kind}_*.json")} <= set(files)
     return [json.loads(path.read_text()) for path in files if path.exists()]
 
