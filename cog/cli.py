@@ -9,10 +9,7 @@ import tyro
 
 from cog.commands import bench, chain, classify, collection, data, export, learning, lineage, tools, travel
 from cog.config import PRESETS, Preset, preset
-from cog.console import messages
-from cog.errors import CogError, Told, UsageError
-
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+from cog.exits import ended
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,20 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # scenes and rewards of one's own are modules of the current folder
-    try:
-        command = parse(arguments)
-        return int(command.run() or DONE)
-    except Told as error:
-        return WRONG_USAGE if error.usage else FAILED
-    except UsageError as error:
-        messages().print(f"cog: {error}", style="red", markup=False)
-        return WRONG_USAGE
-    except CogError as error:
-        messages().print(f"cog: {error}", style="red", markup=False)
-        return FAILED
-    except KeyboardInterrupt:
-        messages().print("cog: interrupted", style="red")
-        return FAILED
+    return ended(lambda: parse(arguments).run())
 
 
 def parse(arguments: Sequence[str]) -> Any:

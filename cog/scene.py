@@ -1,11 +1,10 @@
 """A scene as policies need it: how its environments are built, checked and kept."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cog.datasets.contract import check_attributes, check_first_frame, load_scene
+from cog.datasets.contract import check_attributes, check_first_frame, draws_pictures, load_scene
 from cog.errors import CogError, UsageError
 from cog.networks import ObservationShape
 
@@ -90,12 +89,8 @@ def check_scene(
                     f"{found.get(name, 'none')}; use the environment and options that the data came from"
                 )
         check_first_frame(env, scene.env, "state" if scene.image is None else "image")
-        if films:
-            picture = None
-            with suppress(NotImplementedError):  # which gymnasium.Env raises where a scene has no render()
-                picture = env.render()
-            if getattr(picture, "ndim", 0) != 3:
-                raise UsageError(f"{scene.env} draws no picture in render(); evaluate it with --videos 0")
+        if films and not draws_pictures(env):
+            raise UsageError(f"{scene.env} draws no picture in render(); evaluate it with --videos 0")
     finally:
         env.close()
 

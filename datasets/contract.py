@@ -80,5 +80,13 @@ def check_first_frame(env: Any, name: str, observation: str) -> None:
     env.reset(seed=0)
 
 
+def draws_pictures(env: Any) -> bool:
+    """Whether `render` gives a picture (H, W, 3) of the environment, which has been reset."""
+    import gymnasium
+
+    drawn = type(env.unwrapped).render is not gymnasium.Env.render
+    return drawn and getattr(env.render(), "ndim", 0) == 3
+
+
 def _list(names: Any) -> str:
     return ", ".join(sorted(names)) or "nothing"

@@ -8,14 +8,14 @@ actions lead through the same frames from its recorded seed.
 
 import time
 from collections.abc import Callable, Set
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from cog.datasets.claim import claimed
-from cog.datasets.contract import check_first_frame
+from cog.datasets.contract import check_first_frame, draws_pictures
 from cog.datasets.episode import Episode
 from cog.datasets.growing import GrowingDataset
 from cog.datasets.keyboard import (
@@ -187,11 +187,8 @@ def _check_scene(env: Any, spec: CollectionSpec) -> None:
             f"the keys give actions of shape ({ACTION_SIZE},); {spec.env} takes {env.action_space.shape}"
         )
     check_first_frame(env, spec.env, spec.observation)
-    picture = None
-    with suppress(NotImplementedError):  # which gymnasium.Env raises where a scene has no render()
-        picture = env.render()
-    if not (isinstance(picture, np.ndarray) and picture.ndim == 3):
-        raise UsageError(f"{spec.env}: render() must give a picture (H, W, 3); got {type(picture).__name__}")
+    if not draws_pictures(env):
+        raise UsageError(f"{spec.env}: render() must give a picture (H, W, 3)")
 
 
 def _take_up(dataset: GrowingDataset) -> None:

@@ -114,7 +114,7 @@ def _plain_lines(totals: Mapping[str, int]) -> Show:
         due = time.monotonic() - last >= PLAIN_INTERVAL and len(states) == len(totals)
         if (due and not ended) or (complete and not ended):
             last, ended = time.monotonic(), complete
-            screen.print("train: " + "; ".join(states.values()), markup=False)
+            screen.print("train: " + "; ".join(states.values()))
 
     return show
 

@@ -76,15 +76,15 @@ def bench(config: BenchConfig) -> Report:
     screen = console()
     screen.print(figures_table(title, report.figures))
     for note in report.notes:
-        screen.print(note, markup=False)
+        screen.print(note)
     facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report.machine.items())
-    screen.print(facts, markup=False)
+    screen.print(facts)
     if sized.out is not None:
         write_json(sized.out, to_file(config, report))
-        screen.print(str(sized.out), markup=False)
+        screen.print(str(sized.out))
     if sized.plot is not None:
         draw_scaling(sized.plot, report.figures)
-        screen.print(str(sized.plot), markup=False)
+        screen.print(str(sized.plot))
     if sized.parity:
         refuse_parting(report.figures)
     return report
@@ -93,7 +93,7 @@ def bench(config: BenchConfig) -> Report:
 def compare(config: BenchConfig) -> Report:
     """What the settings of the update compute, beside each other."""
     with computing(config):
-        figures = parity(config, lambda name: messages().print(f"training: {name}", markup=False))
+        figures = parity(config, lambda name: messages().print(f"training: {name}"))
     return Report(figures, [f"parity: {NOTES['parity']}"], machine(config))
 
 
@@ -103,7 +103,7 @@ def measure(config: BenchConfig) -> Report:
     figures: list[Figure] = []
     notes: list[str] = []
     for section in (name for name in SECTIONS if name in config.only):
-        messages().print(f"measuring: {section}", markup=False)
+        messages().print(f"measuring: {section}")
         if section == "device":
             with computing(config):
                 figures += measure_ceilings(config)

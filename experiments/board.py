@@ -52,7 +52,7 @@ class _Lines(Board):
 
     def finish(self, job: Job) -> None:
         super().finish(job)
-        self._screen.print(f"{self.count()}: {job.kind} {job.place} done", markup=False)
+        self._screen.print(f"{self.count()}: {job.kind} {job.place} done")
 
     def update(self, running: Sequence[Job]) -> None:
         if time.monotonic() - self._last < PLAIN_INTERVAL or not running:
@@ -60,7 +60,7 @@ class _Lines(Board):
         self._last = time.monotonic()
         states = [f"{job.kind} {job.place} {job.progress()[0]:.0%}" for job in running]
         text = f"{self.count()}, {self.share(running):.0%} of the work: {'; '.join(states)}"
-        self._screen.print(text, markup=False)
+        self._screen.print(text)
 
 
 class _Bars(Board):

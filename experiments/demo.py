@@ -62,7 +62,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         screen.print(QUICK_NOTE, style="yellow")
     for number, (name, title, action) in enumerate(work, start=1):
         state = " (finished before)" if stages.finished(name) else ""
-        screen.print(f"{number}/{len(work)} {title}{state}", style="bold", markup=False)
+        screen.print(f"{number}/{len(work)} {title}{state}", style="bold")
         stages.run(name, action)
     evaluations = {arm: open_evaluation(plan.evaluation(config, arm).out) for arm in plan.ARMS}
     if not all((config.out / name).exists() for name in (SUMMARY, CURVES, REPORT)):
@@ -116,12 +116,12 @@ def _report(
         draw_curves(config.out / CURVES, {arm: read_metrics(out) for arm, out in runs.items()})
     except CogError as error:
         curves = None
-        messages().print(f"{CURVES} left out: {error}", style="yellow", markup=False)
+        messages().print(f"{CURVES} left out: {error}", style="yellow")
     try:
         commands = [_command(asked), *plan.commands(config)]
         write_report(config.out / REPORT, summary, evaluations, curves, commands)
     except CogError as error:
-        messages().print(f"{REPORT} left out: {error}", style="yellow", markup=False)
+        messages().print(f"{REPORT} left out: {error}", style="yellow")
 
 
 def _summary(

@@ -88,7 +88,7 @@ def write_results(results: dict[str, Any], graph: Graph, config: ReproduceConfig
     try:
         draw(config.out / f"{name}.png", results, starts)
     except CogError as error:
-        messages().print(f"{name}.png left out: {error}", style="yellow", markup=False)
+        messages().print(f"{name}.png left out: {error}", style="yellow")
 
 
 def show_plan(graph: Graph, config: ReproduceConfig) -> None:
@@ -118,12 +118,12 @@ def show_results(results: dict[str, Any], config: ReproduceConfig) -> None:
     )
     screen.print(table(title, columns(results), rows(results)))
     took = results["seconds"]["total"]
-    screen.print(f"{in_words(took['cpu'])} of processor time; results are in {config.out}", markup=False)
+    screen.print(f"{in_words(took['cpu'])} of processor time; results are in {config.out}")
     if config.ablation is not None:
         return
     figures = [[figure.method, figure.task, figure.success, figure.source] for figure in REPORTED]
     screen.print(table("reported by others", ["method", "starts", "success", "source"], figures))
-    screen.print(CAUTION, style="dim", markup=False)
+    screen.print(CAUTION, style="dim")
 
 
 def command(config: ReproduceConfig) -> str:

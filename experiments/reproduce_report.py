@@ -34,7 +34,7 @@ def write_report(out: Path, results: Mapping[str, Any], graph: Graph) -> None:
     try:
         write_page(out / "report.html", TEMPLATE, values)
     except CogError as error:
-        messages().print(f"report.html left out: {error}", style="yellow", markup=False)
+        messages().print(f"report.html left out: {error}", style="yellow")
 
 
 def headline(results: Mapping[str, Any]) -> str:
@@ -109,6 +109,6 @@ def _curves(out: Path, entries: Sequence[Entry]) -> str | None:
     try:
         draw_curves(path, found, {arm: ARMS[arm].colour for arm in found})
     except CogError as error:
-        messages().print(f"{path.name} left out: {error}", style="yellow", markup=False)
+        messages().print(f"{path.name} left out: {error}", style="yellow")
         return None
     return data_uri(path)

@@ -105,7 +105,7 @@ def summarise(config: Summarise) -> None:
     table = gather(config.runs)
     write_json(config.out / TABLE, table)
     draw(table, config.out / PICTURE)
-    console().print(markdown(table), markup=False)
+    console().print(markdown(table))
 
 
 def _seeds(table: Mapping[str, Any]) -> list[int]:

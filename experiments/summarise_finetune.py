@@ -99,7 +99,7 @@ def summarise(config: SummariseFinetune) -> None:
     write_json(config.out / TABLE, table)
     start = table["settings"]["start"]
     draw_curve(config.out / PICTURE, curves(table), f"success from start '{start}' while fine-tuning online")
-    console().print(markdown(table), markup=False)
+    console().print(markdown(table))
 
 
 def _entry(point: Point) -> dict[str, Any]:

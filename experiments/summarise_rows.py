@@ -101,7 +101,7 @@ def summarise(config: SummariseRows) -> None:
         raise UsageError("results are empty; name at least one file")
     found = [read(file) for file in config.results]
     write_bytes(config.out, page(found).encode())
-    console().print(str(config.out), markup=False)
+    console().print(str(config.out))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cog import checkpoint, cli
+from cog import checkpoint, cli, exits
 from cog.datasets.merge import open_merge
 from cog.datasets.store import open_dataset, write_dataset
 from cog.datasets.teleop import teleoperate
@@ -59,8 +59,8 @@ def demonstrations(work: Path) -> list[Step]:
             teleoperate(spec, work / "mine", lambda: script, speed=1.0)
         except CogError as error:
             print(error, file=sys.stderr)
-            return cli.FAILED
-        return cli.DONE
+            return exits.FAILED
+        return exits.DONE
 
     return [demonstrate]
 

@@ -23,9 +23,7 @@ class Classify:
         from cog.classify import classify
 
         with progress("classify", self.config.updates, "update") as advance:
-            verdicts = classify(
-                self.sources, self.config, advance, lambda text: messages().print(text, markup=False)
-            )
+            verdicts = classify(self.sources, self.config, advance, lambda text: messages().print(text))
         rows = [verdict.row for verdict in verdicts]
         title = "held-out episodes, Wilson 95% interval"
         console().print(table(title, ["decision on", "precision", "recall"], rows))

@@ -37,9 +37,9 @@ class Relabel:
         view = relabel(
             self.dataset, self.rule, self.name, scale=self.scale, terminate=self.terminate, only=self.only
         )
-        console().print(str(view), markup=False)
+        console().print(str(view))
         for remark in view.remarks(open_dataset(self.dataset).step_count):
-            messages().print(f"note: {remark}", markup=False)
+            messages().print(f"note: {remark}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Merge:
         ]
         console().print(table(str(merge.path), ["source", "role", "relabel", "share", "steps"], rows))
         for remark in remarks:
-            messages().print(f"note: {remark}", markup=False)
+            messages().print(f"note: {remark}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Verify:
                 raise UsageError(f"{self.path} is a result; check it, and all it was made from, with --deep")
         problems = verify_run(self.path) if is_run(self.path) else verify(self.path)
         for problem in problems:
-            messages().print(str(problem), style="red", markup=False)
+            messages().print(str(problem), style="red")
         return len(problems)
 
     def _repair(self) -> None:
@@ -116,9 +116,9 @@ class Verify:
         with counting("collect again", "shard") as on_progress:
             done = repair(self.path, on_progress=on_progress)
         for path in done.mended:
-            console().print(f"{path}: mended", markup=False)
+            console().print(f"{path}: mended")
         for path in done.set_aside:
-            console().print(f"{path}: the damaged file", markup=False)
+            console().print(f"{path}: the damaged file")
 
 
 def _spread(facts: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -172,4 +172,4 @@ class Info:
 
         check_new_sheet(out)
         write_sheet(out, film(self.path, self.episodes))
-        messages().print(f"{out}: film of episodes {', '.join(map(str, self.episodes))}", markup=False)
+        messages().print(f"{out}: film of episodes {', '.join(map(str, self.episodes))}")

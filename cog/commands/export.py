@@ -39,4 +39,4 @@ class Export:
         total = sum(source.episodes for source in merge.sources)
         with progress(f"export {self.kind}", total, "episode") as advance:
             result = export(self.kind, merge, self.out, options, advance)
-        console().print(str(result), markup=False)
+        console().print(str(result))

@@ -66,7 +66,7 @@ class Train:
         success: dict[int, str] = {}
 
         def say(text: str) -> None:
-            messages().print(text, markup=False)
+            messages().print(text)
 
         title = f"train {config.algorithm}" + (f", {len(seeds)} seeds" if self.seeds else "")
         with progress(title, config.updates * len(seeds), "update") as advance:
@@ -104,7 +104,7 @@ class Train:
             )  # some may have been finished before
         for seed, checkpoint in ended.items():
             if seed in success:
-                console().print(success[seed], markup=False)
+                console().print(success[seed])
             console().print(f"{checkpoint}")
 
     def _check_evaluations(self) -> None:
@@ -176,7 +176,7 @@ class Finetune:
             points = finetune(
                 self.config,
                 on_progress=lambda done, _, note: advance(done, note),
-                on_message=lambda text: messages().print(text, markup=False),
+                on_message=lambda text: messages().print(text),
             )
         console().print(handover_table(points))
-        console().print(f"{self.config.out}", markup=False)
+        console().print(f"{self.config.out}")

@@ -58,12 +58,12 @@ def verify_deep(path: Path) -> int:
         report = recheck(things, advance)
     if report.unrecorded:
         text = f"{report.unrecorded} links hold no hash: their files are of an older version"
-        messages().print(text, style="yellow", markup=False)
+        messages().print(text, style="yellow")
     if report.problem is None:
-        console().print(f"{path}: the whole chain holds, {report.checked} things", markup=False)
+        console().print(f"{path}: the whole chain holds, {report.checked} things")
         return 0
-    messages().print(str(report.problem), style="red", markup=False)
-    console().print(f"{path}: the chain breaks after {report.checked} things that hold", markup=False)
+    messages().print(str(report.problem), style="red")
+    console().print(f"{path}: the chain breaks after {report.checked} things that hold")
     return 1
 
 

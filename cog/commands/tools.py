@@ -131,7 +131,7 @@ class Sample:
 
         if self.film is not None:
             check_new_sheet(self.film)
-        messages().print(f"reading {self.data}", markup=False)
+        messages().print(f"reading {self.data}")
         found = preview(self.data, self.batch, self.seed, self.sampling)
         header = ["", *found.facts]
         rows = [
@@ -149,7 +149,6 @@ def _tell(dataset: "Dataset") -> None:
     console().print(
         f"{dataset.path}: {dataset.episode_count} episodes, {dataset.step_count} steps, "
         f"{dataset.success_count} successes, hash {dataset.hash[:12]}",
-        markup=False,
     )
 
 

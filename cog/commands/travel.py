@@ -79,12 +79,11 @@ class Import:
                 on_progress=lambda episodes: advance(episodes, ""),
             )
         for note in done.notes:
-            console().print(f"note: {note}", markup=False)
+            console().print(f"note: {note}")
         dataset = done.dataset
         console().print(
             f"{self.out}: {dataset.episode_count} episodes, {dataset.step_count} steps, "
             f"{dataset.success_count} successes",
-            markup=False,
         )
 
     def _open(self, choice: "Choice") -> "Source":
