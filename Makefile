@@ -23,13 +23,13 @@ test: lint
 
 faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults
-	$(BIN)/python -m tests.flips
+	$(BIN)/python -m tests.faults.flips
 
 gpu: gpu-bench gpu-paper gpu-seeds
 
 gpu-bench: $(INSTALLED)
 	mkdir -p runs/gpu
-	$(BIN)/python -m pytest tests/test_execution.py tests/test_several.py tests/test_buffer.py -rs
+	$(BIN)/python -m pytest tests/training/test_execution.py tests/training/test_several.py tests/replay/test_buffer.py -rs
 	$(BIN)/cog bench --device cuda --precision bfloat16 --out runs/gpu/bench.json --plot runs/gpu/scaling.png
 	$(BIN)/cog bench --parity --device cuda --out runs/gpu/parity.json
 

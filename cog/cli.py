@@ -7,9 +7,14 @@ from typing import Any, cast
 
 import tyro
 
-from cog.commands import bench, chain, classify, collection, data, export, learning, lineage, tools, travel
-from cog.config import PRESETS, Preset, preset
-from cog.exits import ended
+from cog.commands import bench, classify, data, export, tools
+from cog.commands import collect as collection
+from cog.commands import exchange as travel
+from cog.commands import experiments as chain
+from cog.commands import learn as learning
+from cog.commands import provenance as lineage
+from cog.core.exits import ended
+from cog.training.presets import PRESETS, Preset, preset
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cog.datasets.container import is_container
+from cog.datasets.edit.subset import OnProgress, pick
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, open_merge
-from cog.datasets.relabel import STORED, View, labelled, open_view, view_names
-from cog.datasets.store import Dataset, open_dataset
-from cog.datasets.subset import OnProgress, pick
+from cog.datasets.relabel.view import STORED, View, labelled, open_view, view_names
+from cog.datasets.storage.container import is_container
+from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.errors import CogError, UsageError
 
 

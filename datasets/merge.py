@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from cog.core.files import code_version, hash_json, home
+from cog.core.inputs import Input
+from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.action_scale import FACT
-from cog.datasets.container import is_container
-from cog.datasets.problem import DataError, Problem
-from cog.datasets.relabel import STORED, View, open_view
-from cog.datasets.store import Dataset, open_dataset
+from cog.datasets.relabel.view import STORED, View, open_view
+from cog.datasets.storage.container import is_container
+from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
-from cog.files import code_version, hash_json, home
-from cog.inputs import Input
-from cog.sealed import read_sealed, write_sealed
 
 MERGE = "merge.json"  # the file that a materialised merge is opened by
 Role = Literal["task", "prior"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from cog.core.files import hash_json
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, Source
-from cog.datasets.problem import DataError, Problem
-from cog.datasets.relabel import AGAIN, labelled
-from cog.files import hash_json
+from cog.datasets.relabel.view import AGAIN, labelled
+from cog.datasets.storage.problem import DataError, Problem
 
 
 @dataclass(frozen=True, eq=False)

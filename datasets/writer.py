@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from cog.datasets import pictures
+from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
-from cog.datasets.problem import DataError, Problem
-from cog.datasets.store import Dataset, NewDataset, episode_facts, new_folder
+from cog.datasets.importers import pictures
+from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts, new_folder
+from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
-from cog.inputs import Input
 
 REWARD, SUCCESS, FRAME = "reward", "success", "frame"
 Values = np.ndarray | Sequence[Any]

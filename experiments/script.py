@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import tyro
 
-from cog.exits import ended
+from cog.core.exits import ended
 
 Settings = TypeVar("Settings")
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cog.core.files import hash_json, json_text
 from cog.datasets.episode import Episode
-from cog.datasets.store import Dataset, write_dataset
-from cog.files import hash_json, json_text
+from cog.datasets.storage.dataset import Dataset, write_dataset
 
 
 def make_episode(

@@ -1,1 +1,4 @@
-"""The commands of `cog`: one frozen dataclass each, its fields the options; work is imported late."""
+"""Commands: one dataclass a command, its fields the options; `cog.cli` lists them all.
+
+A command imports its work when it runs, so that `cog --help` starts fast.
+"""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from cog.experiments.bench_config import BenchConfig
+from cog.experiments.bench.config import BenchConfig
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,6 @@ class Bench:
     """The benchmark."""
 
     def run(self) -> None:
-        from cog.experiments.bench import bench
+        from cog.experiments.bench.bench import bench
 
         bench(self.config)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from cog.classifier_config import ClassifierConfig
-from cog.console import console, messages, progress, table
+from cog.classifier.config import ClassifierConfig
+from cog.core.console import console, messages, progress, table
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Classify:
     """The classifier."""
 
     def run(self) -> None:
-        from cog.classify import classify
+        from cog.classifier.fit import classify
 
         with progress("classify", self.config.updates, "update") as advance:
             verdicts = classify(self.sources, self.config, advance, lambda text: messages().print(text))

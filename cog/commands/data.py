@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from cog.console import console, counting, messages, table
+from cog.core.console import console, counting, messages, table
 from cog.errors import UsageError
 
 RESULTS = ("evaluation.json", "summary.json", "results.json")  # of evaluations, demos, reproductions
@@ -20,7 +20,7 @@ class Relabel:
     dataset: tyro.conf.Positional[Path]
     """Folder of the dataset."""
     rule: str
-    """As in cog.datasets.rules: grasp_success, zero, "object_height > 0.1 for 3 steps", module:function."""
+    """grasp_success, zero, "object_height > 0.1 for 3 steps", module:function."""
     name: str
     """Name of the view; it is written to relabels/NAME.json."""
     scale: float = 1.0
@@ -31,8 +31,8 @@ class Relabel:
     """Keep only episodes whose last frame satisfies this rule, such as drawer_opened; none keeps all."""
 
     def run(self) -> None:
-        from cog.datasets.relabel import relabel
-        from cog.datasets.store import open_dataset
+        from cog.datasets.relabel.view import relabel
+        from cog.datasets.storage.dataset import open_dataset
 
         view = relabel(
             self.dataset, self.rule, self.name, scale=self.scale, terminate=self.terminate, only=self.only
@@ -87,7 +87,7 @@ class Verify:
 
     def run(self) -> int:
         if self.deep:
-            from cog.commands.lineage import verify_deep
+            from cog.commands.provenance import verify_deep
 
             return verify_deep(self.path)
         problems = self._look()
@@ -99,8 +99,8 @@ class Verify:
 
     def _look(self) -> int:
         """Print all problems and count them."""
-        from cog.datasets.verify import verify
-        from cog.verify_run import is_run, verify_run
+        from cog.datasets.storage.verify import verify
+        from cog.provenance.verify_run import is_run, verify_run
 
         for result in RESULTS:
             if self.path.name == result or (self.path / result).exists():
@@ -111,7 +111,7 @@ class Verify:
         return len(problems)
 
     def _repair(self) -> None:
-        from cog.datasets.repair import repair
+        from cog.datasets.storage.repair import repair
 
         with counting("collect again", "shard") as on_progress:
             done = repair(self.path, on_progress=on_progress)
@@ -167,8 +167,8 @@ class Info:
                 console().print(table(name, *_spread(value)))
 
     def _write_film(self, out: Path) -> None:
+        from cog.core.videos import check_new_sheet, write_sheet
         from cog.datasets.info import film
-        from cog.videos import check_new_sheet, write_sheet
 
         check_new_sheet(out)
         write_sheet(out, film(self.path, self.episodes))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from cog.console import console, progress
-from cog.datasets.exports import Kind
+from cog.core.console import console, progress
+from cog.datasets.exporters import Kind
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Export:
     """lerobot only, and needed there: steps in a second."""
 
     def run(self) -> None:
-        from cog.datasets.export import ExportOptions, export
+        from cog.datasets.exporters.run import ExportOptions, export
         from cog.datasets.merge import open_merge
 
         options = ExportOptions(self.valid_share, self.seed, self.name, self.observation, self.fps)

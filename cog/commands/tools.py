@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from cog.console import console, counting, messages, table
+from cog.core.console import console, counting, messages, table
 
 if TYPE_CHECKING:
-    from cog.datasets.store import Dataset
+    from cog.datasets.storage.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Filter:
     """Most steps."""
 
     def run(self) -> None:
-        from cog.datasets.filter import Filter as Wanted
-        from cog.datasets.filter import filter_dataset
+        from cog.datasets.edit.filter import Filter as Wanted
+        from cog.datasets.edit.filter import filter_dataset
 
         wanted = Wanted(
             ends_in=self.ends_in,
@@ -67,7 +67,7 @@ class Split:
     """Seed of the draw."""
 
     def run(self) -> None:
-        from cog.datasets.split import split_dataset
+        from cog.datasets.edit.split import split_dataset
 
         with counting("split", "episode") as on_progress:
             datasets = split_dataset(self.dataset, self.out, self.shares, self.seed, on_progress)
@@ -85,7 +85,7 @@ class Pack:
     """File to write, a zip archive."""
 
     def run(self) -> None:
-        from cog.datasets.packed import pack_dataset
+        from cog.datasets.storage.packed import pack_dataset
 
         with counting("pack", "file") as on_progress:
             dataset = pack_dataset(self.dataset, self.out, on_progress)
@@ -102,7 +102,7 @@ class Unpack:
     """Folder of the dataset."""
 
     def run(self) -> None:
-        from cog.datasets.packed import unpack_dataset
+        from cog.datasets.storage.packed import unpack_dataset
 
         with counting("unpack", "file") as on_progress:
             dataset = unpack_dataset(self.packed, self.out, on_progress)
@@ -125,9 +125,9 @@ class Sample:
     """PNG to write, with some observations of each source; none writes no film."""
 
     def run(self) -> None:
+        from cog.core.videos import check_new_sheet, write_sheet
         from cog.errors import CogError
-        from cog.preview import preview
-        from cog.videos import check_new_sheet, write_sheet
+        from cog.replay.preview import preview
 
         if self.film is not None:
             check_new_sheet(self.film)

@@ -1,1 +1,5 @@
-"""Import: data that other packages wrote, as datasets. `run` takes any `source`; the others are sources."""
+"""Importers: data that other packages wrote, as datasets.
+
+Read `source` (what an importer gives), `run` (what is done with it) and `hdf5`, `pictures`, `video`;
+every other module is a format.
+"""

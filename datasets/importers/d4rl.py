@@ -6,7 +6,7 @@ import numpy as np
 
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import Choice, Recording, check_following, with_last
-from cog.datasets.problem import DataError, Problem
+from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 TAKEN = {"observations", "next_observations", "actions", "rewards", "terminals", "timeouts"}

@@ -8,8 +8,8 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from cog.datasets.problem import DataError, Problem
-from cog.datasets.shard import LARGEST_RATIO
+from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.storage.shard import LARGEST_RATIO
 
 ELSEWHERE = "copy the data into one plain file, for example with h5repack or h5copy"
 ANOTHER = "check that this is the file that you mean, or restore it from a copy"

@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cog.core.files import read_json
 from cog.datasets.importers.source import Choice, Recording, choose, untaken, with_last
 from cog.datasets.importers.video import VideoReader
-from cog.datasets.problem import DataError, Problem
+from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError, missing_extra
-from cog.files import read_json
 
 INFO = "meta/info.json"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"

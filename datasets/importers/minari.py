@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cog.core.files import read_json
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import Choice, Recording, choose, untaken
-from cog.datasets.problem import DataError, Problem
+from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
-from cog.files import read_json
 
 METADATA, MAIN = "metadata.json", "main_data.hdf5"
 SOLE = "observations"  # key of observations that are no dictionary

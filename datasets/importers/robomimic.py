@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.source import (
-    Choice,
-    Recording,
-    check_following,
-    choose,
-    untaken,
-    with_last,
-)
-from cog.datasets.problem import DataError, Problem
+from cog.datasets.importers.source import Choice, Recording, check_following, choose, untaken, with_last
+from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 TAKEN = {"actions", "obs", "next_obs", "rewards"}

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cog.core.files import hash_file
+from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.importers.pictures import Colour
 from cog.datasets.importers.source import Choice, Recording, Source
-from cog.datasets.pictures import Colour
-from cog.datasets.problem import DataError, Problem
-from cog.datasets.store import Dataset
+from cog.datasets.storage.dataset import Dataset
+from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.writer import DatasetWriter
 from cog.errors import UsageError
-from cog.files import hash_file
-from cog.inputs import Input
 
 OnProgress = Callable[[int], None]
 Bounds = ActionScale | Literal["unit", "measured"]

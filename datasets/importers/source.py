@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from cog.datasets.problem import DataError, Problem
+from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 NONE = "none"  # as an option: take nothing

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cog.datasets.problem import DataError, Problem
+from cog.datasets.storage.problem import DataError, Problem
 
 ANOTHER = "check that the file is whole, or restore it from a copy"
 

@@ -9,8 +9,8 @@ import pytest
 
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, open_merge, write_merge
-from cog.datasets.relabel import labelled, relabel
-from cog.datasets.store import write_dataset
+from cog.datasets.relabel.view import labelled, relabel
+from cog.datasets.storage.dataset import write_dataset
 from tests.conftest import make_episode
 
 SIZE = 40  # pixels: from 32 on Minari takes an array for an image, from 36 on d3rlpy can build its network

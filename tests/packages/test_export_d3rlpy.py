@@ -5,7 +5,7 @@ import pickletools
 import numpy as np
 import pytest
 
-from cog.datasets.export import ExportOptions, export
+from cog.datasets.exporters.run import ExportOptions, export
 from tests.packages.conftest import same
 
 d3rlpy = pytest.importorskip("d3rlpy", reason="needs d3rlpy: make packages")

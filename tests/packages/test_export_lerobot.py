@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from cog.datasets.export import ExportOptions, export
-from cog.datasets.exports import lerobot as layout
+from cog.datasets.exporters import lerobot as layout
+from cog.datasets.exporters.run import ExportOptions, export
 from tests.packages.conftest import SIZE
 
 pytest.importorskip("lerobot", reason="needs LeRobot: make packages")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cog.datasets.export import ExportOptions, export
+from cog.datasets.exporters.run import ExportOptions, export
 from tests.packages.conftest import same
 
 minari = pytest.importorskip("minari", reason="needs Minari: make packages")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cog.datasets.export import ExportOptions, export
+from cog.datasets.exporters.run import ExportOptions, export
 from tests.packages.conftest import same
 
 pytest.importorskip("robomimic", reason="needs robomimic: make packages")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cog import cli
-from cog.datasets.store import open_dataset
-from cog.datasets.verify import verify
+from cog.datasets.storage.dataset import open_dataset
+from cog.datasets.storage.verify import verify
 
 for package in ("lerobot", "pyarrow", "av"):
     if importlib.util.find_spec(package) is None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cog import cli
-from cog.datasets.store import open_dataset
-from cog.datasets.verify import verify
+from cog.datasets.storage.dataset import open_dataset
+from cog.datasets.storage.verify import verify
 
 pytest.importorskip("minari")
 LENGTHS = (6, 1, 9)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cog import cli
-from cog.datasets.store import open_dataset
-from tests.foreign import robomimic_arrays, write_robomimic
+from cog.datasets.storage.dataset import open_dataset
+from tests.helpers.foreign import robomimic_arrays, write_robomimic
 
 pytest.importorskip("robomimic")
 IMAGE, POSES = "agentview_image", ("robot0_eef_pos", "robot0_gripper_qpos")

@@ -1,0 +1,120 @@
+"""Classify: train a success classifier, choose its threshold, measure it on held-out episodes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cog.classifier.config import ClassifierConfig
+from cog.classifier.frames import HELD_OUT, TRAINING, VALIDATION, LabelledFrames, read_frames, split
+from cog.classifier.network import SuccessNetwork, judge, save, to_tensor
+from cog.classifier.verdicts import Verdict, best_threshold, measure
+from cog.core.configs import to_json
+from cog.core.inputs import inputs_to_json
+from cog.errors import CogError, UsageError
+from cog.networks.augment import random_shift
+from cog.networks.config import NetworkConfig
+
+OnProgress = Callable[[int, str], None]
+"""Called with the updates done and a note on the loss."""
+REPORTS = 100  # how often a run tells its progress
+NOT_IDENTITY = ("out", "negatives")  # where things lie; the datasets are told by their hashes
+
+
+def classify(
+    sources: Sequence[Path],
+    config: ClassifierConfig,
+    on_progress: OnProgress | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> list[Verdict]:
+    """Train on the datasets in the folders `sources`, write the classifier and return its held-out verdicts.
+
+    Raises:
+        UsageError: no source is named, or the labelling rule cannot be read.
+        CogError: the output folder is not empty, the data cannot be used, or no threshold is precise enough;
+            nothing is written.
+    """
+    if not sources:
+        raise UsageError("name at least one dataset that shows the task")
+    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
+        raise CogError(f"{config.out} exists already and is not empty; choose another folder")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    frames = read_frames(sources, config, on_message)
+    parts = split(frames.successful, config)
+    network = train_network(frames, parts[frames.episode] == TRAINING, config, on_progress)
+    scores = judge(network, frames.images, frames.proprio)
+    threshold = best_threshold(scores, frames, parts == VALIDATION, config.precision, config.tolerance)
+    verdicts = {
+        name: measure(scores, frames, parts == part, threshold, config.tolerance)
+        for name, part in (("validation", VALIDATION), ("held_out", HELD_OUT))
+    }
+    facts = {
+        "inputs": inputs_to_json(frames.inputs),
+        "config": {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY},
+        "negatives": len(config.negatives),
+        "episodes": {
+            name: int((parts == part).sum())
+            for name, part in (("training", TRAINING), ("validation", VALIDATION), ("held_out", HELD_OUT))
+        },
+        "verdicts": {name: [entry.to_json() for entry in entries] for name, entries in verdicts.items()},
+    }
+    save(config.out, network, threshold, facts)
+    return verdicts["held_out"]
+
+
+def train_network(
+    frames: LabelledFrames,
+    among: np.ndarray,
+    config: ClassifierConfig,
+    on_progress: OnProgress | None = None,
+) -> SuccessNetwork:
+    """A network trained on the frames that `among` (F,) names, in batches of which half are successes.
+
+    Raises:
+        CogError: one of the two kinds is missing, or the loss is not finite.
+    """
+    kinds = [
+        torch.from_numpy(np.flatnonzero(among & frames.known & (frames.success == kind)))
+        for kind in (True, False)
+    ]
+    if not all(len(kind) for kind in kinds):
+        raise CogError(
+            f"the training episodes hold {len(kinds[0])} frames of success and {len(kinds[1])} others; a "
+            "classifier needs both: add datasets, or change the rule that labels them"
+        )
+    proprio = None if frames.proprio is None else torch.from_numpy(frames.proprio)
+    with torch.random.fork_rng(devices=[]):  # modules draw from the global generator; give it back after
+        torch.default_generator.manual_seed(config.seed)
+        shape = NetworkConfig(encoder=config.encoder, use_proprio=proprio is not None)
+        network = SuccessNetwork(frames.shape, shape)
+    if proprio is not None:
+        scale, mean = torch.std_mean(proprio[torch.from_numpy(among)], 0, correction=0)
+        network.encoder.standardise(mean, torch.where(scale < 1e-4, 1.0, scale))
+    optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
+    generator = torch.Generator().manual_seed(config.seed)
+    halves = (config.batch_size // 2, config.batch_size - config.batch_size // 2)
+    labels = torch.cat([torch.ones(halves[0]), torch.zeros(halves[1])])
+    for update in range(1, config.updates + 1):
+        drawn = torch.cat(
+            [
+                kind[torch.randint(len(kind), (size,), generator=generator)]
+                for kind, size in zip(kinds, halves, strict=True)
+            ]
+        )
+        images = random_shift(to_tensor(frames.images[drawn.numpy()]), config.shift, generator)
+        scores = network(images, None if proprio is None else proprio[drawn])
+        loss = F.binary_cross_entropy_with_logits(scores, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if update % max(config.updates // REPORTS, 1) == 0 or update == config.updates:
+            if not torch.isfinite(loss):
+                raise CogError(f"the loss is {loss.item()} at update {update}; choose a smaller lr")
+            if on_progress is not None:
+                on_progress(update, f"loss {loss.item():.3g}")
+    return network.eval()

@@ -1,0 +1,158 @@
+"""Labelled frames: what a success classifier learns from, and which frames it may call the first success.
+
+The frame after step t is judged as step t. With a rule, each frame is labelled by it. Without, only the last
+frame of an episode can be a success: of episodes that the data call successful, or of all episodes where
+other datasets are the negatives. Earlier frames are then no success, but for a margin that is left out.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cog.classifier.config import ClassifierConfig
+from cog.core.inputs import Input
+from cog.datasets.relabel.view import rule_for
+from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.errors import CogError
+from cog.networks.encoder import ObservationShape
+
+TRAINING, VALIDATION, HELD_OUT = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFrames:
+    """F judged frames of E episodes; frames of an episode are next to each other, in order."""
+
+    images: np.ndarray
+    """(F, H, W, C) uint8."""
+    proprio: np.ndarray | None
+    """(F, P) float32, where it is used."""
+    success: np.ndarray
+    """(F,) bool."""
+    known: np.ndarray
+    """(F,) bool: whether `success` can be relied on; other frames are left out."""
+    episode: np.ndarray
+    """(F,) int64: number of the episode over all sources."""
+    inputs: tuple[Input, ...]
+    """The datasets."""
+
+    @property
+    def shape(self) -> ObservationShape:
+        """What a classifier of these frames sees."""
+        height, width, channels = self.images.shape[1:]
+        return ObservationShape(
+            (height, width, channels), 0 if self.proprio is None else self.proprio.shape[1]
+        )
+
+    @property
+    def starts(self) -> np.ndarray:
+        """(E,) number of each episode's first frame."""
+        return np.flatnonzero(np.diff(self.episode, prepend=-1))
+
+    @property
+    def successful(self) -> np.ndarray:
+        """(E,) whether an episode holds a success."""
+        return np.logical_or.reduceat(self.success, self.starts)
+
+    def right(self, tolerance: int) -> np.ndarray:
+        """(F,) whether a frame may be the first that is called a success.
+
+        It lies within `tolerance` steps of the first success, or may be a success itself.
+        """
+        result = ~self.known
+        for start, end in zip(self.starts, [*self.starts[1:], len(self.success)], strict=True):
+            if self.success[start:end].any():
+                first = start + int(self.success[start:end].argmax())
+                result[max(first - tolerance, start) : min(first + tolerance + 1, end)] = True
+        return result
+
+
+def read_frames(
+    sources: Sequence[Path], config: ClassifierConfig, on_message: Callable[[str], None] | None = None
+) -> LabelledFrames:
+    """Read and label all frames; `on_message` is told the memory first.
+
+    Raises:
+        UsageError: the rule cannot be read.
+        CogError: the data hold no images, differ in shape, or the rule fails on an episode.
+    """
+    datasets = [open_dataset(path) for path in (*sources, *config.negatives)]
+    shapes = [_shapes(dataset, config.use_proprio) for dataset in datasets]
+    for dataset, shape in zip(datasets, shapes, strict=True):
+        if shape != shapes[0]:
+            raise CogError(
+                f"{datasets[0].path} and {dataset.path} differ: {shapes[0]} and {shape}; a classifier judges "
+                "images, and poses, of one shape"
+            )
+    count = sum(dataset.step_count for dataset in datasets)
+    images = np.empty((count, *shapes[0]["image"]), np.uint8)
+    proprio = np.empty((count, *shapes[0]["proprio"]), np.float32) if "proprio" in shapes[0] else None
+    if on_message is not None:
+        on_message(f"{count} frames: {images.nbytes / 1e6:.1f} MB")
+    success, known = np.zeros(count, bool), np.ones(count, bool)
+    number = np.empty(count, np.int64)
+    place = episodes = 0
+    for position, dataset in enumerate(datasets):
+        negative = position >= len(sources)
+        for labels, certain, frames, poses in _episodes(dataset, config, negative):
+            at = slice(place, place + len(labels))
+            images[at], success[at], known[at], number[at] = frames, labels, certain, episodes
+            if proprio is not None:
+                proprio[at] = poses
+            place, episodes = at.stop, episodes + 1
+    inputs = tuple(Input.of("dataset", dataset.path, dataset.hash, config.out) for dataset in datasets)
+    return LabelledFrames(images, proprio, success, known, number, inputs)
+
+
+def split(successful: np.ndarray, config: ClassifierConfig) -> np.ndarray:
+    """Part of each episode, (E,): training, validation or held out; the seed decides, successes are spread.
+
+    Raises:
+        CogError: too few successes to have one in each part.
+    """
+    rng = np.random.default_rng(config.seed)
+    parts = np.full(len(successful), TRAINING)
+    for kind in (True, False):
+        members = rng.permutation(np.flatnonzero(successful == kind))
+        held_out, validation = (round(share * len(members)) for share in (config.held_out, config.validation))
+        if kind and not (held_out and validation and len(members) > held_out + validation):
+            raise CogError(
+                f"{len(members)} of {len(successful)} episodes hold a success; at least one each is needed "
+                "to learn from, to choose the threshold and to measure: collect more, or give larger shares "
+                "to validation and held_out"
+            )
+        parts[members[:held_out]] = HELD_OUT
+        parts[members[held_out : held_out + validation]] = VALIDATION
+    return parts
+
+
+def _shapes(dataset: Dataset, use_proprio: bool) -> dict[str, list[int]]:
+    """Shapes of what is judged."""
+    shapes = dataset.environment["observations"]
+    if "image" not in shapes:
+        raise CogError(f"{dataset.path}: holds no images to judge; write a rule on its signals instead")
+    return {
+        name: shapes[name]
+        for name in ("image", "proprio")
+        if name in shapes and (name == "image" or use_proprio)
+    }
+
+
+def _episodes(
+    dataset: Dataset, config: ClassifierConfig, negative: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Labels (T,), whether they are known (T,), images and poses of each episode."""
+    rule = None if config.label is None else rule_for(dataset, config.label)
+    for number, episode in enumerate(dataset.episodes()):
+        assert episode.images is not None
+        known = np.ones(len(episode), bool)
+        if rule is not None:
+            labels = rule(episode, number) > 0
+        else:
+            labels = np.zeros(len(episode), bool)
+            labels[-1] = not negative and (episode.success or bool(config.negatives))
+            if labels[-1]:
+                known[-1 - config.margin : -1] = False
+        yield labels, known, episode.images[1:], None if episode.proprio is None else episode.proprio[1:]

@@ -1,0 +1,161 @@
+"""Classifier: a small network that says whether a frame shows success; kept in a folder, used as a rule.
+
+folder/
+  classifier.safetensors   the network's weights
+  classifier.json          shapes, threshold, what it learnt from, how well it does; written last
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cog.core.configs import from_json, to_json
+from cog.core.files import code_version, hash_file, hash_json, read_json, write_atomically, write_json
+from cog.errors import CogError, UsageError
+from cog.networks.config import NetworkConfig
+from cog.networks.encoder import Encoder, ObservationShape
+
+FORMAT = 1
+WEIGHTS, FACTS = "classifier.safetensors", "classifier.json"
+HIDDEN = 128  # width of the layer between features and score
+CHUNK = 512  # frames judged at once
+
+
+class SuccessNetwork(nn.Module):
+    """Images (B, C, H, W) and poses (B, P) -> scores (B,): the log-odds of success before a threshold."""
+
+    def __init__(self, shape: ObservationShape, config: NetworkConfig) -> None:
+        super().__init__()
+        self.shape, self.config = shape, config
+        self.encoder = Encoder(shape, config)
+        self.head = nn.Sequential(nn.Linear(self.encoder.features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+
+    def forward(self, images: Tensor, proprio: Tensor | None) -> Tensor:
+        scores: Tensor = self.head(self.encoder(images, proprio))[:, 0]
+        return scores
+
+
+class Classifier:
+    """A classifier as a rule: which steps of an episode led to success."""
+
+    def __init__(self, network: SuccessNetwork, threshold: float, folder: Path, content: str) -> None:
+        """`folder` is where it was read from, `content` the hash of what is there."""
+        self.network = network.eval().requires_grad_(False)
+        self.threshold = threshold
+        self.folder = folder
+        self.hash = content
+
+    def __call__(self, episode: Any) -> np.ndarray:
+        """Whether the frame after each step shows success, (T,) bool, of a `cog.datasets.episode.Episode`.
+
+        Raises:
+            CogError: it holds no images and poses of the shape that the classifier judges.
+        """
+        shape = self.network.shape
+        offered = {"images": episode.images, "poses": episode.proprio}
+        wanted = {"images": shape.image}
+        if self.network.encoder.uses_proprio:
+            wanted["poses"] = (shape.proprio,)  # type: ignore[assignment]
+        for name, size in wanted.items():
+            found = offered[name]
+            if found is None or found.shape[1:] != size:
+                what = "none" if found is None else f"{found.shape[1:]}"
+                raise CogError(
+                    f"the classifier in {self.folder} judges {name} of {size}; the data hold {what}"
+                )
+        poses = episode.proprio[1:] if "poses" in wanted else None
+        return np.asarray(judge(self.network, episode.images[1:], poses) > self.threshold)
+
+
+def judge(network: SuccessNetwork, images: np.ndarray, proprio: np.ndarray | None) -> np.ndarray:
+    """Scores (F,) float32 of images (F, H, W, C) uint8 and poses (F, P) float32.
+
+    One thread does it, so that a view gives the same rewards whatever the settings of the run that loads it.
+    """
+    scores = []
+    with torch.no_grad(), _one_thread():
+        for start in range(0, len(images), CHUNK):
+            at = slice(start, start + CHUNK)
+            poses = None if proprio is None else torch.from_numpy(np.ascontiguousarray(proprio[at]))
+            scores.append(network(to_tensor(images[at]), poses))
+    return np.asarray(torch.cat(scores).numpy())
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """Images (B, H, W, C) as a tensor (B, C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+
+
+def save(folder: Path, network: SuccessNetwork, threshold: float, facts: Mapping[str, Any]) -> None:
+    """Write a classifier; `facts` tell in JSON what it learnt from and how well it does.
+
+    Raises:
+        CogError: it could not be written.
+    """
+    tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+    value = {
+        "format": FORMAT,
+        "kind": "classifier",
+        "code_version": code_version(),
+        "torch": torch.__version__,
+        "image": None if network.shape.image is None else list(network.shape.image),
+        "proprio": network.shape.proprio,
+        "network": to_json(network.config),
+        "threshold": threshold,
+        **facts,
+        "hashes": {WEIGHTS: hash_file(folder / WEIGHTS)},
+    }
+    write_json(folder / FACTS, value | {"hash": hash_json(value)})
+
+
+def open_classifier(folder: Path) -> Classifier:
+    """Open and verify the classifier in a folder.
+
+    Raises:
+        CogError: naming the file that is missing, is no classifier, or is not what was written.
+    """
+    path = folder / FACTS
+    value = read_json(path, "a classifier (made by cog classify)")
+    remedy = "train it again with cog classify, or restore the file from a copy"
+    if value.get("format") != FORMAT or value.get("kind") != "classifier":
+        raise CogError(f"{path}: field 'format': must be of kind 'classifier' and format {FORMAT}; {remedy}")
+    content = value.pop("hash", None)
+    if content != hash_json(value):
+        raise CogError(f"{path}: field 'hash': the content does not match it; {remedy}")
+    weights = folder / WEIGHTS
+    try:
+        if hash_file(weights) != value["hashes"][WEIGHTS]:
+            raise CogError(f"{weights}: the content does not match its hash in {FACTS}; {remedy}")
+        height, width, channels = value["image"]
+        shape = ObservationShape((height, width, channels), value["proprio"])
+        network = SuccessNetwork(shape, from_json(value["network"], NetworkConfig, f"{path}: network"))
+        network.load_state_dict(load_file(weights))
+        threshold = float(value["threshold"])
+    except UsageError as error:
+        raise CogError(str(error)) from error
+    except (OSError, SafetensorError) as error:
+        raise CogError(f"{weights}: cannot be read ({error}); {remedy}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CogError(f"{path}: is incomplete or malformed ({error!r}); {remedy}") from error
+    if not math.isfinite(threshold):
+        raise CogError(f"{path}: field 'threshold': must be finite; {remedy}")
+    return Classifier(network, threshold, folder, str(content))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,98 @@
+"""Commands on where things come from: print the chain, recompute it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from cog.core.console import console, messages, progress
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from cog.provenance.lineage import Link, Thing
+
+DIGITS = 12  # of a hash
+PLAIN_WIDTH = 400  # characters of a line where the output is no terminal
+
+
+@dataclass(frozen=True)
+class Why:
+    """Print what something was made from, up to the first episode: hashes, settings, versions."""
+
+    path: tyro.conf.Positional[Path]
+    """Dataset, FOLDER@VIEW, merge, run, checkpoint, evaluation, classifier, summary.json or results.json."""
+    json: bool = False
+    """Print JSON instead of a tree."""
+
+    def run(self) -> None:
+        import json
+
+        from rich.tree import Tree
+
+        from cog.provenance.lineage import to_json, trace
+
+        thing = trace(self.path)
+        if self.json:
+            console().print_json(json.dumps(to_json(thing)))
+            return
+        tree = Tree(_label(thing, None, False))
+        _grow(tree, thing, {(thing.kind, thing.path)})
+        screen = console()
+        if not screen.is_terminal:
+            screen.width = PLAIN_WIDTH
+        screen.print(tree)
+
+
+def verify_deep(path: Path) -> int:
+    """Recompute a chain, say what does not hold, and return the exit code."""
+    from cog.provenance.lineage import trace
+    from cog.provenance.recheck import recheck, upstream_first
+
+    things = upstream_first(trace(path))
+    with progress("verify", len(things), "thing") as advance:
+        report = recheck(things, advance)
+    if report.unrecorded:
+        text = f"{report.unrecorded} links hold no hash: their files are of an older version"
+        messages().print(text, style="yellow")
+    if report.problem is None:
+        console().print(f"{path}: the whole chain holds, {report.checked} things")
+        return 0
+    messages().print(str(report.problem), style="red")
+    console().print(f"{path}: the chain breaks after {report.checked} things that hold")
+    return 1
+
+
+def _grow(tree: Tree, thing: Thing, told: set[tuple[str, Path]]) -> None:
+    """Add what a thing was made from; what comes again is not told twice."""
+    for link in thing.links:
+        key = (link.thing.kind, link.thing.path)
+        branch = tree.add(_label(link.thing, link, key in told))
+        if key not in told:
+            told.add(key)
+            _grow(branch, link.thing, told)
+    if not thing.recorded and not thing.links:
+        tree.add("what it was made from is not recorded")
+
+
+def _label(thing: Thing, link: Link | None, again: bool) -> Text:
+    """Kind, path, hash and, below, what decided it."""
+    from rich.text import Text
+
+    text = Text.assemble((thing.kind, "bold"), f" {thing.path}")
+    if thing.hash is not None:
+        text.append(f"  {thing.hash[:DIGITS]}", "cyan")
+    if link is not None and link.recorded is None:
+        text.append("  hash not recorded", "yellow")
+    elif link is not None and thing.hash is not None and not link.holds:
+        text.append(f"  changed since, was {str(link.recorded)[:DIGITS]}", "red")
+    if again:
+        return text.append("  as above", "dim")
+    if thing.problem:
+        return text.append(f"\nmissing or damaged: {thing.problem}", "red")
+    version = thing.code_version or "version not recorded"
+    return text.append(f"\n{'; '.join(filter(None, [thing.configuration, version]))}", "dim")

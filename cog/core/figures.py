@@ -1,0 +1,42 @@
+"""A picture: a matplotlib figure, where that is installed, with axes in one style, published whole as PNG."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cog.core.files import write_bytes
+from cog.errors import missing_extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def new_picture(width: float, height: float) -> "Figure":
+    """An empty figure of `width` by `height` inches.
+
+    Raises:
+        CogError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_extra("matplotlib", "report") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def style(axes: "Axes") -> None:
+    """Small numbers, and no frame above and to the right."""
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def write_picture(path: Path, figure: "Figure", dpi: int) -> None:
+    """Publish the figure as PNG, `dpi` pixels an inch.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=dpi)
+    write_bytes(path, data.getvalue())

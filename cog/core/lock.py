@@ -1,0 +1,87 @@
+"""One writer at a time: a folder is locked while it is written into; who comes second is told who was first.
+
+The lock is the kernel's (`flock` on the folder) and goes with its process, however that ends. The file
+`.lock` beside it only says who holds it; one that a kill left behind means nothing.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cog.core.files import TEMPORARY_SUFFIX, read_json, sweep, write_json
+from cog.errors import CogError
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against every other process, and sweep what a killed writer left half-written in it.
+
+    Raises:
+        CogError: another process holds it; the message names its id, host, begin and command.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise CogError(f"{folder}: cannot be locked ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(descriptor), folder.stat()):
+                raise FileNotFoundError(errno.ENOENT, "another process has just removed it")
+        except BlockingIOError:
+            raise CogError(
+                f"{folder}: another process is writing into this folder{_holder(folder)}; nothing was "
+                "written. Wait until it is done, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise CogError(f"{folder}: cannot be locked ({error.strerror}); try again") from error
+        sweep(folder)
+        write_json(folder / LOCK, _this_process())
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def content(folder: Path) -> list[Path]:
+    """What a folder holds, apart from a lock and from what is being or was half-written.
+
+    Raises:
+        CogError: it is no folder or cannot be read.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise CogError(f"{folder}: cannot be used as a folder ({error.strerror})") from error
+    return [path for path in entries if path.name != LOCK and not path.name.endswith(TEMPORARY_SUFFIX)]
+
+
+def _this_process() -> dict[str, str | int]:
+    return {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _holder(folder: Path) -> str:
+    """Who holds the lock, in words, if that can be read yet."""
+    try:
+        held = read_json(folder / LOCK, "a lock")
+        who = f"process {held['process']} on {held['host']}, since {held['since']}"
+        return f": {who}, running: {held['command']}"
+    except (CogError, KeyError):
+        return ""

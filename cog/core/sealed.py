@@ -1,0 +1,84 @@
+"""Sealed JSON: small files that say of themselves whether they are still what was written, to the bit.
+
+A sealed file carries its `format`, its `kind` and a `seal`, the hash of all the rest. Its text must be, byte
+for byte, what `write_sealed` makes of its content, so no flipped bit, cut end or edit by hand goes unnoticed.
+The hashes by which datasets, views and merges know each other are taken without these three keys.
+
+Files of format 1 had no seal; they are still read, and are sealed when they are next written.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cog.core.files import hash_json, json_text, read_json, write_bytes
+from cog.errors import CogError
+
+FORMAT = 2
+UNMARKED = ("checkpoint", "latest", "run")  # kinds of file that did not name their kind in format 1
+
+
+class SealError(CogError):
+    """A file is not what was written, or was written by a newer version; `field` is where that shows."""
+
+    def __init__(self, file: Path, field: str, rule: str, remedy: str) -> None:
+        super().__init__(file, field, rule, remedy)  # all of them, for a worker process hands it on by these
+        self.file, self.field, self.rule, self.remedy = file, field, rule, remedy
+
+    def __str__(self) -> str:
+        return f"{self.file}: field '{self.field}': {self.rule}; {self.remedy}"
+
+
+def write_sealed(path: Path, kind: str, value: dict[str, Any]) -> None:
+    """Publish `value` under `path` with its seal.
+
+    Raises:
+        CogError: the file could not be written; it is as it was before.
+    """
+    content = {**value, "format": FORMAT, "kind": kind}
+    write_bytes(path, json_text(content | {"seal": hash_json(content)}).encode())
+
+
+def read_sealed(
+    path: Path, kind: str, what: str, remedy: str, read: Callable[[Path], bytes] = Path.read_bytes
+) -> dict[str, Any]:
+    """The content of a sealed file, without `format`, `kind` and `seal`, whatever format it was written in.
+
+    `what` names the file's role, `remedy` what the user can do should it be damaged; `read` gives the
+    bytes of a path.
+
+    Raises:
+        CogError: the file is missing or unreadable.
+        SealError: it is no file of this kind, a newer version wrote it, or it is not what was written.
+    """
+    try:
+        value = read_json(path, what, read)
+    except CogError as error:
+        raise CogError(f"{error}; {remedy}") from error
+    found, seal = value.pop("format", None), value.pop("seal", None)
+    if found is None and seal is None and kind in ("latest", "run"):
+        found = 1  # these did not name their format either
+    if value.pop("kind", kind if found == 1 and kind in UNMARKED else None) != kind:
+        raise SealError(path, "kind", f"must be '{kind}'; this is not {what}, or it is damaged", remedy)
+    if found == 1 and seal is None:
+        return _from_format_1(path, kind, value, remedy)
+    if found != FORMAT:
+        rule = f"must be 1 to {FORMAT}, found {found!r}; the file is damaged, or a newer cog wrote it"
+        raise SealError(path, "format", rule, remedy)
+    content = {**value, "format": FORMAT, "kind": kind}
+    try:
+        sealed = content | {"seal": hash_json(content)}
+        whole = seal == sealed["seal"] and read(path) == json_text(sealed).encode()
+    except (ValueError, OSError):  # NaN, which is never written, or gone meanwhile
+        whole = False
+    if not whole:
+        rule = "the content does not match its seal; the file is damaged or was edited"
+        raise SealError(path, "seal", rule, remedy)
+    return value
+
+
+def _from_format_1(path: Path, kind: str, value: dict[str, Any], remedy: str) -> dict[str, Any]:
+    """The same content as of format 2; only a checkpoint's state had a hash then, under another name."""
+    if kind == "checkpoint" and value.pop("hash", None) != hash_json({**value, "format": 1}):
+        raise SealError(path, "hash", "the content does not match its hash; the file is damaged", remedy)
+    return value

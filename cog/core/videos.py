@@ -1,0 +1,91 @@
+"""Pictures of episodes: H.264 videos that browsers play, and contact sheets that need no player."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cog.core.files import write_atomically, write_bytes
+from cog.errors import CogError, UsageError, missing_extra
+
+FRAMES_PER_SECOND = 12  # half of real time
+HOLD = 6  # times the last frame is shown, so that the ending is seen
+QUALITY = 26  # x264's constant rate factor, lower is better and larger
+SHEET_COLUMNS = 8
+SHEET_SIZE = 128  # pixels of a frame in a contact sheet
+CAPTION = 18  # pixels above each row of a contact sheet
+
+
+def can_encode() -> bool:
+    """Whether the optional encoder is installed."""
+    return importlib.util.find_spec("imageio_ffmpeg") is not None
+
+
+def write_video(path: Path, frames: np.ndarray) -> None:
+    """Write frames (T, H, W, 3) uint8, H and W even, as an MP4 file that browsers play.
+
+    Raises:
+        CogError: imageio-ffmpeg is not installed, or the file cannot be written.
+    """
+    if not can_encode():
+        raise missing_extra("imageio-ffmpeg", "report")
+    import imageio_ffmpeg
+
+    def writer(temporary: Path) -> None:
+        height, width = frames.shape[1:3]
+        # yuv420p and the index in front (faststart) are what browsers ask for.
+        stream = imageio_ffmpeg.write_frames(
+            str(temporary),
+            (width, height),
+            fps=FRAMES_PER_SECOND,
+            codec="libx264",
+            pix_fmt_out="yuv420p",
+            quality=None,
+            macro_block_size=2,
+            output_params=["-crf", str(QUALITY), "-movflags", "+faststart", "-f", "mp4"],
+        )
+        stream.send(None)
+        try:
+            for frame in [*frames, *([frames[-1]] * HOLD)]:
+                stream.send(np.ascontiguousarray(frame))
+        finally:
+            stream.close()
+
+    write_atomically(path, writer)
+
+
+def check_new_sheet(path: Path) -> None:
+    """Refuse, before any work, a place where a contact sheet would not be a new PNG.
+
+    Raises:
+        UsageError: the name does not end in .png.
+        CogError: there is something already.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path}: a film is a PNG picture; give it a name that ends in .png")
+    if path.exists():
+        raise CogError(f"{path} exists already; nothing was written, choose another name or delete it first")
+
+
+def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Write a PNG with a caption and evenly spaced frames, first and last included, for each episode.
+
+    `rows` holds captions and frames (T, H, W, 3) uint8.
+    """
+    picture = np.concatenate([_row(caption, frames) for caption, frames in rows])
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done, "OpenCV encodes PNG wherever it is installed"
+    write_bytes(path, data.tobytes())
+
+
+def _row(caption: str, frames: np.ndarray) -> np.ndarray:
+    """A caption above frames side by side, (CAPTION + SHEET_SIZE, SHEET_COLUMNS * SHEET_SIZE, 3)."""
+    chosen = np.linspace(0, len(frames) - 1, SHEET_COLUMNS).round().astype(int)
+    small = [cv2.resize(frames[i], (SHEET_SIZE, SHEET_SIZE), interpolation=cv2.INTER_AREA) for i in chosen]
+    strip = np.concatenate(small, axis=1)
+    band = np.full((CAPTION, strip.shape[1], 3), 255, np.uint8)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.4
+    cv2.putText(band, caption, (4, CAPTION - 5), font, scale, (40, 40, 40), 1, cv2.LINE_AA)
+    return np.concatenate([band, strip])

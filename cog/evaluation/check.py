@@ -1,0 +1,43 @@
+"""Whether a policy fits an environment: shapes, starts and films, before anything runs."""
+
+from collections.abc import Sequence
+
+from cog.envs.contract import check_attributes, check_first_frame, draws_pictures
+from cog.envs.make import Scene, make_environment
+from cog.errors import CogError, UsageError
+from cog.networks.encoder import ObservationShape
+
+
+def check_scene(
+    scene: Scene, shape: ObservationShape, actions: int, starts: Sequence[str], films: bool = False
+) -> None:
+    """Build the environment once and hold the policy's shapes and the starts against it.
+
+    Raises:
+        UsageError: no such environment or start, something is missing that every scene needs, or `films`
+            are wanted and it draws no pictures.
+        CogError: the policy was trained on other observations or actions.
+    """
+    env = make_environment(scene)
+    try:
+        check_attributes(env, scene.env)
+        known = tuple(env.unwrapped.starts)
+        for start in starts:
+            if start not in known:
+                raise UsageError(f"start {start!r} is unknown; {scene.env} has: {', '.join(known)}")
+        spaces = {name: space.shape for name, space in env.observation_space.spaces.items()}
+        wanted: dict[str, tuple[int, ...]] = {scene.pose: (shape.proprio,), "action": (actions,)}
+        if shape.image is not None:
+            wanted["image"] = tuple(shape.image)
+        found = {**spaces, "action": env.action_space.shape}
+        for name, expected in wanted.items():
+            if found.get(name) != expected:
+                raise CogError(
+                    f"the policy was trained with {name} {expected}, but {scene.env} gives "
+                    f"{found.get(name, 'none')}; use the environment and options that the data came from"
+                )
+        check_first_frame(env, scene.env, "state" if scene.image is None else "image")
+        if films and not draws_pictures(env):
+            raise UsageError(f"{scene.env} draws no picture in render(); evaluate it with --videos 0")
+    finally:
+        env.close()

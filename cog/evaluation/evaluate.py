@@ -1,0 +1,282 @@
+"""Evaluate: roll a checkpoint out from named starts and say how often it succeeds and how the rest fails.
+
+out/
+  evaluation.json            everything below, written last
+  videos/<start>_<success|failure>_<number>.mp4
+  sheet_<start>.png          the same episodes as a contact sheet
+"""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cog.core.configs import differences, to_json
+from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
+from cog.core.inputs import Input, inputs_to_json
+from cog.core.options import parse_options
+from cog.core.videos import can_encode, write_sheet, write_video
+from cog.core.workers import cores, processes
+from cog.datasets.environment import act_in
+from cog.envs.make import Scene
+from cog.errors import CogError, missing_extra
+from cog.evaluation.check import check_scene
+from cog.evaluation.config import EvaluateConfig
+from cog.evaluation.intervals import CONFIDENCE, wilson
+from cog.evaluation.result import FORMAT, RESULT, Evaluation, open_evaluation, results_table
+from cog.evaluation.rollout import Fleet, Group, Outcome, episode_seeds, replay, roll_in_worker
+from cog.networks.encoder import ObservationShape
+from cog.training import checkpoint as checkpoints
+
+VIDEO_SIZE = 256  # pixels
+# Fields that say where an evaluation lives and who computes it, not what comes out.
+NOT_IDENTITY = ("checkpoint", "out", "workers")
+
+__all__ = ["Evaluation", "evaluate", "open_evaluation", "results_table"]
+
+OnProgress = Callable[[int, str], None]
+"""Called with episodes done and a note on the success so far."""
+
+
+def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> Evaluation:
+    """Run an evaluation, write it and return it; one that is finished already is read instead.
+
+    Raises:
+        UsageError: no such environment or start.
+        CogError: no usable checkpoint, one trained on other observations, a folder that holds something else,
+            or videos asked for without the encoder.
+    """
+    if config.videos and not can_encode():
+        raise missing_extra("imageio-ffmpeg", "report")
+    checkpoint = checkpoints.load(config.checkpoint)
+    config, scene = _in_its_scene(config, checkpoint.scene, str(checkpoint.folder), checkpoint.shape)
+    check_scene(
+        scene, checkpoint.shape, checkpoint.action_dimensions, config.starts, films=config.videos != 0
+    )
+    identity = {
+        "config": _identity(config),
+        "checkpoint_hash": hash_file(checkpoint.folder / checkpoints.TENSOR_FILES[0]),
+        "code_version": code_version(),
+    }
+    if (config.out / RESULT).exists():
+        return _existing(config.out, identity)
+    if config.out.exists() and (not config.out.is_dir() or any(_foreign(config.out))):
+        raise CogError(f"{config.out} is not empty and holds no evaluation; choose another folder")
+    make_folder(config.out)  # what cannot be written is told before the episodes run
+
+    groups = _groups(config)
+    with _crew(config, checkpoint.folder, scene, len(groups)) as crew:
+        outcomes: list[Outcome] = []
+        for part in crew.roll(groups):
+            outcomes += part
+            if on_progress is not None:
+                on_progress(len(outcomes), f"success {_share(outcomes)}")
+        order = {start: place for place, start in enumerate(config.starts)}
+        outcomes.sort(key=lambda outcome: (order[outcome.start], outcome.number))
+        shown = _shown(config, outcomes)
+        pictures = _pictures(config, shown, crew.replay(shown))
+    write_json(
+        config.out / RESULT,
+        {
+            "format": FORMAT,
+            "kind": "evaluation",
+            **identity,
+            "checkpoint": str(config.checkpoint),
+            "inputs": inputs_to_json(
+                [Input.of("checkpoint", checkpoint.folder, checkpoint.hash, config.out)]
+            ),
+            "update": checkpoint.update,
+            "torch": torch.__version__,
+            "confidence": CONFIDENCE,
+            "results": [_summary(start, outcomes) for start in config.starts],
+            "pictures": pictures,
+            "episodes": [_record(outcome) for outcome in outcomes],
+        },
+    )
+    return open_evaluation(config.out)
+
+
+def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], data: Path) -> None:
+    """Refuse, before a policy is trained on `data` of an `environment`, what could not evaluate it then.
+
+    Raises:
+        UsageError: the data do not tell their scene, or it lacks a start.
+    """
+    shapes = environment["observations"]
+    image = tuple(shapes["image"]) if "image" in shapes else None
+    shape = ObservationShape(image, *shapes.get("proprio" if image else "state", [0]))
+    _, scene = _in_its_scene(config, environment, str(data), shape)
+    check_scene(scene, shape, environment["action"][0], config.starts, films=config.videos != 0)
+
+
+def option_texts(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options of an environment as they are given on the command line."""
+    return tuple(f"{name}={json.dumps(value)}" for name, value in options.items())
+
+
+def _in_its_scene(
+    config: EvaluateConfig, told: Mapping[str, Any], where: str, shape: ObservationShape
+) -> tuple[EvaluateConfig, Scene]:
+    """The settings with the scene that the policy's data had, where none is asked for, and that scene.
+
+    Raises:
+        UsageError: `where` tells none.
+    """
+    env, options, steps = act_in(
+        told, where, config.env, parse_options(config.env_options), config.max_episode_steps
+    )
+    texts = config.env_options or option_texts(options)
+    config = dataclasses.replace(config, env=env, env_options=texts, max_episode_steps=steps)
+    scene_options = tuple(parse_options(texts).items())
+    return config, Scene(env, shape.image, steps, scene_options, config.terminate_on_success)
+
+
+def _identity(config: EvaluateConfig) -> dict[str, Any]:
+    """The settings that determine what comes out."""
+    return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
+
+
+def _groups(config: EvaluateConfig) -> list[Group]:
+    """The episodes, cut into groups by number: neither `only` nor `workers` moves one to another row."""
+    seeds = episode_seeds(config.seed, config.episodes)
+    wanted = sorted(config.only) if config.only else list(range(config.episodes))
+    rows = config.envs_per_worker
+    blocks: dict[int, list[int]] = {}
+    for number in wanted:
+        blocks.setdefault(number // rows, []).append(number)
+    return [
+        Group(start, tuple(numbers), tuple(seeds[number] for number in numbers))
+        for start in config.starts
+        for numbers in blocks.values()
+    ]
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """Who runs the episodes: this process or others."""
+
+    roll: Callable[[Sequence[Group]], Iterator[list[Outcome]]]
+    """Outcomes of groups as they are finished."""
+    replay: Callable[[Sequence[Outcome]], Iterator[np.ndarray]]
+    """Frames of episodes, in order."""
+
+
+@contextmanager
+def _crew(config: EvaluateConfig, folder: Path, scene: Scene, tasks: int) -> Iterator[_Crew]:
+    """Worker processes, or this one if one is enough."""
+    count = min(config.workers or cores(), tasks)
+    film = partial(replay, scene, size=VIDEO_SIZE)
+    crew = (folder, scene, config.envs_per_worker, config.acting, config.candidates)
+    if count == 1:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in a worker, for the same rounding
+        try:
+            with closing(Fleet(*crew)) as fleet:
+                yield _Crew(partial(map, fleet.roll), partial(map, film))
+        finally:
+            torch.set_num_threads(threads)
+        return
+    roll = partial(roll_in_worker, *crew)
+    with processes(count) as pool:
+
+        def roll_all(groups: Sequence[Group]) -> Iterator[list[Outcome]]:
+            for future in as_completed([pool.submit(roll, group) for group in groups]):
+                yield future.result()
+
+        yield _Crew(roll_all, partial(pool.map, film))
+
+
+def _shown(config: EvaluateConfig, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The first successes and failures of each start."""
+    count = 1 if config.videos is None else config.videos
+    return [
+        outcome
+        for start in config.starts
+        for success in (True, False)
+        for outcome in [o for o in outcomes if (o.start, o.success) == (start, success)][:count]
+    ]
+
+
+def _pictures(
+    config: EvaluateConfig, shown: Sequence[Outcome], films: Iterable[np.ndarray]
+) -> dict[str, list[str]]:
+    """Write videos and contact sheets; their paths within the folder, by start."""
+    files: dict[str, list[str]] = {start: [] for start in config.starts}
+    rows: dict[str, list[tuple[str, np.ndarray]]] = {}
+    for outcome, frames in zip(shown, films, strict=True):
+        caption = f"{outcome.start}, episode {outcome.number}, seed {outcome.seed}: {outcome.furthest}"
+        rows.setdefault(outcome.start, []).append((caption, frames))
+        if can_encode():
+            ending = "success" if outcome.success else "failure"
+            file = f"videos/{outcome.start}_{ending}_{outcome.number:03d}.mp4"
+            write_video(config.out / file, frames)
+            files[outcome.start].append(file)
+    for start, films_here in rows.items():
+        files[start].append(f"sheet_{start}.png")
+        write_sheet(config.out / files[start][-1], films_here)
+    return files
+
+
+def _summary(start: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The entry of one start in evaluation.json."""
+    here = [outcome for outcome in outcomes if outcome.start == start]
+    rate = wilson(sum(outcome.success for outcome in here), len(here))
+    last = wilson(sum(outcome.success_last for outcome in here), len(here))
+    failures = Counter(outcome.furthest for outcome in here if not outcome.success)
+    return {
+        "start": start,
+        **dataclasses.asdict(rate),
+        "rate": rate.value,
+        "last_step": {**dataclasses.asdict(last), "rate": last.value},
+        "mean_steps": sum(outcome.steps for outcome in here) / len(here),
+        "failures": dict(failures),
+    }
+
+
+def _record(outcome: Outcome) -> dict[str, Any]:
+    """One episode in evaluation.json."""
+    return {
+        "number": outcome.number,
+        "seed": outcome.seed,
+        "start": outcome.start,
+        "success": outcome.success,
+        "success_last": outcome.success_last,
+        "steps": outcome.steps,
+        "return": outcome.total,
+        "furthest": outcome.furthest,
+    }
+
+
+def _existing(out: Path, identity: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that is there already, if it is the one asked for."""
+    held = read_json(out / RESULT, "an evaluation")
+    # An evaluation by an older version lacks settings that are new since; it was run with their defaults.
+    standard = _identity(EvaluateConfig(checkpoint=out, out=out))
+    held["config"] = standard | held.get("config", {})
+    differing = differences({name: held.get(name) for name in identity}, identity)
+    if differing:
+        raise CogError(
+            f"{out} already holds another evaluation; differing: {', '.join(differing)}. "
+            "Nothing was written; choose another folder."
+        )
+    return open_evaluation(out)
+
+
+def _foreign(out: Path) -> Iterator[Path]:
+    """What an evaluation that was interrupted does not leave behind."""
+    for path in out.iterdir():
+        if path.name != "videos" and not path.match("sheet_*.png") and not path.name.startswith("."):
+            yield path
+
+
+def _share(outcomes: Sequence[Outcome]) -> str:
+    return f"{sum(outcome.success for outcome in outcomes) / len(outcomes):.0%}"

@@ -1,0 +1,120 @@
+"""A trained policy: images and poses in, actions out, in batches."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cog.errors import CogError
+from cog.networks.actor import PolicyNetwork
+from cog.networks.critic import Critic
+from cog.networks.encoder import ObservationShape
+from cog.training.checkpoint import load
+from cog.training.config import TrainConfig
+
+
+class Policy:
+    """The averaged weights of a checkpoint; no augmentation, no simulator."""
+
+    def __init__(
+        self,
+        network: PolicyNetwork,
+        shape: ObservationShape,
+        config: TrainConfig,
+        update: int,
+        critic: Critic | None = None,
+    ) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.critic = None if critic is None else critic.eval().requires_grad_(False)
+        self.shape = shape
+        self.config = config
+        self.update = update
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu", critics: bool = False) -> "Policy":
+        """The policy of a run folder's latest checkpoint, or of one checkpoint folder.
+
+        With `critics` come the target critics, which are averaged over updates as the policy's weights are.
+
+        Raises:
+            CogError: no checkpoint there, a damaged one, or one without critics where they are asked for.
+        """
+        checkpoint = load(Path(path))
+        network = PolicyNetwork(checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
+        tensors = checkpoint.tensors("model")
+        network.load_state_dict(_part(tensors, "average."))
+        critic = None
+        if critics:
+            if not (held := _part(tensors, "target.")):
+                raise CogError(
+                    f"{checkpoint.folder}: trained with algorithm '{checkpoint.config.algorithm}', without "
+                    "critics to choose among candidates; let it act by mode or sample"
+                )
+            critic = Critic(checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
+            critic.load_state_dict(held)
+            critic.to(device)
+        return cls(network.to(device), checkpoint.shape, checkpoint.config, checkpoint.update, critic)
+
+    @torch.no_grad()
+    def act(
+        self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Actions (B, A) in [-1, 1] for images (B, H, W, C) uint8 and poses (B, P); either may be unused.
+
+        They are the policy's modes, or with standard normal `noise` (B, A) float32 draws from it.
+
+        Raises:
+            CogError: shapes that the policy was not trained for.
+        """
+        policy = self.network(*self._inputs(images, proprio))
+        if noise is None:
+            actions: np.ndarray = policy.mode().cpu().numpy()
+            return actions
+        drawn: np.ndarray = policy.drawn(self._noise(noise)[:, None])[:, 0].cpu().numpy()
+        return drawn
+
+    @torch.no_grad()
+    def choose(self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        """Of the policy's mode and its draws by `noise` (B, K, A), the action (B, A) of the largest lower Q.
+
+        A mode between two ways of going on, such as opening and closing the gripper, may lead nowhere; the
+        critics tell which of them is worth it.
+
+        Raises:
+            CogError: shapes that the policy was not trained for, or no critics loaded.
+        """
+        if self.critic is None:
+            raise CogError("this policy was loaded without critics")
+        pictures, poses = self._inputs(images, proprio)
+        policy = self.network(pictures, poses)
+        actions = torch.cat([policy.mode()[:, None], policy.drawn(self._noise(noise))], 1)
+        q = self.critic.q(self.critic.project(self.critic.encode(pictures, poses)), actions).amin(0)
+        best: np.ndarray = actions[torch.arange(len(actions)), q.argmax(1)].cpu().numpy()
+        return best
+
+    def _noise(self, noise: np.ndarray) -> Tensor:
+        return torch.from_numpy(noise).to(next(self.network.parameters()).device)
+
+    def _inputs(
+        self, images: np.ndarray | None, proprio: np.ndarray | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        device = next(self.network.parameters()).device
+        pictures = poses = None
+        if self.shape.image is not None:
+            if images is None or images.dtype != np.uint8 or images.shape[1:] != self.shape.image:
+                found = "none" if images is None else f"{images.dtype} {images.shape}"
+                raise CogError(f"the policy needs images uint8 (B, {self.shape.image}), got {found}")
+            pictures = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+        if self.network.encoder.uses_proprio:
+            if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
+                found = "none" if proprio is None else str(proprio.shape)
+                raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
+            poses = torch.from_numpy(np.asarray(proprio, np.float32)).to(device)
+        return pictures, poses
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

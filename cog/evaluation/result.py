@@ -1,0 +1,130 @@
+"""The result of an evaluation: read from its folder, shown as tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from cog.core.console import table
+from cog.core.files import read_json
+from cog.errors import CogError
+from cog.evaluation.intervals import CONFIDENCE, Rate
+from cog.signals.stages import STAGES
+
+FORMAT = 1
+RESULT = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class StartResult:
+    """The outcome of all episodes from one start."""
+
+    start: str
+    """Name of the start."""
+    rate: Rate
+    """Success at any step, with its interval."""
+    last: Rate
+    """Success at the last step; the same where success ends an episode."""
+    mean_steps: float
+    """Mean number of steps of an episode."""
+    failures: Mapping[str, int]
+    """Failed episodes by the furthest stage they reached, from least to most."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation."""
+
+    results: tuple[StartResult, ...]
+    """One entry a start."""
+    episodes: tuple[Mapping[str, Any], ...]
+    """One {number, seed, start, success, success_last, steps, return, furthest} an episode."""
+    pictures: Mapping[str, tuple[str, ...]]
+    """Videos and contact sheet of each start, as paths within the folder."""
+    checkpoint_hash: str
+    """Hash of the weights that acted."""
+    update: int
+    """Update at which they were saved."""
+    out: Path
+    """Folder that holds `evaluation.json` and the videos."""
+
+    def result(self, start: str) -> StartResult:
+        """The entry of one start."""
+        return next(entry for entry in self.results if entry.start == start)
+
+
+def open_evaluation(folder: Path) -> Evaluation:
+    """Read the evaluation in a folder.
+
+    Raises:
+        CogError: there is none, or it is malformed.
+    """
+    path = folder / RESULT
+    value = read_json(path, "an evaluation")
+    try:
+        if (value["format"], value["kind"]) != (FORMAT, "evaluation"):
+            raise ValueError(f"format {value['format']}")
+        results = tuple(
+            StartResult(
+                start=entry["start"],
+                rate=_rate(entry),
+                last=_rate(entry.get("last_step", entry)),  # once, every episode ended at success
+                mean_steps=entry["mean_steps"],
+                failures={stage: entry["failures"][stage] for stage in _ordered(entry["failures"])},
+            )
+            for entry in value["results"]
+        )
+        pictures = {start: tuple(files) for start, files in value["pictures"].items()}
+        episodes = tuple(value["episodes"])
+        return Evaluation(results, episodes, pictures, value["checkpoint_hash"], int(value["update"]), folder)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CogError(f"{path}: this is no evaluation of this version of cog ({error!r})") from error
+
+
+def results_table(evaluation: Evaluation) -> Group:
+    """What people see: success, how failures ended, and the seed of every episode."""
+    rows = [
+        [
+            entry.start,
+            entry.last.count,
+            str(entry.last),
+            entry.rate.count,
+            str(entry.rate),
+            f"{entry.mean_steps:.1f}",
+        ]
+        for entry in evaluation.results
+    ]
+    title = f"success with Wilson {CONFIDENCE:.0%} interval"
+    header = ["start", "at the last step", "rate", "at any step", "rate", "mean steps"]
+    parts: list[Any] = [table(title, header, rows)]
+    endings = [
+        [f"{entry.start}: {stage}", str(count)]
+        for entry in evaluation.results
+        for stage, count in entry.failures.items()
+    ]
+    if endings:
+        parts.append(table("how far the failures got", ["start: furthest stage", "episodes"], endings))
+    for entry in evaluation.results:
+        seeds = [
+            f"{episode['number']}:{episode['seed']}{'+' if episode['success'] else '-'}"
+            for episode in evaluation.episodes
+            if episode["start"] == entry.start
+        ]
+        parts.append(
+            Text(f"{entry.start}, number:seed, + success, - failure: {' '.join(seeds)}", style="dim")
+        )
+    parts.append(Text(f"{evaluation.out / RESULT}"))
+    return Group(*parts)
+
+
+def _rate(entry: Mapping[str, Any]) -> Rate:
+    """A rate as evaluation.json holds it."""
+    return Rate(entry["successes"], entry["episodes"], entry["low"], entry["high"])
+
+
+def _ordered(failures: Mapping[str, int]) -> list[str]:
+    """Stages from least to most; unknown ones last."""
+    return sorted(failures, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES))

@@ -1,0 +1,130 @@
+"""The learning curve of online fine-tuning: success against environment steps, the dip after the handover."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from cog.core.console import table
+from cog.core.figures import new_picture, style, write_picture
+from cog.core.files import write_bytes
+from cog.errors import CogError
+from cog.evaluation.intervals import CONFIDENCE, Rate, wilson
+
+CURVE, PICTURE = "curve.jsonl", "curve.png"
+FIRST_EPISODES = 100  # online episodes after the handover within which a dip is looked for
+COLOURS = ("#0b6e4f", "#c8553d", "#3c5a99", "#8a6d1c", "#6b4c9a")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation of the averaged, deterministic policy."""
+
+    episodes: int
+    """Online episodes so far."""
+    steps: int
+    """Environment steps of these episodes."""
+    updates: int
+    """Gradient updates since the handover."""
+    successes: int
+    """Evaluation episodes that succeeded."""
+    evaluated: int
+    """Evaluation episodes in all."""
+    collected: int
+    """Online episodes so far that succeeded, acting stochastically."""
+
+    @property
+    def rate(self) -> Rate:
+        """Success with its Wilson interval."""
+        return wilson(self.successes, self.evaluated)
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What the handover from offline to online training did."""
+
+    before: Point
+    """The checkpoint that was handed over."""
+    lowest: Point
+    """The worst evaluation within the first `FIRST_EPISODES` online episodes, or the first one after."""
+    final: Point
+    """The last evaluation."""
+
+
+def handover(points: Sequence[Point]) -> Handover:
+    """Success before going online, at its lowest soon after, and at the end.
+
+    Raises:
+        CogError: the curve holds nothing after the handover yet.
+    """
+    after = points[1:]
+    if not after:
+        raise CogError("the learning curve holds no evaluation after the handover yet; continue the run")
+    early = [point for point in after if point.episodes <= FIRST_EPISODES] or after[:1]
+    return Handover(points[0], min(early, key=lambda point: point.rate.value), after[-1])
+
+
+def handover_table(points: Sequence[Point]) -> Table:
+    """What people see at the end: success before going online, at its lowest soon after, and at the end."""
+    found = handover(points)
+    rows = [
+        [name, str(point.episodes), str(point.steps), point.rate.count, str(point.rate)]
+        for name, point in (
+            ("before going online", found.before),
+            (f"lowest in the first {FIRST_EPISODES} episodes", found.lowest),
+            ("final", found.final),
+        )
+    ]
+    header = ["evaluation", "online episodes", "environment steps", "successes", "rate"]
+    return table(f"success with Wilson {CONFIDENCE:.0%} interval", header, rows)
+
+
+def write_curve(folder: Path, points: Sequence[Point]) -> None:
+    """Write curve.jsonl, one line an evaluation with its 95 % Wilson interval."""
+    lines = []
+    for point in points:
+        interval = {"low": point.rate.low, "high": point.rate.high}
+        lines.append(json.dumps({**dataclasses.asdict(point), **interval}) + "\n")
+    write_bytes(folder / CURVE, "".join(lines).encode())
+
+
+def read_curve(folder: Path) -> list[Point]:
+    """The points of a run's curve.jsonl.
+
+    Raises:
+        CogError: there is none, or it is malformed.
+    """
+    path = folder / CURVE
+    names = [field.name for field in dataclasses.fields(Point)]
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [Point(**{name: line[name] for name in names}) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CogError(f"{path}: is no learning curve of cog finetune ({error!r})") from error
+
+
+def draw_curve(path: Path, curves: Mapping[str, Sequence[Point]], title: str) -> None:
+    """Write a PNG of one or several curves by name; bands are 95 % Wilson intervals.
+
+    Raises:
+        CogError: matplotlib is not installed.
+    """
+    figure = new_picture(7, 3.6)
+    axes = figure.subplots()
+    for number, (name, points) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        steps = [point.steps for point in points]
+        axes.plot(steps, [point.rate.value for point in points], "o-", color=colour, label=name, markersize=3)
+        low, high = ([getattr(point.rate, end) for point in points] for end in ("low", "high"))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel("environment steps since the handover to online", fontsize=9)
+    axes.set_ylabel("success", fontsize=9)
+    axes.set_ylim(0, 1.02)
+    axes.grid(alpha=0.25)
+    style(axes)
+    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    write_picture(path, figure, 140)

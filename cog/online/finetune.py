@@ -1,0 +1,338 @@
+"""Online fine-tuning: a policy learnt offline goes on by acting, as in the second half of the COG paper.
+
+Each round, the stochastic policy acts for a few episodes; these join the replay; updates on mixed batches
+follow. A killed run continues with the same command from the end of the last finished round; episodes,
+weights, metrics and curve are then those of an undisturbed run, to the byte, on the same machine.
+
+out/
+  finetune.json              what the run is, to recognise it by
+  online/                    the episodes as a dataset, rewards included: merge it as out/online@stored
+  checkpoints/               in the ordinary format, so that `cog evaluate --checkpoint out` works
+  evaluations/<episodes>/    one folder an evaluation
+  metrics.jsonl              one line a round with updates
+  curve.jsonl, curve.png     success against environment steps
+"""
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cog.algorithms.base import Agent
+from cog.core.configs import differences, to_json
+from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
+from cog.core.inputs import Input
+from cog.core.lock import content, locked
+from cog.datasets.environment import act_in, scene_facts
+from cog.datasets.episode import Episode
+from cog.envs.make import Scene
+from cog.errors import CogError
+from cog.evaluation.check import check_scene
+from cog.evaluation.config import EvaluateConfig
+from cog.evaluation.evaluate import evaluate, option_texts
+from cog.evaluation.policy import Policy
+from cog.evaluation.result import RESULT, Evaluation, open_evaluation
+from cog.networks.actor import PolicyNetwork
+from cog.online.config import FinetuneConfig
+from cog.online.curve import PICTURE, Point, draw_curve, write_curve
+from cog.online.explore import Explorer
+from cog.online.replay import Replay
+from cog.replay.buffer import Buffer, Transitions
+from cog.training import checkpoint as checkpoints
+from cog.training.config import TrainConfig
+from cog.training.guard import refuse_bad_parameters, refuse_divergence, to_host
+from cog.training.metrics import MetricsWriter
+from cog.training.train import create, keep_freed_memory, usable_device
+
+FORMAT = 1
+RECORD = "finetune.json"
+ONLINE = "online"
+EVALUATIONS = "evaluations"
+# Fields that say where things lie, not what is computed.
+NOT_IDENTITY = ("checkpoint", "data", "out", "env", "max_episode_steps")
+
+OnProgress = Callable[[int, int, str], None]
+"""Called with online episodes done, their number in all, and a note on success and losses."""
+
+
+def finetune(
+    config: FinetuneConfig,
+    on_progress: OnProgress | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> list[Point]:
+    """Run `config` to its last round, or continue it, and return the learning curve.
+
+    Raises:
+        UsageError: no such environment or start, or the data do not tell which.
+        CogError: no CQL checkpoint, data that it was not trained on, `out` holds something else (all found
+            before anything is written), or the run diverges.
+    """
+    with contextlib.ExitStack() as holding:
+        run = _Run(config, on_message, holding)
+        note = ""
+        writer = MetricsWriter(config.out, run.metrics_position, "disabled", {})
+        explorer = Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward)
+        with writer, contextlib.closing(explorer):
+            run.save(writer)
+            run.evaluate(0)
+            for number, numbers in enumerate(config.rounds()):
+                run.collect(explorer, number, numbers)
+                if values := run.learn(numbers):
+                    writer.write(run.agent.updates_done, values)
+                    note = f"td_loss {values['td_loss']:.3g}  q_data {values['q_data']:.3g}"
+                run.save(writer)
+                if numbers.stop % config.evaluate_every == 0 or numbers.stop == config.episodes:
+                    run.evaluate(numbers.stop)
+                if on_progress is not None:
+                    rate = f"success {run.points[-1].rate.count} after {run.points[-1].episodes}"
+                    on_progress(numbers.stop, config.episodes, f"{rate}  {note}")
+        try:
+            title = f"success from start '{config.start}' while fine-tuning"
+            draw_curve(config.out / PICTURE, {config.mix: run.points}, title)
+        except CogError as error:  # the numbers are there without the picture
+            if on_message is not None:
+                on_message(str(error))
+        return run.points
+
+
+class _Run:
+    """The state of a run: agent, replay, stored episodes, curve."""
+
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        on_message: Callable[[str], None] | None,
+        holding: contextlib.ExitStack,
+    ) -> None:
+        """Check everything, lock the folder, restore what a run that was interrupted had reached."""
+        from cog.datasets.merge import open_merge
+        from cog.datasets.storage.growing import GrowingDataset
+        from cog.datasets.transitions import load
+
+        start = checkpoints.load(config.checkpoint)
+        if start.config.algorithm != "cql":
+            raise CogError(
+                f"{start.folder}: trained with algorithm '{start.config.algorithm}', without critics; "
+                "fine-tuning continues a run of: cog train --algorithm cql"
+            )
+        merge = open_merge(config.data)
+        facts = {**merge.sources[0].dataset.environment}
+        self.config = config
+        self.on_message = on_message
+        env, options, steps = act_in(
+            facts, str(config.data), config.env, max_episode_steps=config.max_episode_steps
+        )
+        self.scene = Scene(env, start.shape.image, steps, tuple(options.items()))
+        self.facts = scene_facts({"id": env, "options": options, "max_episode_steps": steps})
+        check_scene(self.scene, start.shape, start.action_dimensions, (config.start,))
+        record = _record(config, self.scene, start)
+        _refuse_foreign(config.out, record)
+        transitions: Transitions = load(merge)
+        self.settings = online_settings(start.config, config)
+        torch.set_num_threads(start.config.threads or torch.get_num_threads())
+        keep_freed_memory()
+        size, cql = start.config.batch_size, start.config.cql
+        offline = Buffer(
+            transitions,
+            usable_device(start.config),
+            size,
+            "uniform" if config.mix == "uniform" else start.config.sampling,
+            cql.discount,
+            cql.steps,
+            on_message,
+        )
+        self.fingerprint = transitions.fingerprint
+        self.reward = _reward(offline, config.data)
+        self.agent = create(start.config, offline)
+        checkpoints.restore(start, self.agent, offline.drawn, self.fingerprint)
+        self.base = start.update
+        self.agent.config = self.settings
+        self.replay = Replay(offline, config.mix, size, cql.steps)
+        self.root = config.out / "checkpoints"
+        self.metrics_position = 0
+        make_folder(config.out)
+        holding.enter_context(locked(config.out))
+        if checkpoints.exists(self.root):
+            last = checkpoints.load(config.out)
+            checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)
+            self.metrics_position = last.metrics_position
+        facts = {name: value for name, value in facts.items() if name != "options"} | self.facts
+        self.online = GrowingDataset(
+            config.out / ONLINE, record["identity"], facts, _origin(start, merge, config.out / ONLINE)
+        )
+        self.origin = _origin(start, merge, self.root / "step")
+        self.due = 0  # updates that the rounds so far ask for
+        self.points: list[Point] = []
+        write_json(config.out / RECORD, record)
+
+    def collect(self, explorer: Explorer, number: int, numbers: range) -> None:
+        """Let a round's episodes join the replay: read if stored already, otherwise acted out and stored."""
+        if number < len(self.online):
+            episodes = self.online.read(number)
+        elif self.agent.updates_done > self.base + self.due:
+            raise CogError(
+                f"{self.online.folder}: episodes are missing that the checkpoint learnt from; "
+                "start again in another folder"
+            )
+        else:
+            episodes = explorer.roll(acting(self.agent), numbers)
+            self.online.append(episodes)
+        self.replay.extend(episodes)
+
+    def learn(self, numbers: range) -> dict[str, float]:
+        """The updates that follow a round, unless they are done; the last one's metrics, if any."""
+        self.due += self.config.updates_of(numbers)
+        metrics = {}
+        while self.agent.updates_done < self.base + self.due:
+            metrics = self.agent.update(self.replay.sample(self.agent.generator))
+        if not metrics:
+            return {}
+        values = to_host(metrics)
+        refuse_divergence(self.settings, self.agent.updates_done, values, self.root)
+        values |= {f"share/{name}": share for name, share in self.replay.shares().items()}
+        return {"episodes": numbers.stop, "steps": self.replay.steps, **values}
+
+    def save(self, writer: MetricsWriter) -> None:
+        """Write a checkpoint, unless a later round's is there."""
+        if self.agent.updates_done == self.base + self.due:
+            refuse_bad_parameters(self.agent, self.root)
+            position = writer.position()
+            inputs = list(self.origin)
+            if self.online.dataset is not None:
+                online = self.online.dataset
+                inputs.append(Input.of("dataset", online.path, online.hash, self.root / "step"))
+            drawn = self.replay.drawn
+            checkpoints.save(self.root, self.agent, drawn, self.fingerprint, position, inputs, self.facts)
+
+    def evaluate(self, episodes: int) -> None:
+        """Add a point to the curve: evaluate the averaged policy, or read that it was."""
+        point = self._measured(episodes)
+        self.points.append(point)
+        write_curve(self.config.out, self.points)
+
+    def _measured(self, episodes: int) -> Point:
+        config = self.config
+        folder = config.out / EVALUATIONS / f"{episodes:07d}"
+        if (folder / RESULT).exists():
+            report: Evaluation = open_evaluation(folder)
+        else:
+            if self.on_message is not None:
+                self.on_message(f"evaluating: {config.evaluate_episodes} episodes, after {episodes} online")
+            report = evaluate(
+                EvaluateConfig(
+                    checkpoint=config.out,
+                    out=folder,
+                    starts=(config.start,),
+                    episodes=config.evaluate_episodes,
+                    seed=config.seed,
+                    acting=config.acting,
+                    candidates=config.candidates,
+                    env=self.scene.env,
+                    env_options=option_texts(dict(self.scene.options)),
+                    max_episode_steps=self.scene.max_episode_steps,
+                    workers=1,
+                    videos=0,
+                )
+            )
+        rate = report.result(config.start).rate
+        return Point(
+            episodes=episodes,
+            steps=self.replay.steps,
+            updates=self.due,
+            successes=rate.successes,
+            evaluated=rate.episodes,
+            collected=_successes(self.replay.episodes),
+        )
+
+
+def online_settings(trained: TrainConfig, config: FinetuneConfig) -> TrainConfig:
+    """The settings of the online phase: those of the checkpoint, but constant step sizes and no warm-up.
+
+    Updates are executed as they are written: short phases of them are not worth compiling. A schedule ended
+    with the offline updates; imitation alone would undo what was learnt.
+    """
+    weights: dict[str, Any] = {"bc_updates": 0}
+    for name in ("conservative_weight", "bc_weight"):
+        if (value := getattr(config, name)) is not None:
+            weights[name] = value
+    cql = dataclasses.replace(trained.cql, **weights)
+    return dataclasses.replace(
+        trained,
+        data=config.data,
+        out=config.out,
+        schedule="constant",
+        compiled=False,
+        graphed=False,
+        cql=cql,
+    )
+
+
+def acting(agent: Agent) -> Policy:
+    """A copy of the current policy (not the average) to act with."""
+    network = PolicyNetwork(agent.shape, agent.action_dimensions, agent.config.network)
+    network.encoder = copy.deepcopy(agent.policy_encoder())
+    network.actor = copy.deepcopy(agent.actor)
+    return Policy(network, agent.shape, agent.config, agent.updates_done)
+
+
+def _reward(offline: Buffer, data: Path) -> float:
+    """What an online success pays: the offline data's largest reward, which must end its episode."""
+    reward = float(offline.rewards.max())
+    if reward <= 0:
+        raise CogError(
+            f"{data}: no step is rewarded, so there is no reward to fine-tune on; relabel the task"
+        )
+    if not bool(offline.terminals[offline.rewards > 0].all()):
+        raise CogError(
+            f"{data}: rewards persist, but an online episode ends at success; relabel with --terminate"
+        )
+    return reward
+
+
+def _record(config: FinetuneConfig, scene: Scene, start: checkpoints.Checkpoint) -> dict[str, Any]:
+    """What the run is, as JSON."""
+    settings = {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
+    model = start.folder / checkpoints.TENSOR_FILES[0]
+    identity = {
+        "kind": "finetune",
+        "config": settings,
+        "env": scene.env,
+        "env_options": dict(scene.options),
+        "max_episode_steps": scene.max_episode_steps,
+        "checkpoint_hash": hash_file(model),
+        "data_fingerprint": start.fingerprint,
+        "code_version": code_version(),
+    }
+    return {
+        "format": FORMAT,
+        "identity": identity,
+        "checkpoint": str(config.checkpoint),
+        "checkpoint_update": start.update,
+        "data": str(config.data),
+    }
+
+
+def _origin(start: checkpoints.Checkpoint, merge: Any, folder: Path) -> list[Input]:
+    """What the run goes on from, as something in `folder` names it."""
+    return [Input.of("checkpoint", start.folder, start.hash, folder), merge.as_input(folder)]
+
+
+def _refuse_foreign(out: Path, record: dict[str, Any]) -> None:
+    """Refuse a folder that holds another run or something else."""
+    if (out / RECORD).exists():
+        held = read_json(out / RECORD, "the record of a fine-tuning run")
+        if differing := differences(held.get("identity", {}), record["identity"]):
+            raise CogError(
+                f"{out} already holds another fine-tuning run; differing: {', '.join(differing)}. "
+                "Nothing was written; choose another folder."
+            )
+    elif out.exists() and (not out.is_dir() or content(out)):
+        raise CogError(f"{out} is not empty and holds no fine-tuning run; choose another folder")
+
+
+def _successes(episodes: Sequence[Episode]) -> int:
+    return sum(episode.success for episode in episodes)

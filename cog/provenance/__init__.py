@@ -1,0 +1,4 @@
+"""Provenance: what everything on disk was made from, and whether that is still so.
+
+Read `lineage` (`cog why`), `recheck` (`cog verify --deep`), `summaries` and `verify_run`.
+"""

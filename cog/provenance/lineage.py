@@ -1,0 +1,334 @@
+"""Lineage: what something on disk was made from, what that was made from, and so on to the first episode.
+
+Only descriptions and checkpoints are read here, no shards; `cog.provenance.recheck` recomputes their claims.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cog.classifier.network import FACTS, WEIGHTS, open_classifier
+from cog.core.files import hash_file, home, read_json
+from cog.core.inputs import Input, inputs_from_json
+from cog.datasets.merge import MERGE, open_merge
+from cog.datasets.relabel.view import STORED, open_view
+from cog.datasets.storage.container import read_bytes
+from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS, open_dataset
+from cog.errors import CogError
+from cog.evaluation.result import RESULT, open_evaluation
+from cog.provenance import summaries
+from cog.training import checkpoint as checkpoints
+
+SUMMARIES = ("summary.json", "results.json")
+SUMMARY_KINDS = ("demo summary", "reproduction")
+READ = (CogError, KeyError, TypeError, ValueError, AttributeError, OSError)  # what a damaged file may raise
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """Something on disk, and what it was made from."""
+
+    kind: str
+    """As an input's; or `demo summary` or `reproduction`."""
+    path: Path
+    """Where it is; a view as FOLDER@VIEW."""
+    hash: str | None = None
+    """Identity of its content as it is now; none if it cannot be read."""
+    configuration: str = ""
+    """What decided it, in one line."""
+    code_version: str | None = None
+    """Version of the code that wrote it; none if it does not say."""
+    links: tuple["Link", ...] = ()
+    """What it was made from."""
+    recorded: bool = True
+    """Whether it says what it was made from; files of older versions may not."""
+    problem: str = ""
+    """Why it cannot be read; empty if it can."""
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """From a thing to one that it was made from."""
+
+    thing: Thing
+    """What it was made from, as it is now."""
+    recorded: str | None
+    """Identity of its content then; none if that was not recorded."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the content is still the recorded one; so if nothing was recorded."""
+        return self.recorded in (None, self.thing.hash) or self._grown()
+
+    def _grown(self) -> bool:
+        """Whether a dataset has only got more shards since, as fine-tuning adds them."""
+        if self.thing.kind != "dataset" or self.thing.hash is None:
+            return False
+        return self.recorded in open_dataset(self.thing.path).earlier_hashes()
+
+
+def trace(path: Path) -> Thing:
+    """What is at `path` and the whole chain above it; what is missing or damaged upstream is marked so.
+
+    Raises:
+        CogError: there is nothing at `path` that cog wrote.
+    """
+    return _Tracer().thing(*identify(path))
+
+
+def identify(path: Path) -> tuple[str, Path]:
+    """Kind and proper path of what `path` means: a folder, or any file that cog wrote into one.
+
+    Raises:
+        CogError: there is nothing there, or nothing that cog wrote.
+    """
+    if not path.exists():
+        if "@" in path.name:
+            return "view", path
+        raise CogError(f"{path}: there is nothing here; check the path")
+    if path.is_dir():
+        for kind, names in (
+            ("dataset", (MANIFEST, COLLECTION)),
+            ("merge", (MERGE,)),
+            ("evaluation", (RESULT,)),
+            ("checkpoint", ("checkpoints", "latest.json", "state.json")),
+            ("classifier", (FACTS,)),
+            ("summary", SUMMARIES),
+        ):
+            for name in names:
+                if (path / name).exists():
+                    inside = kind in ("merge", "summary")
+                    return identify(path / name) if inside else (kind, path)
+        raise CogError(
+            f"{path}: holds nothing that cog wrote; name a dataset, merge, run, evaluation or classifier"
+        )
+    folder = path.parent
+    if path.name in (MANIFEST, COLLECTION):
+        return "dataset", folder
+    if folder.name == SHARDS and (folder.parent / MANIFEST).exists():
+        return "dataset", folder.parent
+    if (folder / "state.json").exists() or path.name in ("latest.json", "config.json"):
+        return "checkpoint", folder
+    if path.name in (FACTS, WEIGHTS):
+        return "classifier", folder
+    if path.suffix == ".json":
+        kind = str(read_json(path, "something that cog wrote").get("kind"))
+        if kind == "relabel":
+            dataset = folder.parent if folder.parent.name else path.resolve().parents[1]
+            return "view", dataset.with_name(f"{dataset.name}@{path.stem}")
+        if kind == "evaluation":
+            return "evaluation", folder
+        if kind == "merge" or kind in SUMMARY_KINDS:
+            return kind, path
+    else:
+        open_dataset(path)  # a dataset in one file, or an error that says what is wrong
+        return "dataset", path
+    raise CogError(f"{path}: is nothing whose origin cog records")
+
+
+class _Tracer:
+    """Reads every thing once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Path], Thing] = {}
+        self._begun: set[tuple[str, Path]] = set()
+
+    def thing(self, kind: str, path: Path) -> Thing:
+        """The thing of that kind at `path`; one that cannot be read says why."""
+        key = (kind, path.absolute())
+        if key in self._begun:
+            return Thing(kind, path, problem="it names itself among what it was made from")
+        if key not in self._known:
+            self._begun.add(key)
+            try:
+                self._known[key] = READERS.get(kind, _file)(self, kind, path)
+            except READ as error:
+                text = str(error) if isinstance(error, CogError) else f"malformed ({error!r})"
+                self._known[key] = Thing(kind, path, links=self._salvaged(kind, path), problem=text)
+            self._begun.remove(key)
+        return self._known[key]
+
+    def links(self, inputs: Sequence[Input], folder: Path) -> tuple[Link, ...]:
+        """Links to recorded inputs."""
+        return tuple(Link(self.thing(entry.kind, _at(folder, entry.path)), entry.hash) for entry in inputs)
+
+    def _salvaged(self, kind: str, path: Path) -> tuple[Link, ...]:
+        """What a thing that is not sound still says about its origin."""
+        try:
+            if kind == "view":
+                dataset, name = split_view(path)
+                recorded = None
+                with contextlib.suppress(*READ):
+                    file = dataset / RELABELS / f"{name}.json"
+                    recorded = str(read_json(file, "a view", read_bytes)["dataset_hash"])
+                return (Link(self.thing("dataset", dataset), recorded),)
+            if kind == "merge":
+                return self.links(merge_inputs(path), home(path))
+            if kind == "checkpoint":
+                folder = checkpoints.find(path)
+                held = read_json(folder / "state.json", "a checkpoint's state")
+                return self.links(inputs_from_json(held["inputs"]), folder)
+        except READ:
+            pass
+        return ()
+
+
+def split_view(path: Path) -> tuple[Path, str]:
+    """The dataset and the name of the view that FOLDER@VIEW means."""
+    folder, _, name = path.name.rpartition("@")
+    return path.with_name(folder), name
+
+
+def merge_inputs(path: Path) -> list[Input]:
+    """The views that a merge file names."""
+    return [
+        Input("view", f"{entry['path']}@{entry['relabel']}", str(entry["relabel_hash"]))
+        for entry in read_json(path, "a merge")["sources"]
+    ]
+
+
+def _dataset(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    dataset = open_dataset(path)
+    return Thing(
+        kind,
+        path,
+        dataset.hash,
+        summaries.dataset(dataset),
+        dataset.code_version,
+        tracer.links(dataset.inputs, path),  # of a packed one too: `..` leads beside the file
+        recorded=bool(dataset.inputs) or "of" not in dataset.spec,
+    )
+
+
+def _view(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    folder, name = split_view(path)
+    dataset = open_dataset(folder)
+    view = open_view(dataset, name)
+    version: str | None = dataset.code_version
+    if name != STORED:
+        version = read_json(folder / RELABELS / f"{name}.json", "a view", read_bytes).get("code_version")
+    link = Link(tracer.thing("dataset", folder), view.dataset_hash)
+    links = (link, *tracer.links(view.inputs, folder))
+    return Thing(kind, path, view.hash(), summaries.view(view), version, links)
+
+
+def _merge(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    merge = open_merge(path)
+    version = read_json(path, "a merge").get("code_version")
+    links = tracer.links(merge_inputs(path), home(path))
+    return Thing(kind, path, merge.hash, summaries.merge(merge), version, links)
+
+
+def _checkpoint(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    found = checkpoints.load(path)
+    links = tracer.links(found.inputs, found.folder)
+    if not links and found.config.data.exists():
+        links = (Link(tracer.thing(*identify(found.config.data)), None),)
+    return Thing(
+        kind,
+        found.folder,
+        found.hash,
+        summaries.checkpoint(found),
+        found.code_version,
+        links,
+        recorded=bool(found.inputs),
+    )
+
+
+def _evaluation(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    evaluation = open_evaluation(path)
+    held = read_json(path / RESULT, "an evaluation")
+    inputs = inputs_from_json(held.get("inputs", []))
+    links = tracer.links(inputs, path)
+    if not links:
+        links = (Link(tracer.thing("checkpoint", Path(held["checkpoint"])), None),)
+    return Thing(
+        kind,
+        path,
+        hash_file(path / RESULT),
+        summaries.evaluation(held["config"], evaluation),
+        held.get("code_version"),
+        links,
+        recorded=bool(inputs),
+    )
+
+
+def _classifier(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    found = open_classifier(path)
+    held = read_json(path / FACTS, "a classifier")
+    inputs = inputs_from_json(held.get("inputs", []))
+    return Thing(
+        kind,
+        path,
+        found.hash,
+        summaries.summary(held),
+        held["code_version"],
+        tracer.links(inputs, path),
+        recorded=bool(inputs),
+    )
+
+
+def _summary(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    held = read_json(path, "a summary")
+    inputs = inputs_from_json(held.get("inputs", []))
+    return Thing(
+        kind,
+        path,
+        hash_file(path),
+        summaries.summary(held),
+        held["versions"]["cog"],
+        tracer.links(inputs, home(path)),
+        recorded=bool(inputs),
+    )
+
+
+def _file(tracer: _Tracer, kind: str, path: Path) -> Thing:
+    if not path.is_file():
+        raise CogError(f"{path}: there is no such file")
+    return Thing(kind, path, hash_file(path))
+
+
+Reader = Callable[[_Tracer, str, Path], Thing]
+
+READERS: Mapping[str, Reader] = {
+    "dataset": _dataset,
+    "view": _view,
+    "merge": _merge,
+    "checkpoint": _checkpoint,
+    "evaluation": _evaluation,
+    "classifier": _classifier,
+    **dict.fromkeys(SUMMARY_KINDS, _summary),
+}
+
+
+def to_json(thing: Thing) -> dict[str, Any]:
+    """A chain as JSON values; a thing that comes again is told once, and then only named."""
+    return _to_json(thing, set())
+
+
+def _to_json(thing: Thing, told: set[tuple[str, Path]]) -> dict[str, Any]:
+    value: dict[str, Any] = {"kind": thing.kind, "path": str(thing.path), "hash": thing.hash}
+    if (thing.kind, thing.path) in told:
+        return value | {"told": True}
+    told.add((thing.kind, thing.path))
+    inputs = [
+        _to_json(link.thing, told) | {"recorded_hash": link.recorded, "holds": link.holds}
+        for link in thing.links
+    ]
+    return value | {
+        "configuration": thing.configuration,
+        "code_version": thing.code_version,
+        "inputs": inputs,
+        "inputs_recorded": thing.recorded,
+        "problem": thing.problem or None,
+    }
+
+
+def _at(folder: Path, path: str) -> Path:
+    """A path that a file in `folder` names; it leads from where the folder is, not from a link to it."""
+    real = folder.resolve()
+    linked = str(real) != os.path.normpath(folder.absolute())
+    return Path(os.path.normpath((real if linked else folder) / path))

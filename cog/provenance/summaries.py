@@ -1,0 +1,86 @@
+"""What decided a thing on disk, in one line: the settings that a person would ask for first."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cog.core.files import read_json
+from cog.datasets.merge import Merge
+from cog.datasets.relabel.view import STORED, View
+from cog.datasets.storage.dataset import Dataset
+from cog.evaluation.result import Evaluation
+from cog.training.checkpoint import Checkpoint
+
+LONGEST = 40  # characters of a value in a line
+
+
+def dataset(found: Dataset) -> str:
+    """Behaviours, starts, size and seed of a collection; otherwise what its spec says in plain values."""
+    spec, size = found.spec, f"{found.episode_count} episodes, {found.step_count} steps"
+    if isinstance(spec.get("behaviours"), list):
+        mix = ", ".join(_behaviour(entry) for entry in spec["behaviours"])
+        asked = ", ".join(f"{name} {spec[name]}" for name in ("noise", "keep", "seed") if name in spec)
+        starts = ", ".join(map(str, spec.get("starts", [])))
+        return f"{mix} from {starts}; {size}; {asked}; {found.environment.get('id', spec.get('env', ''))}"
+    return "; ".join(filter(None, [_plain(spec), size]))
+
+
+def view(found: View) -> str:
+    """Rule, scale, end and what is kept."""
+    if found.rule == STORED:
+        return "rewards in the shards"
+    end = "first reward ends the episode" if found.terminate else "rewards persist"
+    only = "" if found.only is None else f", only episodes that end in {found.only}"
+    return f"rule {found.rule}, scale {found.scale:g}, {end}{only}; {found.rewarded_steps} rewarded steps"
+
+
+def merge(found: Merge) -> str:
+    """Share of every source."""
+    return ", ".join(
+        f"{source.role} {source.name}@{source.view.name} {source.share:.3g}" for source in found.sources
+    )
+
+
+def checkpoint(found: Checkpoint) -> str:
+    """Algorithm, updates, batch size and seed; for a fine-tuned policy also how it acted."""
+    config = found.config
+    text = f"{config.algorithm}, update {found.update} of {config.updates}, batch size {config.batch_size}"
+    text += f", seed {config.seed}"
+    record = found.folder.parent.parent / "finetune.json"
+    if record.exists():
+        asked = read_json(record, "the record of a fine-tuning run")["identity"]["config"]
+        text = f"{config.algorithm}, update {found.update}, fine-tuned from start {asked['start']}, "
+        text += f"{asked['episodes']} episodes, mix {asked['mix']}, seed {asked['seed']}"
+    return text
+
+
+def evaluation(config: Mapping[str, Any], found: Evaluation) -> str:
+    """Starts, episodes and seed, and what came out."""
+    rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in found.results)
+    return (
+        f"starts {', '.join(config['starts'])}; {config['episodes']} episodes each, seed {config['seed']}, "
+        f"acting {config.get('acting', 'mode')}; success {rates}"
+    )
+
+
+def summary(held: Mapping[str, Any]) -> str:
+    """The settings of a demo, or the command of a reproduction."""
+    return str(held["command"]) if "command" in held else _plain(held["config"], leave=("out", "workers"))
+
+
+def _behaviour(entry: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in entry.get("options", {}).items())
+    weight = f" {entry['weight']:g}" if entry.get("weight", 1.0) != 1.0 else ""
+    return f"{entry['name']}{weight}" + (f" ({options})" if options else "")
+
+
+def _plain(values: Mapping[str, Any], leave: Sequence[str] = ()) -> str:
+    """The values that are texts, numbers or truths, in order."""
+    shown = {
+        name: str(value)
+        for name, value in values.items()
+        if name not in leave and isinstance(value, str | int | float)
+    }
+    return ", ".join(
+        f"{name.replace('_', ' ')} {text if len(text) <= LONGEST else text[:12] + '…'}"
+        for name, text in shown.items()
+    )

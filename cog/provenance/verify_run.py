@@ -1,0 +1,80 @@
+"""Verify a run: every checkpoint of it by its hashes, and the files that lead to them."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from cog.core.configs import from_json
+from cog.core.sealed import read_sealed
+from cog.errors import CogError
+from cog.training import checkpoint
+from cog.training.config import TrainConfig
+from cog.training.train import CONFIG, DAMAGED, RUN
+
+ONLINE = "online"  # where fine-tuning keeps its episodes
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a run's folder, its checkpoints/ folder or a checkpoint's own folder."""
+    names = (CONFIG, "checkpoints", checkpoint.LATEST, checkpoint.STATE)
+    return any((path / name).exists() for name in names) or any(path.glob("step_*"))
+
+
+def verify_run(path: Path) -> list[str]:
+    """All that is wrong with a run, its checkpoints/ folder or one checkpoint; nothing if it is sound.
+
+    Checkpoints, their pointer and the configuration are checked by hash; of the metrics, that every line can
+    be read and none is missing before the latest checkpoint; the episodes of fine-tuning as datasets are.
+    """
+    if (path / checkpoint.STATE).exists() or path.name.startswith("step_"):
+        return _problems(lambda: checkpoint.load(path))
+    root = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    problems = _problems(lambda: _check_configuration(path))
+    problems += _problems(lambda: checkpoint.find(root))
+    for folder in sorted(root.glob("step_*")):
+        problems += _problems(partial(checkpoint.load, folder))
+    if not problems:
+        problems += _problems(lambda: _check_metrics(path))
+    if (path / ONLINE).is_dir():
+        from cog.datasets.storage.verify import verify
+
+        problems += [str(problem) for problem in verify(path / ONLINE)]
+    return list(dict.fromkeys(problems))  # the latest checkpoint is looked at more than once
+
+
+def _problems(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except CogError as error:
+        return [str(error)]
+    return []
+
+
+def _check_configuration(run: Path) -> None:
+    """The configuration is the one that the latest checkpoint was trained with."""
+    file = run / CONFIG
+    if not file.exists():
+        return
+    config = from_json(
+        read_sealed(file, RUN, "the configuration of a run", DAMAGED), TrainConfig, where=str(file)
+    )
+    latest = checkpoint.load(run)
+    if differing := checkpoint.departures(latest.config, config):
+        named = ", ".join(differing)
+        raise CogError(f"{file}: field '{named}': differs from {latest.folder / checkpoint.STATE}; {DAMAGED}")
+
+
+def _check_metrics(run: Path) -> None:
+    """Every line of the metrics is JSON, but for a last one that a kill cut."""
+    file = run / "metrics.jsonl"
+    if not file.exists():
+        return
+    data = file.read_bytes()
+    if len(data) < (position := checkpoint.load(run).metrics_position):
+        raise CogError(f"{file}: {len(data)} bytes, but the latest checkpoint was written after {position}")
+    for number, line in enumerate(data.split(b"\n")[:-1]):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise CogError(f"{file}: line {number + 1} is no JSON; restore it from a copy") from error

@@ -1,0 +1,68 @@
+"""Preview: the first batch that training would draw from a merge, described source by source."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from cog.core.videos import SHEET_COLUMNS
+from cog.errors import UsageError
+from cog.replay.buffer import Buffer
+from cog.training.config import CQLConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """What one batch holds of each source."""
+
+    facts: dict[str, dict[str, Any]]
+    """Name `role:source` -> counts and statistics of its transitions, as JSON values."""
+    pictures: list[tuple[str, np.ndarray]]
+    """A caption and some observations (N, H, W, 3) uint8 of each source; empty without images."""
+
+
+def preview(
+    data: Path, batch_size: int, seed: int, sampling: Literal["balanced", "uniform"] = "balanced"
+) -> Preview:
+    """Load a merge as training does and draw the batch that a run with this size and seed draws first.
+
+    Raises:
+        UsageError: the batch would be empty.
+        CogError: the data cannot be used, as for `cog.training.train.train`.
+    """
+    if batch_size < 1:
+        raise UsageError(f"a batch holds at least one transition, got {batch_size}")
+    from cog.datasets.merge import open_merge
+    from cog.datasets.transitions import load
+
+    transitions = load(open_merge(data))
+    cql = CQLConfig()
+    buffer = Buffer(transitions, torch.device("cpu"), batch_size, sampling, cql.discount, cql.steps)
+    index = buffer.draw(torch.Generator().manual_seed(seed))
+    batch, places = buffer.gather(index), index.numpy()
+    images = None if batch.images is None else batch.images.permute(0, 2, 3, 1).numpy()
+    rewards, ends = batch.rewards.numpy(), batch.bootstrap.numpy() == 0
+    facts: dict[str, dict[str, Any]] = {}
+    pictures = []
+    for number, name in enumerate(buffer.names):
+        mine = np.flatnonzero(transitions.source[places] == number)
+        episodes = transitions.episode[places[mine]]
+        origins = [transitions.origins[episode] for episode in episodes]
+        facts[name] = {
+            "transitions": len(mine),
+            "share": round(len(mine) / len(places), 4),
+            "of_steps": int(transitions.sources[number]["steps"]),
+            "episodes": len(set(episodes.tolist())),
+            "rewarded": int((rewards[mine] > 0).sum()),
+            "reward_mean": round(float(rewards[mine].mean()), 6) if len(mine) else 0.0,
+            "terminals": int(ends[mine].sum()),
+            "starts": dict(sorted(Counter(start for start, _ in origins).items())),
+            "behaviours": dict(sorted(Counter(behaviour for _, behaviour in origins).items())),
+        }
+        if images is not None and len(mine):
+            shown = images[mine[:SHEET_COLUMNS]]
+            pictures.append((f"{name}: {len(shown)} of {len(mine)} observations", shown))
+    return Preview(facts, pictures)

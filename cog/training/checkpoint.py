@@ -1,0 +1,299 @@
+"""Checkpoints: safetensors and JSON, published by rename, verified by hash when loaded; nothing is pickled.
+
+checkpoints/
+  latest.json                 {"folder": "step_0001000"}, written last
+  step_0001000/
+    model.safetensors         networks: actor, critics, targets, averaged policy
+    optimizer.safetensors     Adam's moments, generator state, counters
+    state.json                configuration, shapes, data fingerprint, inputs, hashes of the files above
+"""
+
+import contextlib
+import dataclasses
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
+from torch import Tensor
+
+from cog.algorithms.base import Agent
+from cog.core.configs import differences, from_json, to_json
+from cog.core.files import (
+    TEMPORARY_SUFFIX,
+    code_version,
+    fsync,
+    hash_file,
+    hash_json,
+    make_folder,
+    sweep,
+    write_bytes,
+)
+from cog.core.inputs import Input, inputs_from_json, inputs_to_json
+from cog.core.sealed import read_sealed, write_sealed
+from cog.errors import CogError
+from cog.networks.encoder import ObservationShape
+from cog.training.config import TrainConfig
+
+KEPT = 2  # the newest and the one before, should the newest be damaged
+LATEST = "latest.json"
+STATE = "state.json"
+TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
+# Fields that say where a run lives and what it tells, not what it computes.
+NOT_IDENTITY = ("data", "out", "wandb", "checkpoint_every", "graphed")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint."""
+
+    folder: Path
+    config: TrainConfig
+    shape: ObservationShape
+    action_dimensions: int
+    update: int
+    fingerprint: str
+    metrics_position: int
+    hashes: Mapping[str, str]
+    code_version: str
+    inputs: tuple[Input, ...] = ()
+    scene: Mapping[str, Any] = field(default_factory=dict)
+    """The environment that the data came from, as far as they tell it (see `cog.datasets.environment`)."""
+
+    @property
+    def hash(self) -> str:
+        """Identity of the content: settings, data, update and tensors, wherever they lie."""
+        settings = identity(self.config)
+        return hash_json([settings, self.fingerprint, self.update, dict(self.hashes)])
+
+    def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
+        """The tensors of "model" or "optimizer"."""
+        path = self.folder / f"{name}.safetensors"
+        try:
+            return load_file(path, device=device)
+        except (OSError, SafetensorError) as error:
+            raise CogError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
+
+
+def save(
+    root: Path,
+    agent: Agent,
+    drawn: Tensor,
+    fingerprint: str,
+    metrics_position: int,
+    inputs: Sequence[Input] = (),
+    scene: Mapping[str, Any] | None = None,
+) -> Path:
+    """Publish the agent's whole state as the latest checkpoint under `root`; older ones beyond two go.
+
+    A kill at any moment leaves the previous checkpoint loadable. `inputs` are named as from the checkpoint's
+    own folder, one below `root`; `scene` is that of `Checkpoint`.
+
+    Raises:
+        CogError: it could not be written (disk full); the previous one is intact.
+    """
+    final = root / f"step_{agent.updates_done:07d}"
+    staged = root / f".{final.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    try:
+        if final.exists() and (root / LATEST).exists() and _latest(root) == final:
+            _prune(root, final)  # a kill may have come before
+            return final  # the same run at the same update is the same state
+        make_folder(root)
+        staged.mkdir()
+        write_bytes(staged / TENSOR_FILES[0], serialised(_contiguous(agent.state_dict())))
+        write_bytes(staged / TENSOR_FILES[1], serialised(_contiguous(_training_state(agent, drawn))))
+        state: dict[str, Any] = {
+            "code_version": code_version(),
+            "torch": torch.__version__,
+            "config": to_json(agent.config),
+            "image": None if agent.shape.image is None else list(agent.shape.image),
+            "proprio": agent.shape.proprio,
+            "action_dimensions": agent.action_dimensions,
+            "update": agent.updates_done,
+            "fingerprint": fingerprint,
+            "metrics_position": metrics_position,
+            "inputs": inputs_to_json(inputs),
+            "scene": dict(scene or {}),
+            "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
+        }
+        write_sealed(staged / STATE, "checkpoint", state)
+        if final.exists():  # a kill came between its rename and latest.json
+            _discard(final)
+        staged.rename(final)
+        fsync(root)
+        write_sealed(root / LATEST, "latest", {"folder": final.name})
+        _prune(root, final)
+    except (OSError, SafetensorError) as error:
+        raise CogError(
+            f"{final}: the checkpoint could not be written ({error}); the previous one is intact. "
+            "Free space, then continue with --resume."
+        ) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return final
+
+
+def find(path: Path) -> Path:
+    """The checkpoint folder meant by a run folder, its checkpoints/ folder or a step folder.
+
+    Raises:
+        CogError: there is none.
+    """
+    for root in (path / "checkpoints", path):
+        if (latest := _latest(root)) is not None:
+            return latest
+    if (path / STATE).exists():
+        return path
+    raise CogError(
+        f"{path}: holds no checkpoint; expected a run folder or one of its checkpoints/step_* folders"
+    )
+
+
+def exists(root: Path) -> bool:
+    """Whether a run with its checkpoints in `root` has one to continue from.
+
+    Raises:
+        CogError: the pointer to it is damaged.
+    """
+    return _latest(root) is not None
+
+
+def load(path: Path) -> Checkpoint:
+    """Open and verify the checkpoint at `path` (see `find`).
+
+    Raises:
+        CogError: naming the file that is missing or whose content is not what was written.
+    """
+    folder = find(path)
+    remedy = f"use another checkpoint of {folder.parent}"
+    state = read_sealed(folder / STATE, "checkpoint", "a checkpoint's state", remedy)
+    for name, claimed in state["hashes"].items():
+        file = folder / name
+        if not file.is_file():
+            raise CogError(f"{file}: missing; {remedy}")
+        if hash_file(file) != claimed:
+            raise CogError(f"{file}: content does not match its hash (damaged); {remedy}")
+    return Checkpoint(
+        folder=folder,
+        config=from_json(state["config"], TrainConfig, where=str(folder / STATE)),
+        shape=ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"]),
+        action_dimensions=state["action_dimensions"],
+        update=state["update"],
+        fingerprint=state["fingerprint"],
+        metrics_position=state["metrics_position"],
+        hashes=dict(state["hashes"]),
+        code_version=state["code_version"],
+        inputs=inputs_from_json(state.get("inputs", [])),
+        scene=dict(state.get("scene", {})),
+    )
+
+
+def restore(checkpoint: Checkpoint, agent: Agent, drawn: Tensor, fingerprint: str) -> None:
+    """Put a checkpoint's state into a freshly built agent, in place.
+
+    Raises:
+        CogError: the checkpoint was trained with other settings or other data; the message names them.
+    """
+    refuse_other(checkpoint.config, agent.config, checkpoint.folder)
+    if checkpoint.fingerprint != fingerprint:
+        raise CogError(
+            f"{checkpoint.folder}: trained on other data (fingerprint {checkpoint.fingerprint[:12]}, "
+            f"now {fingerprint[:12]}). Use the same merge, or another output folder."
+        )
+    device = agent.config.device
+    agent.load_state_dict(checkpoint.tensors("model", device))
+    training = checkpoint.tensors("optimizer")
+    agent.generator.set_state(training.pop("generator"))
+    drawn.copy_(training.pop("drawn"))
+    for name, optimizer in agent.optimizers.items():
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key in [key for key in training if key.startswith(f"{name}.")]:
+            _, number, kind = key.split(".")
+            moments.setdefault(int(number), {})[kind] = _laid_out(
+                training.pop(key), optimizer.param_groups[0]["params"][int(number)]
+            )
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    agent.updates_done = checkpoint.update
+
+
+def identity(config: TrainConfig) -> dict[str, Any]:
+    """The settings that determine what a run computes."""
+    return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
+
+
+def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:
+    """Settings by which a run `asked` for does not go on from one `written` before.
+
+    More updates do, where step sizes do not depend on their number: the longer run begins as the shorter one.
+    """
+    if asked.schedule == "constant" and asked.updates > written.updates:
+        written = dataclasses.replace(written, updates=asked.updates)
+    return differences(identity(written), identity(asked))
+
+
+def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path) -> None:
+    """Raise CogError, naming the fields, if what is asked for does not go on from what was written."""
+    if differing := departures(written, asked):
+        raise CogError(
+            f"{where}: trained with another configuration; differing: {', '.join(differing)}. "
+            "Use the same settings, or another output folder."
+        )
+
+
+def _training_state(agent: Agent, drawn: Tensor) -> dict[str, Tensor]:
+    """Everything beside the networks that the next update depends on."""
+    tensors = {"generator": agent.generator.get_state(), "drawn": drawn}
+    for name, optimizer in agent.optimizers.items():
+        for number, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{number}.{kind}": value for kind, value in moments.items()}
+    return tensors
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    """Adam's fused step walks the memory of weight and moment side by side: give both the same strides."""
+    if moment.shape != parameter.shape:
+        return moment
+    return torch.empty_like(parameter, requires_grad=False).copy_(moment)
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Separate plain copies, as safetensors stores them (some weights are held channels last)."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+
+
+def _latest(root: Path) -> Path | None:
+    """The folder that latest.json names; where that file is missing, the newest folder, as each is whole."""
+    pointer = root / LATEST
+    if not pointer.exists():
+        return max((folder for folder in root.glob("step_*") if (folder / STATE).exists()), default=None)
+    remedy = "delete it to go on from the newest step_* folder, or name one of these folders"
+    name = read_sealed(pointer, "latest", "the pointer to the latest checkpoint", remedy).get("folder")
+    if not isinstance(name, str) or Path(name).name != name:
+        raise CogError(f"{pointer}: field 'folder': must name a checkpoint beside it; {remedy}")
+    return root / name
+
+
+def _prune(root: Path, newest: Path) -> None:
+    """Remove all but the newest checkpoints, and what killed runs left half written."""
+    sweep(root)
+    older = sorted((folder for folder in root.glob("step_*") if folder < newest), reverse=True)
+    for folder in older[KEPT - 1 :]:
+        with contextlib.suppress(OSError):  # the next save tries again
+            _discard(folder)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a checkpoint so that at no moment a part of it stands under its name."""
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)

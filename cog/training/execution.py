@@ -1,0 +1,194 @@
+"""How an update is executed: as it is written, compiled, or captured once as a CUDA graph and replayed.
+
+All three run the same lines. Compiled code and graphs are made for the shapes and settings of the first
+updates; where these change later, or weights are replaced, they raise rather than compute something else.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from cog.algorithms.base import Agent, Differentiate, Gradients, Metrics
+from cog.core.parallel import size
+from cog.errors import CogError, UsageError
+from cog.replay.buffer import Batch, Buffer
+from cog.replay.frames import OnHost
+from cog.training.config import TrainConfig
+
+EAGER_UPDATES = 3  # before a graph is captured: libraries choose their algorithms in them
+
+
+class Sampler(Protocol):
+    """Where batches come from: `cog.replay.buffer.Buffer`."""
+
+    def sample(self, generator: torch.Generator) -> Batch:
+        """Draw one batch."""
+
+
+class Compiled:
+    """`gradients` through torch.compile, as one graph with static shapes."""
+
+    def __init__(self, gradients: Differentiate) -> None:
+        self.function = torch.compile(gradients, fullgraph=True, dynamic=False)
+        self.known: set[bool] = set()
+
+    def __call__(self, batch: Batch, draws: Any, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
+        """As the function itself; compiles it at the first call in and after the warm-up.
+
+        Raises:
+            CogError: shapes, types or settings are not those that it was compiled for.
+        """
+        if warm_up not in self.known:
+            from torch._dynamo import config
+
+            # Every agent compiles the same function for itself: none of them is a mistake.
+            with config.patch(trace_autograd_ops=True, recompile_limit=256):
+                result = self.function(batch, draws, warm_up)
+            self.known.add(warm_up)
+            return result
+        try:
+            with torch.compiler.set_stance("fail_on_recompile"):
+                return self.function(batch, draws, warm_up)
+        except RuntimeError as error:
+            if "recompile" not in str(error):
+                raise
+            raise CogError(
+                f"the compiled update is for other inputs than these ({str(error).splitlines()[0]}); shapes, "
+                "types and settings must stay what they were: leave out --compiled if they cannot"
+            ) from error
+
+
+class Graphed:
+    """One update, from drawing the batch to moving the targets, as one CUDA graph.
+
+    The average of the policy, whose rate the host computes, moves after each replay.
+    """
+
+    def __init__(self, agent: Agent, sampler: Sampler) -> None:
+        self.agent, self.sampler = agent, sampler
+        self.weights = list(agent.parameters())
+        self.side = torch.cuda.Stream()
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.metrics: Metrics = {}
+        self.captured: tuple[int, ...] = ()
+        self.eager, self.warm_up = 0, agent.warming_up()
+
+    def __call__(self) -> Metrics:
+        """One update: eager at first, then captured, then replayed. Returns the graph's own metrics.
+
+        Raises:
+            CogError: what the graph reads was replaced since it was captured.
+        """
+        agent = self.agent
+        if agent.warming_up() != self.warm_up:  # its end changes the losses
+            self.graph, self.eager, self.warm_up = None, 0, agent.warming_up()
+        agent.set_rates()
+        if self.graph is None and self.eager < EAGER_UPDATES:
+            self.eager += 1
+            metrics = self._eagerly()
+        else:
+            if self.graph is None:
+                self._capture()
+            elif self._captured() != self.captured:
+                raise CogError(
+                    "weights or settings were replaced after the update was captured as a CUDA graph; "
+                    "leave out --graphed for a run that does so"
+                )
+            assert self.graph is not None
+            self.graph.replay()
+            metrics = self.metrics
+        agent.updates_done += 1
+        agent.average_policy()
+        return metrics
+
+    def _eagerly(self) -> Metrics:
+        """An update on a stream beside the usual one, as capture asks for beforehand."""
+        self.side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.side):
+            metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
+        torch.cuda.current_stream().wait_stream(self.side)
+        return metrics
+
+    def _capture(self) -> None:
+        """Record one update; nothing is computed yet."""
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.agent.generator)
+        # On a stream of its own: graphs captured on one stream share the libraries' working memory.
+        with torch.cuda.graph(graph, stream=self.side):
+            self.metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
+        self.graph, self.captured = graph, self._captured()
+
+    def _captured(self) -> tuple[int, ...]:
+        """What tells whether the weights lie where they lay, and the settings are the same."""
+        return (id(self.agent.config), *(weight.data_ptr() for weight in self.weights))
+
+
+def executed(
+    agent: Agent, sampler: Sampler, config: TrainConfig, on_message: Callable[[str], None] | None = None
+) -> Callable[[], Metrics]:
+    """What draws a batch and updates the agent once, executed as `config` asks; `on_message` is told how.
+
+    Without a compiler the update stays uncompiled.
+
+    Raises:
+        UsageError: a graph was asked for where there is no CUDA, or for several processes.
+        CogError: a graph was asked for, but the frames are not on the device.
+    """
+    how = "as written"
+    if config.compiled:
+        if (missing := _missing_compiler(config.device)) is None:
+            agent.stand_in = Compiled(agent.gradients)
+            how = "compiled"
+        else:
+            how = f"not compiled ({missing})"
+    refuse_graph(sampler, config)
+    if config.graphed:
+        how += ", as one graph"
+    if on_message is not None:
+        threads = "" if config.device.startswith("cuda") else f", threads: {torch.get_num_threads()}"
+        on_message(f"updates on {config.device} in {config.precision}, {how}{threads}")
+    return (
+        Graphed(agent, sampler) if config.graphed else lambda: agent.update(sampler.sample(agent.generator))
+    )
+
+
+def refuse_graph(sampler: Sampler, config: TrainConfig) -> None:
+    """Raise what `executed` says where an update should be one graph and cannot be."""
+    if not config.graphed:
+        return
+    if not config.device.startswith("cuda"):
+        raise UsageError(f"graphed needs CUDA; device is '{config.device}'")
+    if size() > 1:
+        raise UsageError("graphed is for one process; leave it out where torchrun starts several")
+    if isinstance(sampler, Buffer) and isinstance(sampler.frames, OnHost):
+        raise CogError(
+            "the frames do not fit into the device's memory, and a graph cannot fetch them from the host's; "
+            "leave out --graphed"
+        )
+
+
+def set_arithmetic(precision: str) -> None:
+    """Let float32 products and convolutions on CUDA round to TF32, or not: for the whole process.
+
+    PyTorch's own default rounds in convolutions.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def _missing_compiler(device: str) -> str | None:
+    """What torch.compile would need on this machine and does not find."""
+    from torch._dynamo import config
+
+    if not hasattr(config, "trace_autograd_ops"):
+        return f"PyTorch {torch.__version__} cannot compile gradients"
+    if device.startswith("cuda"):
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "Triton is not installed"
+    wanted = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    found = any(shutil.which(name) for name in wanted)
+    return None if found else f"no C++ compiler ({' or '.join(wanted)}) is installed"

@@ -1,0 +1,4 @@
+"""Edit: new datasets of some of the episodes of others.
+
+Read `subset` (episodes copied, with where they came from), then `filter` and `split`.
+"""

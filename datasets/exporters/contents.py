@@ -1,0 +1,127 @@
+"""Contents: what an export holds, whatever its format: episodes with rewards, and where they came from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cog.core.files import code_version
+from cog.datasets.episode import Episode
+from cog.datasets.merge import Merge, Source
+from cog.datasets.relabel.view import labelled
+from cog.datasets.storage.problem import DataError, Problem
+
+ORIGIN = "cog"  # under this name every export tells where it came from
+
+Progress = Callable[[int, str], None]
+"""Called with the number of episodes that are written, and a note."""
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """One episode of an export."""
+
+    number: int
+    """Its number in the export."""
+    source: int
+    """Number of its source."""
+    episode: Episode
+    """The episode, with rewards and terminals."""
+
+    def observations(self) -> dict[str, np.ndarray]:
+        """Name -> (T+1, ...): `image` (H, W, 3) uint8 and `proprio` (P,) float32, or `state` (N,) float32."""
+        episode = self.episode
+        found = {"image": episode.images, "proprio": episode.proprio, "state": episode.state}
+        return {name: values for name, values in found.items() if values is not None}
+
+    def truncated(self) -> bool:
+        """Whether the episode stops without a terminal step, so that its last frame still has a value."""
+        return not bool(_flags(self.episode)[-1])
+
+    def facts(self) -> dict[str, Any]:
+        """What else is known of the episode, as numbers, texts and flags."""
+        names = ("seed", "start", "behaviour", "noise", "success")
+        return {**{name: getattr(self.episode, name) for name in names}, "source": self.source}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A merge, or a single dataset under a view, to be written episode by episode."""
+
+    merge: Merge
+    """The sources."""
+    on_progress: Progress
+    """Told of every episode."""
+
+    @property
+    def episode_count(self) -> int:
+        """Number of episodes."""
+        return sum(source.episodes for source in self.merge.sources)
+
+    @property
+    def step_count(self) -> int:
+        """Number of steps."""
+        return sum(source.view.steps for source in self.merge.sources)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each observation of one frame."""
+        found = self.merge.sources[0].dataset.environment["observations"]
+        return {name: tuple(found[name]) for name in ("image", "proprio", "state") if name in found}
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Shape (A,) of an action."""
+        return tuple(self.merge.sources[0].dataset.environment["action"])
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Facts of the first source's environment."""
+        return dict(self.merge.sources[0].dataset.environment)
+
+    def episodes(self, *, whole: bool) -> Iterator[Numbered]:
+        """All episodes in order, one shard in memory at a time.
+
+        `whole` says that an episode of the format ends once: a terminal step before the last is refused.
+
+        Raises:
+            CogError: a shard is damaged, a rule fails or has changed, or a terminal step is refused.
+        """
+        number = 0
+        for index, source in enumerate(self.merge.sources):
+            for episode in labelled(source.dataset, source.view):
+                if whole and _flags(episode)[:-1].any():
+                    raise _ends_early(source, number)
+                yield Numbered(number, index, episode)
+                number += 1
+                self.on_progress(number, source.name)
+
+    def origin(self) -> dict[str, Any]:
+        """Where the episodes came from, as JSON: the code, and each source with its hash and view."""
+        return {
+            "code_version": code_version(),
+            "sources": [
+                {
+                    "name": source.name,
+                    "role": source.role,
+                    "share": source.share,
+                    "dataset_hash": source.dataset.hash,
+                    "relabel": source.view.to_json(),
+                    "relabel_hash": source.view.hash(),
+                    "environment": dict(source.dataset.environment),
+                }
+                for source in self.merge.sources
+            ],
+        }
+
+
+def _flags(episode: Episode) -> np.ndarray:
+    """Terminals (T,) of an episode that has rewards."""
+    return np.asarray(episode.terminals, bool)
+
+
+def _ends_early(source: Source, number: int) -> DataError:
+    rule = "a step before the last is terminal, which this format cannot say"
+    remedy = "export a view that ends its episodes there (cog relabel)"
+    return DataError(Problem(source.dataset.path, "terminals", rule, remedy, number))

@@ -1,0 +1,71 @@
+"""The HDF5 file of d3rlpy's `ReplayBuffer.dump`, which its `ReplayBuffer.load` reads; nothing is pickled.
+
+    columns, num_episodes, version      names of the arrays of an episode, and so on
+    observations_i_0, observations_i_1  image (T, 3, H, W) uint8 and proprio (T, P) float32: a tuple
+    observations_i                      where there is one: state (T, N) float32, or the one chosen
+    actions_i (T, A) float32, rewards_i (T, 1) float32, terminated_i (a flag)
+    cog                                 where the data came from, JSON
+
+d3rlpy has no place for the frame after the last step. A terminal step needs none; the last step of an episode
+that was cut off is kept in the file but is never sampled, as in everything that d3rlpy records itself.
+"""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cog.datasets.exporters.contents import ORIGIN, Contents, Numbered
+from cog.datasets.exporters.hdf5 import new_hdf5
+from cog.errors import UsageError
+
+VERSION = "2.1"  # of the layout, which d3rlpy checks
+COLUMNS = ("observations", "actions", "rewards", "terminated")
+
+
+def observation_names(contents: Contents, chosen: str | None) -> tuple[str, ...]:
+    """Names of the observations that are written: all, or the chosen one.
+
+    Raises:
+        UsageError: the data do not hold it.
+    """
+    names = tuple(contents.shapes)
+    if chosen is not None and chosen not in names:
+        raise UsageError(f"observation {chosen!r} is not in the data, which hold: {', '.join(names)}")
+    return names if chosen is None else (chosen,)
+
+
+def write(path: Path, contents: Contents, names: tuple[str, ...]) -> int:
+    """Write one HDF5 file with the named observations; returns the number of steps that d3rlpy will sample.
+
+    Raises:
+        CogError: the data cannot be read.
+        OSError: the file cannot be written.
+    """
+    sampled = 0
+    with new_hdf5(path) as (file, check):
+        for item in contents.episodes(whole=True):
+            _write_episode(file, item, names)
+            check()
+            sampled += len(item.episode) - item.truncated()
+        file["columns"] = list(COLUMNS)
+        file["num_episodes"] = contents.episode_count
+        file["version"] = VERSION
+        file[ORIGIN] = json.dumps(contents.origin(), sort_keys=True)
+    return sampled
+
+
+def _write_episode(file: h5py.File, item: Numbered, names: tuple[str, ...]) -> None:
+    number, episode, observations = item.number, item.episode, item.observations()
+    for place, name in enumerate(names):
+        values = observations[name][:-1]
+        key = f"observations_{number}" + (f"_{place}" if len(names) > 1 else "")
+        if name == "image":
+            channels_first = np.moveaxis(values, 3, 1)
+            file.create_dataset(key, data=channels_first, compression="gzip", compression_opts=1)
+        else:
+            file[key] = values
+    file[f"actions_{number}"] = episode.actions
+    file[f"rewards_{number}"] = np.asarray(episode.rewards, np.float32)[:, None]
+    file[f"terminated_{number}"] = not item.truncated()

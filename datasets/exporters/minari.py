@@ -1,0 +1,107 @@
+"""Minari's dataset folder, as its HDF5 storage lays it out, with images that are stored without loss.
+
+    data/metadata.json         spaces, counts, identity; under `cog` where the data came from
+    data/main_data.hdf5        one group an episode:
+      episode_i/observations/  `image` (T+1, H, W, 3) uint8 and `proprio` (T+1, P), or `state` (T+1, N)
+      episode_i/actions        (T, A); `rewards` (T,), `terminations` (T,), `truncations` (T,)
+      episode_i/infos/signals/NAME   (T+1,) float32
+
+It is written here and not by the package, which appends to its file in place below one folder of the user's:
+a killed export would leave a part under the final name. So nothing but h5py is needed. Minari before 0.5.4
+refuses the folder, as it should: it would take every image for a JPEG.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cog.core.files import write_json
+from cog.datasets.exporters.contents import ORIGIN, Contents, Numbered
+from cog.datasets.exporters.hdf5 import images_in_chunks, new_hdf5
+from cog.errors import UsageError
+
+VERSION = "0.5.4"  # the layout's; the first that can be told that images are no JPEGs
+FRAMES_PER_CHUNK = 16
+_ID = re.compile(r"(?:[-\w][-\w/]*/)?[-\w]+?-v\d+")
+
+
+def dataset_id(out: Path, name: str | None) -> str:
+    """Minari's id of the dataset in the folder `out`: `name`, which must end its path, or the folder's name.
+
+    Raises:
+        UsageError: it is no id, or the folder has another name.
+    """
+    found = out.name if name is None else name
+    if not _ID.fullmatch(found):
+        raise UsageError(f"Minari calls datasets NAME-vNUMBER, such as drawer-v0; {found!r} is no such name")
+    if out.parts[-len(Path(found).parts) :] != Path(found).parts:
+        raise UsageError(f"Minari finds the dataset {found!r} in a folder of that name, but --out is {out}")
+    return found
+
+
+def write(folder: Path, contents: Contents, name: str) -> None:
+    """Fill a folder that is there already.
+
+    Raises:
+        CogError: the data cannot be read.
+        OSError: the files cannot be written.
+    """
+    data = folder / "data"
+    data.mkdir()
+    with new_hdf5(data / "main_data.hdf5") as (file, check):
+        for item in contents.episodes(whole=True):
+            _write_episode(file.create_group(f"episode_{item.number}"), item)
+            check()
+    size = (data / "main_data.hdf5").stat().st_size
+    metadata = {
+        "dataset_id": name,
+        "minari_version": VERSION,
+        "data_format": "hdf5",
+        "jpeg_encoding": False,
+        "total_episodes": contents.episode_count,
+        "total_steps": contents.step_count,
+        "dataset_size": round(size / 1e6, 1),
+        "observation_space": json.dumps({"type": "Dict", "subspaces": _spaces(contents)}),
+        "action_space": json.dumps(_box("float32", contents.action_shape, -1.0, 1.0)),
+        ORIGIN: contents.origin(),
+    }
+    write_json(data / "metadata.json", metadata)
+
+
+def _write_episode(group: h5py.Group, item: Numbered) -> None:
+    episode = item.episode
+    observations = group.create_group("observations")
+    for name, values in item.observations().items():
+        if name == "image":
+            images_in_chunks(observations, name, values, FRAMES_PER_CHUNK)
+        else:
+            observations[name] = values
+    truncations = np.zeros(len(episode), bool)
+    truncations[-1] = item.truncated()
+    group["actions"] = episode.actions
+    group["rewards"] = episode.rewards
+    group["terminations"] = episode.terminals
+    group["truncations"] = truncations
+    for name, values in episode.signals.items():
+        group[f"infos/signals/{name}"] = values
+    facts = item.facts()
+    facts["options/start"] = facts["start"]  # with these options a reset repeats the episode's start
+    group.attrs.update({"id": item.number, "total_steps": len(episode), **facts})
+
+
+def _spaces(contents: Contents) -> dict[str, Any]:
+    """Observation spaces by name, as Minari writes them."""
+    return {
+        name: _box("uint8", shape, 0, 255) if name == "image" else _box("float32", shape, -np.inf, np.inf)
+        for name, shape in contents.shapes.items()
+    }
+
+
+def _box(kind: str, shape: tuple[int, ...], low: float, high: float) -> dict[str, Any]:
+    """A Gymnasium box with the same bounds everywhere, as Minari writes it."""
+    bounds = {"low": np.full(shape, low).tolist(), "high": np.full(shape, high).tolist()}
+    return {"type": "Box", "dtype": kind, "shape": list(shape), **bounds}

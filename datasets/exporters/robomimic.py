@@ -1,0 +1,77 @@
+"""Robomimic's HDF5: one group a demonstration, with observations before and after every step.
+
+    data/demo_i/obs/image      (T, H, W, 3) uint8, and `proprio` (T, P) float32; or `state` (T, N) alone
+    data/demo_i/next_obs/...   the same, one frame later
+    data/demo_i/actions        (T, A) float32; `rewards` (T,) float32; `dones` (T,) int64, 1 on terminal steps
+    data/demo_i/signals/NAME   (T+1,) float32: not robomimic's, which leaves alone what it does not know
+    mask/task, mask/prior      filter keys of the roles of a merge; `train`, `valid` where a share is held out
+    cog                        where the data came from, JSON
+
+In a training configuration, `image` goes under the modality `rgb`, `proprio` or `state` under `low_dim`.
+There are no `states`: these are MuJoCo's, to reset its scenes by.
+"""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cog.datasets.exporters.contents import ORIGIN, Contents, Numbered
+from cog.datasets.exporters.hdf5 import images_in_chunks, new_hdf5
+
+GYM_TYPE = 2  # robomimic's number for Gym environments
+
+
+def write(path: Path, contents: Contents, valid_share: float = 0.0, seed: int = 0) -> None:
+    """Write one HDF5 file; `valid_share` of the demonstrations, drawn by `seed`, get the filter key `valid`.
+
+    Raises:
+        CogError: the data cannot be read.
+        OSError: the file cannot be written.
+    """
+    roles: dict[str, list[int]] = {}
+    with new_hdf5(path) as (file, check):
+        data = file.create_group("data")
+        for item in contents.episodes(whole=False):
+            _write_demo(data.create_group(f"demo_{item.number}"), item)
+            check()
+            roles.setdefault(contents.merge.sources[item.source].role, []).append(item.number)
+        data.attrs["total"] = contents.step_count
+        data.attrs["env_args"] = json.dumps(_env_args(contents))
+        keys = roles if len(contents.merge.sources) > 1 else {}
+        if valid_share:
+            keys = keys | _split(contents.episode_count, valid_share, seed)
+        for name, numbers in keys.items():
+            file[f"mask/{name}"] = np.array([f"demo_{number}" for number in numbers], "S")
+        file[ORIGIN] = json.dumps(contents.origin(), sort_keys=True)
+
+
+def _write_demo(demo: h5py.Group, item: Numbered) -> None:
+    episode = item.episode
+    for name, values in item.observations().items():
+        for group, part in (("obs", values[:-1]), ("next_obs", values[1:])):
+            if name == "image":
+                images_in_chunks(demo.require_group(group), name, part, 1)  # it reads frame by frame
+            else:
+                demo[f"{group}/{name}"] = part
+    demo["actions"] = episode.actions
+    demo["rewards"] = episode.rewards
+    demo["dones"] = np.asarray(episode.terminals, np.int64)
+    for name, values in episode.signals.items():
+        demo[f"signals/{name}"] = values
+    demo.attrs["num_samples"] = len(episode)
+    demo.attrs.update(item.facts())
+
+
+def _env_args(contents: Contents) -> dict[str, object]:
+    """The environment as robomimic describes one."""
+    facts = contents.environment
+    return {"env_name": facts.get("id", ""), "type": GYM_TYPE, "env_kwargs": facts.get("options", {})}
+
+
+def _split(episodes: int, valid_share: float, seed: int) -> dict[str, list[int]]:
+    """Filter keys `train` and `valid`, neither of them empty."""
+    count = min(max(round(valid_share * episodes), 1), episodes - 1)
+    order = np.random.default_rng(seed).permutation(episodes)
+    return {"train": sorted(order[count:].tolist()), "valid": sorted(order[:count].tolist())}

@@ -1,0 +1,150 @@
+"""Terms: what the names in a reward rule stand for: predicates, signals, users' functions, kept rules.
+
+A kept rule is read from a folder, such as a learned classifier; `cog.signals.predicates.KEPT` says who opens
+which kind, so that storage knows no learner.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from cog.core.inputs import Input
+from cog.datasets.episode import Episode
+from cog.errors import CogError, UsageError
+from cog.signals.predicates import KEPT, PREDICATES
+
+ZERO = "zero"
+RECORDED = "recorded"  # the rewards of the source, which imported and written data hold as a signal
+
+Values = Callable[[Episode], np.ndarray | float]
+"""Value on each step of an episode, (T,), or one number for all."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of a rule."""
+
+    values: Values
+    """What it is on each step."""
+    truth: bool = False
+    """Whether it is true or false rather than a number."""
+
+
+class KeptRule(Protocol):
+    """A rule that was read from a folder."""
+
+    hash: str
+    """Identity of its content."""
+
+    def __call__(self, episode: Episode) -> np.ndarray:
+        """Whether each step succeeded, (T,) bool."""
+
+
+class TermError(CogError):
+    """A term could not be computed on an episode."""
+
+    def __init__(self, term: str, what: str) -> None:
+        super().__init__(f"'{term}' {what}")
+        self.term = term
+        self.what = what
+
+
+def known_names(signals: Sequence[str]) -> str:
+    """All names that may stand in a rule over data with these signals, for messages."""
+    recorded = [RECORDED] if "reward" in signals else []
+    return ", ".join(dict.fromkeys([*PREDICATES, *recorded, ZERO, *signals]))
+
+
+def named(name: str, signals: Sequence[str]) -> Term | None:
+    """The predicate or else the signal of that name; none if there is neither."""
+    if name == ZERO:
+        return Term(lambda episode: 0.0)
+    if name == RECORDED and "reward" in signals:
+        return signal("reward")
+    if name in PREDICATES:
+        return Term(lambda episode: _predicate(name, episode), truth=True)
+    return signal(name) if name in signals else None
+
+
+def signal(name: str) -> Term:
+    """The signal of that name after each step."""
+    return Term(lambda episode: episode.signals[name][1:])
+
+
+def kept(kind: str, folder: str, base: Path) -> tuple[Term, Input]:
+    """The rule of a `kind` of `KEPT` that is in a folder, relative to `base`, and its identity.
+
+    Raises:
+        CogError: there is none of that kind.
+    """
+    module, _, function = KEPT[kind].partition(":")
+    path = _place(folder, base)
+    rule: KeptRule = getattr(importlib.import_module(module), function)(path)
+    return Term(rule, truth=True), Input.of(kind, path, rule.hash, base)
+
+
+def relocated(folder: str, base: Path, to: Path) -> str:
+    """A folder relative to `base` as it is named from `to`."""
+    return os.path.relpath(_place(folder, base), to.resolve())
+
+
+def own_function(text: str) -> Term:
+    """The user's `module:function`; importing it runs the user's module.
+
+    Raises:
+        UsageError: there is no such module or function, or importing it fails.
+    """
+    module, _, function = text.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = getattr(importlib.import_module(module), function)
+    except (Exception, SystemExit) as error:  # the user's module may raise anything, or end the process
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"reward rule {text!r} cannot be imported from here: {what}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not callable(found):
+        raise UsageError(f"reward rule {text!r} is no function but {type(found).__name__}")
+    return Term(lambda episode: _own_values(text, found, episode))
+
+
+def _predicate(name: str, episode: Episode) -> np.ndarray:
+    try:
+        return PREDICATES[name](episode.outcome_signals())
+    except KeyError as error:
+        raise _no_signal(name, error, episode) from error
+
+
+def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode) -> np.ndarray:
+    """What the user's function returned, (T,) float64, checked."""
+    try:
+        values = np.asarray(function(episode), dtype=np.float64)
+    except KeyError as error:
+        raise _no_signal(text, error, episode) from error
+    except Exception as error:  # the user's function may raise anything
+        raise TermError(text, f"failed with {type(error).__name__}: {error}") from error
+    if values.shape != (len(episode),):
+        raise TermError(
+            text,
+            f"returned shape {values.shape} but must return one number per step, ({len(episode)},); "
+            "signals have one more entry, drop the first",
+        )
+    if not np.isfinite(values).all():
+        step = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise TermError(text, f"returned {values[step]} at step {step}; rewards must be finite")
+    return values
+
+
+def _no_signal(term: str, error: KeyError, episode: Episode) -> TermError:
+    return TermError(term, f"found no signal {error}; the data hold: {', '.join(episode.signals)}")
+
+
+def _place(folder: str, base: Path) -> Path:
+    """A folder relative to `base`; the latter may be a file, beside which `..` leads all the same."""
+    return Path(os.path.normpath(base.resolve() / folder))

@@ -1,0 +1,335 @@
+"""Relabel: give a dataset rewards by a rule, as a small view file beside its untouched shards.
+
+A view may also select: keep `only` the episodes whose last frame satisfies a rule, as successes do.
+
+A view names the rule (see `cog.datasets.relabel.rules`) and the hash of the rewards that it gave. Rewards are
+computed again whenever the data are loaded and must have that hash, so a rule that has changed since is
+noticed; so is a classifier that the rule names, by its own hash.
+"""
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cog.core.files import code_version, hash_json
+from cog.core.inputs import Input, inputs_from_json, inputs_to_json
+from cog.core.sealed import read_sealed, write_sealed
+from cog.datasets.episode import Episode
+from cog.datasets.relabel.rules import Rule, parse_rule, relocate
+from cog.datasets.storage.container import exists, is_container, listed, read_bytes
+from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
+from cog.datasets.storage.problem import DataError, Problem
+from cog.errors import CogError, UsageError
+
+STORED = "stored"  # the rewards that materialised shards hold
+AGAIN = "relabel the dataset again under a new name"
+
+
+@dataclass(frozen=True)
+class View:
+    """A reward rule applied to one dataset, and what it gave."""
+
+    name: str
+    """Name of the view."""
+    rule: str
+    """What gives the rewards (`cog.datasets.relabel.rules`); folders in it are relative to the dataset's."""
+    scale: float
+    """Factor on the rule's values."""
+    terminate: bool
+    """Whether the first rewarded step ends its episode; later steps are then left out."""
+    dataset_hash: str
+    """Identity of the dataset."""
+    reward_hash: str
+    """Hash of all rewards and terminals."""
+    reward_sum: float
+    """Sum of all rewards."""
+    steps: int
+    """Steps that remain."""
+    rewarded_steps: int
+    """Remaining steps on which the rule is positive."""
+    episodes_rewarded: int
+    """Episodes with such a step."""
+    only: str | None = None
+    """Rule that the last frame of an episode must satisfy for the view to keep it; none keeps all."""
+    episodes: int | None = None
+    """Episodes kept; none where the view keeps all."""
+    inputs: tuple[Input, ...] = ()
+    """What on disk its rules were read from beside the dataset, such as a classifier."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The view as JSON values; a view that keeps all episodes is written as before there were others."""
+        values = dataclasses.asdict(self) | {"inputs": inputs_to_json(self.inputs) or None}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def hash(self) -> str:
+        """Identity of the view."""
+        return hash_json(self.to_json())
+
+    def __str__(self) -> str:
+        if self.rule == STORED:
+            return f"view '{self.name}': the rewards in the shards, {self.steps} steps"
+        end = "ending their episodes" if self.terminate else "persistent"
+        kept = "" if self.only is None else f"; only the {self.episodes} episodes that end in {self.only}"
+        return (
+            f"view '{self.name}': rule {self.rule}, {self.rewarded_steps} rewarded steps ({end}) in "
+            f"{self.episodes_rewarded} episodes, {self.steps} steps, reward sum {self.reward_sum:g}{kept}"
+        )
+
+    def remarks(self, steps: int) -> list[str]:
+        """What someone who labels a dataset of so many `steps` may not have meant."""
+        found = []
+        if self.terminate and self.only is None and self.steps < steps:
+            found.append(
+                f"{self.steps} of {steps} steps are kept, for the first positive reward ends its episode; "
+                "--no-terminate keeps all"
+            )
+        if self.rule not in ("zero", STORED) and self.rewarded_steps == 0 and self.reward_sum == 0:
+            found.append(
+                "no step has a reward; a rule that looks past an episode's first success needs data from "
+                "cog collect --no-terminate-on-success"
+            )
+        return found
+
+
+def relabel(
+    dataset_path: Path,
+    rule: str,
+    name: str,
+    *,
+    scale: float = 1.0,
+    terminate: bool = True,
+    only: str | None = None,
+) -> View:
+    """Apply a rule to a dataset and write the view `relabels/<name>.json`.
+
+    Args:
+        dataset_path: folder of the dataset.
+        rule: what gives the rewards (`rules`); folders in it are relative to the current one.
+        name: name of the view.
+        scale: factor on the rule's values.
+        terminate: whether the first rewarded step ends its episode.
+        only: rule that the last recorded frame of an episode must satisfy for the view to keep it.
+
+    Raises:
+        UsageError: the rule, name or scale is not valid, or the rule looks beyond the end that it sets.
+        CogError: a rule fails on an episode, `only` keeps none, or a different view of that name exists;
+            nothing is written.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name) or name == STORED:
+        raise UsageError(f"view name {name!r}: use letters, digits, '_', '-' and '.'; '{STORED}' is reserved")
+    if not math.isfinite(scale) or scale <= 0:
+        raise UsageError(f"scale must be finite and positive, got {scale}")
+    dataset = open_dataset(dataset_path)
+    if is_container(dataset_path) and name not in view_names(dataset):
+        raise CogError(
+            f"{dataset_path}: a packed dataset takes no new views; unpack it first with cog unpack, then "
+            "relabel the folder"
+        )
+    here = Path()
+    rule = relocate(rule, here, dataset.path)
+    only = None if only is None else relocate(only, here, dataset.path)
+    rules = Rules.of(dataset, rule, only)
+    if terminate and rules.reward.looks_ahead:
+        raise UsageError(
+            f"reward rule '{rule}': to_go counts the steps that an end would cut; do not terminate"
+        )
+    blank = View(
+        name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only, inputs=rules.inputs
+    )
+    tally = _Tally()
+    for _ in _apply(dataset, blank, rules, tally):
+        pass
+    view = tally.complete(blank)
+    if view.episodes == 0:
+        raise CogError(
+            f"{dataset.path}: none of its {dataset.episode_count} episodes ends in '{only}'; nothing was "
+            "written, choose another rule or collect more"
+        )
+    path = _path(dataset, name)
+    if exists(path):
+        if open_view(dataset, name) != view:
+            raise CogError(
+                f"{path} exists already with other content; choose another name, or delete it first"
+            )
+        return view
+    write_sealed(path, "relabel", {"code_version": code_version(), **view.to_json()})
+    return view
+
+
+def view_names(dataset: Dataset) -> list[str]:
+    """Names of the views of a dataset, `stored` among them if its shards hold rewards."""
+    stored = [STORED] if dataset.materialised else []
+    files = (path for path in listed(dataset.path / RELABELS) if path.suffix == ".json")
+    return stored + [path.stem for path in files if not path.name.startswith(".")]
+
+
+def open_view(dataset: Dataset, name: str | None = None) -> View:
+    """The view of that name, or the only one there is.
+
+    Raises:
+        CogError: there is no such view or no single one, it belongs to another dataset or is malformed.
+    """
+    names = view_names(dataset)
+    hint = f"the views there are: {', '.join(names) or 'none'}; make one with: cog relabel"
+    if name is None:
+        if len(names) != 1:
+            raise CogError(f"{dataset.path}: say which rewards to use, as FOLDER@VIEW; {hint}")
+        name = names[0]
+    if name not in names:
+        raise CogError(f"{dataset.path}: there is no view '{name}'; {hint}")
+    if name == STORED:
+        return View(STORED, STORED, 1.0, False, dataset.hash, dataset.hash, 0.0, dataset.step_count, 0, 0)
+    path = _path(dataset, name)
+    value = read_sealed(path, "relabel", "a reward view", AGAIN, read_bytes)
+    value.pop("code_version", None)  # who wrote it is no part of what it is
+    fields = {item.name: item.type for item in dataclasses.fields(View)}
+    fields |= {"only": str, "episodes": int, "inputs": list}
+    absent = (set() if "only" in value else {"only", "episodes"}) | ({"inputs"} - value.keys())
+    wanted = fields.keys() - absent
+    for field, kind in fields.items():
+        accepted = (int, float) if kind is float else (kind,)
+        if field in wanted and (field not in value or type(value[field]) not in accepted):
+            raise DataError(Problem(path, field, f"must be present, of type {kind}", AGAIN))
+    if value.keys() != wanted:
+        raise DataError(Problem(path, "keys", f"unknown: {', '.join(value.keys() - wanted)}", AGAIN))
+    try:
+        view = View(**value | {"inputs": inputs_from_json(value.get("inputs", []))})
+    except (KeyError, TypeError) as error:
+        rule = f"each must hold kind, path and hash ({error!r})"
+        raise DataError(Problem(path, "inputs", rule, AGAIN)) from error
+    if view.name != name or view.dataset_hash != dataset.hash:
+        rule = "the view belongs to another dataset or name"
+        raise DataError(Problem(path, "dataset_hash", rule, AGAIN))
+    return view
+
+
+def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
+    """Episodes with `rewards` and `terminals`, cut after the first terminal step where the view says so.
+
+    Those that the view does not keep are left out.
+
+    Raises:
+        CogError: a classifier in the rule has changed, the rule fails, or it gives other rewards than when
+            the view was written; the latter is known only after the last episode.
+    """
+    if view.rule == STORED:
+        yield from dataset.episodes()
+        return
+    rules = Rules.of(dataset, view.rule, view.only)
+    if [entry.hash for entry in view.inputs] != [entry.hash for entry in rules.inputs]:
+        found = ", ".join(f"{entry.kind} {entry.path}" for entry in rules.inputs)
+        rule = f"{found or 'what its rule was read from'} is not what it was when the view was written"
+        raise DataError(Problem(_path(dataset, view.name), "inputs", rule, AGAIN))
+    tally = _Tally()
+    yield from _apply(dataset, view, rules, tally)
+    if tally.complete(view) != view:
+        rule = f"rule {view.rule} now gives other rewards than when the view was written"
+        raise DataError(Problem(_path(dataset, view.name), "reward_hash", rule, AGAIN))
+
+
+def count_ending_in(dataset: Dataset, rule: str) -> int:
+    """Number of episodes whose last frame satisfies a rule.
+
+    Raises:
+        UsageError: there is no such rule.
+        CogError: it fails on an episode.
+    """
+    ending = rule_for(dataset, rule)
+    return sum(bool(ending(episode, number)[-1] > 0) for number, episode in enumerate(dataset.episodes()))
+
+
+def rule_for(dataset: Dataset, text: str) -> Rule:
+    """The rule over the signals of a dataset; folders in it are relative to the current one.
+
+    Raises:
+        UsageError: the rule cannot be read.
+        CogError: a folder that it names holds nothing of the kind.
+    """
+    return parse_rule(text, dataset.signal_names, Path())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of a view."""
+
+    reward: Rule
+    """Gives the rewards."""
+    only: Rule | None
+    """Must hold at the last frame of an episode to keep it; none keeps all."""
+
+    @staticmethod
+    def of(dataset: Dataset, reward: str, only: str | None) -> "Rules":
+        """Rules as a view of the dataset names them."""
+        base, signals = dataset.path, dataset.signal_names
+        return Rules(
+            parse_rule(reward, signals, base), None if only is None else parse_rule(only, signals, base)
+        )
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What on disk they were read from."""
+        return tuple(dict.fromkeys([*self.reward.inputs, *(self.only.inputs if self.only else ())]))
+
+
+class _Tally:
+    """Running totals of what a rule gave."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=32)
+        self._sum = 0.0
+        self._steps = self._rewarded = self._episodes = self._kept = 0
+
+    def add(self, rewards: np.ndarray, terminals: np.ndarray, hits: int) -> None:
+        self._digest.update(len(rewards).to_bytes(8, "little") + rewards.tobytes() + terminals.tobytes())
+        self._sum += float(rewards.sum(dtype=np.float64))
+        self._steps += len(rewards)
+        self._rewarded += hits
+        self._episodes += hits > 0
+        self._kept += 1
+
+    def complete(self, view: View) -> View:
+        return replace(
+            view,
+            reward_hash=self._digest.hexdigest(),
+            reward_sum=self._sum,
+            steps=self._steps,
+            rewarded_steps=self._rewarded,
+            episodes_rewarded=self._episodes,
+            episodes=None if view.only is None else self._kept,
+        )
+
+
+def _apply(dataset: Dataset, view: View, rules: Rules, tally: _Tally) -> Iterator[Episode]:
+    """Compute rewards episode by episode; step t is judged by what it led to, frame t + 1."""
+    for number, episode in enumerate(dataset.episodes()):
+        if rules.only is not None and not rules.only(episode, number)[-1] > 0:
+            continue
+        values = rules.reward(episode, number)
+        hits = values > 0
+        terminals = np.zeros(len(episode), bool)
+        if view.terminate and hits.any():
+            last = int(np.argmax(hits))
+            terminals[last] = True
+            episode = episode.first(last + 1)
+        steps = len(episode)
+        with np.errstate(over="ignore"):  # what is not finite is refused
+            rewards = (values[:steps] * view.scale).astype(np.float32)
+        if not np.isfinite(rewards).all():
+            step = int(np.flatnonzero(~np.isfinite(rewards))[0])
+            raise CogError(
+                f"reward rule '{view.rule}', episode {number}: {values[step]:g} at step {step}, times scale "
+                f"{view.scale:g}, is too large for float32; give a smaller scale or rule"
+            )
+        tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
+        yield replace(episode, rewards=rewards, terminals=terminals[:steps])
+
+
+def _path(dataset: Dataset, name: str) -> Path:
+    return dataset.path / RELABELS / f"{name}.json"

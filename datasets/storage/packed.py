@@ -1,0 +1,83 @@
+"""Pack a whole dataset into one file that readers take in its place, and unpack it to the same bytes."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cog.core.files import write_bytes
+from cog.datasets.merge import MERGE
+from cog.datasets.relabel.view import STORED, open_view, view_names
+from cog.datasets.storage.container import check_container, exists, is_container, read_bytes, write_container
+from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, new_folder, open_dataset
+from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.storage.shard import hash_bytes
+from cog.errors import CogError
+
+CHECK = "run cog verify on the dataset"
+
+OnProgress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+
+def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -> Dataset:
+    """Write manifest, header, shards and views of a dataset into the one file `out`; nothing else is packed.
+
+    Raises:
+        CogError: there is no sound dataset at `path`, it is a merge, or `out` exists; nothing is written.
+    """
+    if (path.is_dir() and (path / MERGE).is_file()) or (path.is_file() and not is_container(path)):
+        raise CogError(
+            f"{path}: only a dataset can be packed, and this is a merge or another file; pack each dataset "
+            "of a merge, then merge the packed files"
+        )
+    dataset = open_dataset(path)
+    if out.exists():
+        raise CogError(f"{out} exists already; nothing was written, choose another name or delete it first")
+    names = [MANIFEST, *([COLLECTION] if exists(path / COLLECTION) else [])]
+    names += [entry.file for entry in dataset.shards]
+    for view in view_names(dataset):
+        if view != STORED:
+            open_view(dataset, view)
+            names.append(f"{RELABELS}/{view}.json")
+    hashes = {entry.file: entry.hash for entry in dataset.shards}
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        for number, name in enumerate(names):
+            data = _read(path / name)
+            if name in hashes and hash_bytes(data) != hashes[name]:
+                rule = "the file differs from the hash in the manifest"
+                raise DataError(Problem(path / name, "file", rule, CHECK))
+            if name == MANIFEST and json.loads(data)["hash"] != dataset.hash:
+                raise CogError(f"{path} has changed while it was read; pack it when nothing writes to it")
+            yield name, data
+            if on_progress is not None:
+                on_progress(number + 1, len(names))
+
+    write_container(out, members())
+    return open_dataset(out)
+
+
+def unpack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -> Dataset:
+    """Write the files of a packed dataset into a new folder, the manifest last.
+
+    Raises:
+        CogError: `path` is no packed dataset or is damaged, or the folder is not empty.
+    """
+    if not is_container(path):
+        raise CogError(f"{path}: there is no packed dataset here; check the path")
+    names = check_container(path, content=True)
+    names.sort(key=lambda name: name == MANIFEST)
+    with new_folder(out):
+        for number, name in enumerate(names):
+            write_bytes(out / name, read_bytes(path / name))
+            if on_progress is not None:
+                on_progress(number + 1, len(names))
+        return open_dataset(out)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except OSError as error:  # not to be taken for one of writing
+        rule = f"the file cannot be read ({error.strerror})"
+        raise DataError(Problem(path, "file", rule, CHECK)) from error

@@ -1,0 +1,197 @@
+"""Teleoperation: a person demonstrates with the keyboard, and every saved episode is a shard of a dataset.
+
+The scene stands still while no key is held, so thinking takes no steps; held keys act at the environment's
+rate, or slower where drawing takes longer. An episode is on the disk, and the folder a whole dataset, before
+the next one begins. Episode i begins as (seed, i) says, however often it is started again, and its recorded
+actions lead through the same frames from its recorded seed.
+"""
+
+import time
+from collections.abc import Callable, Set
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from cog.core.files import hash_json
+from cog.datasets.collection.recorder import Recorder
+from cog.datasets.collection.rollout import make_environment, scene_facts
+from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
+from cog.datasets.episode import Episode
+from cog.datasets.storage.claim import claimed
+from cog.datasets.storage.dataset import Dataset, shard_name
+from cog.datasets.storage.growing import GrowingDataset
+from cog.datasets.storage.shard import read_shard
+from cog.datasets.teleop.keyboard import (
+    ACTION_SIZE,
+    DISCARD,
+    MOVES,
+    QUIT,
+    RETURN,
+    SAVE,
+    TOGGLE,
+    action_of,
+    check_speed,
+    help_lines,
+    is_open,
+)
+from cog.envs.contract import check_first_frame, draws_pictures
+from cog.errors import UsageError
+
+BEHAVIOUR = BehaviourChoice("teleop")
+STEPS_PER_SECOND = 24  # where the environment names no rate
+
+
+class FrontEnd(Protocol):
+    """A screen and a keyboard."""
+
+    def show(self, picture: np.ndarray, text: str) -> None:
+        """Show a picture (H, W, 3) uint8 and lines of text, in place of those before."""
+
+    def keys(self, seconds: float) -> Set[str]:
+        """Let so much time pass, then return the keys that are held or were pressed since the last call."""
+
+
+def teleoperate(
+    spec: CollectionSpec,
+    out: Path,
+    front_end: Callable[[], AbstractContextManager[FrontEnd]],
+    *,
+    speed: float = 0.5,
+    append: bool = False,
+) -> Dataset | None:
+    """Let a person demonstrate until the folder holds `spec.episodes` episodes, or they quit.
+
+    Args:
+        spec: scene, starts and seed; its behaviours, noise and what is kept have no meaning here.
+        out: folder of the dataset; new, empty, or begun with the same scene, starts and seed.
+        front_end: opens the screen and the keyboard.
+        speed: size in (0, 1] of an action's component while its key is held.
+        append: whether `spec.episodes` come on top of those that the folder holds.
+
+    Returns:
+        The dataset, or none while no episode has been saved.
+
+    Raises:
+        UsageError: the environment or a start does not exist, or the speed is out of range.
+        CogError: the folder holds something else or the disk is full; episodes saved before stay.
+    """
+    check_speed(speed)
+    env = make_environment(spec, render_mode="rgb_array")
+    try:
+        facts = scene_facts(env, spec)
+        _check_scene(env, spec)
+        with front_end() as screen, claimed(out, origin(spec), facts):
+            dataset = GrowingDataset(out, origin(spec), facts)
+            _take_up(dataset)
+            total = spec.episodes + (len(dataset) if append else 0)
+            note = f"{len(dataset)} saved before" if len(dataset) else ""
+            while (number := len(dataset)) < total:
+                title = f"episode {number + 1} of {total}"
+                episode = _Demonstration(env, spec, number, screen, speed, title).run(note)
+                if episode is None:
+                    break
+                dataset.append([episode])
+                outcome = "success" if episode.success else "no success"
+                note = f"saved episode {number + 1} ({outcome})"
+            return dataset.dataset
+    finally:
+        env.close()
+
+
+def origin(spec: CollectionSpec) -> dict[str, Any]:
+    """How demonstrations come to be, for the manifest: by a person, so not by this spec alone."""
+    scene = spec.to_json()
+    for name in ("episodes", "episodes_per_shard", "behaviours", "noise", "keep"):
+        del scene[name]
+    return {"kind": "teleoperation", "acted_by": "a person at the keyboard", **scene}
+
+
+class _Demonstration:
+    """One episode at the keyboard, started again as often as the person likes."""
+
+    def __init__(
+        self, env: Any, spec: CollectionSpec, number: int, screen: FrontEnd, speed: float, title: str
+    ) -> None:
+        self.env, self.screen, self.speed = env, screen, speed
+        self.seed, self.start = spec.episode_seed(number, 0), spec.plan(number).start
+        self.horizon = spec.max_episode_steps
+        self.title = f"{title}, start {self.start}"
+        self.period = 1 / env.metadata.get("render_fps", STEPS_PER_SECOND)
+        self._begin()
+
+    def run(self, note: str) -> Episode | None:
+        """The episode once it is saved, or none if the person quits; `note` is shown until the first key."""
+        held: Set[str] = frozenset()
+        self._show(note)
+        tick = time.monotonic()
+        while True:
+            keys = self.screen.keys(max(0.0, tick + self.period - time.monotonic()))
+            tick = time.monotonic()
+            pressed, held = keys - held, keys
+            if QUIT in pressed:
+                return None
+            if DISCARD in pressed:
+                self._begin()
+                self._show("started again")
+            elif SAVE in pressed and len(self.recorder):
+                return self.recorder.episode(BEHAVIOUR.name, {"speed": self.speed}, noise=0.0)
+            elif not self.recorder.over and self._act(keys, toggled=TOGGLE in pressed):
+                self._show(self._advice())
+
+    def _begin(self) -> None:
+        """Go to the initial state of this episode."""
+        self.recorder = Recorder(self.env, self.seed, self.start)
+        observation = self.recorder.observations[0]
+        self.gripper_open = is_open(observation["proprio" if "proprio" in observation else "state"])
+
+    def _act(self, keys: Set[str], toggled: bool) -> bool:
+        """Take the step that the keys ask for; whether they ask for one."""
+        if toggled:
+            self.gripper_open = not self.gripper_open
+        elif not keys & {*MOVES, RETURN}:
+            return False
+        self.recorder.step(action_of(keys, self.gripper_open, self.speed))
+        return True
+
+    def _advice(self) -> str:
+        if not self.recorder.over:
+            return ""
+        ended = "success" if self.recorder.success else "it is over without success"
+        return f"{ended}: {SAVE} or {DISCARD}?"
+
+    def _show(self, note: str) -> None:
+        recorder = self.recorder
+        lines = [
+            self.title,
+            f"step {len(recorder)} of {self.horizon}, gripper {'open' if self.gripper_open else 'closed'}",
+            f"success {'yes' if recorder.success else 'no'}",
+            note,
+            "",
+            *help_lines(),
+            "",
+            *(f"{name:<25}{value:6.2f}" for name, value in recorder.signals[-1].items()),
+        ]
+        self.screen.show(self.env.render(), "\n".join(lines))
+
+
+def _check_scene(env: Any, spec: CollectionSpec) -> None:
+    """Refuse a scene that the keys do not fit, or that has no picture.
+
+    Raises:
+        UsageError: it is such a scene.
+    """
+    if env.action_space.shape != (ACTION_SIZE,):
+        raise UsageError(
+            f"the keys give actions of shape ({ACTION_SIZE},); {spec.env} takes {env.action_space.shape}"
+        )
+    check_first_frame(env, spec.env, spec.observation)
+    if not draws_pictures(env):
+        raise UsageError(f"{spec.env}: render() must give a picture (H, W, 3)")
+
+
+def _take_up(dataset: GrowingDataset) -> None:
+    """Name in the manifest an episode that was written just before the process was killed."""
+    while (path := dataset.folder / shard_name(len(dataset))).exists():
+        dataset.append(read_shard(path, spec_hash=hash_json(dataset.spec), index=len(dataset)))

@@ -1,0 +1,116 @@
+"""The terminal as screen and keyboard: the picture in half-block characters, keys one by one."""
+
+import os
+import re
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Set
+from functools import cache
+from itertools import groupby
+from types import TracebackType
+
+import cv2
+import numpy as np
+from rich.live import Live
+from rich.segment import Segment, Segments
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from cog.core.console import messages
+from cog.datasets.teleop.keyboard import KEYS, QUIT
+from cog.errors import CogError
+
+LARGEST = 96  # pixels
+TEXT_WIDTH = 33  # characters
+COARSENESS = 8  # of 256 shades; fewer colours are fewer bytes, which matters over a network
+NAMES = {" ": "space", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\b": "backspace"}
+SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]?|O.?)?")  # what arrows and function keys send
+
+
+class Terminal:
+    """A terminal in which keys arrive at once and unseen; a context manager that restores it.
+
+    A key that is held is one that repeats: terminals tell of no release.
+    """
+
+    def __init__(self) -> None:
+        """Take standard input and the screen of the messages.
+
+        Raises:
+            CogError: one of them is no terminal.
+        """
+        self.console = messages()
+        if not (sys.stdin.isatty() and self.console.is_terminal):
+            raise CogError(
+                "teleoperation needs a display, or a terminal on standard input and standard error; "
+                "there is neither. Run it in a terminal (ssh -t), without pipes or redirections."
+            )
+        self.descriptor = sys.stdin.fileno()
+        self.live = Live(console=self.console, screen=True, auto_refresh=False)
+
+    def __enter__(self) -> "Terminal":
+        self.before = termios.tcgetattr(self.descriptor)
+        tty.setcbreak(self.descriptor)
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+        termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self.before)
+
+    def show(self, picture: np.ndarray, text: str) -> None:
+        """Draw the picture as large as the terminal allows, and the lines beside it."""
+        size = min(2 * self.console.height, self.console.width - TEXT_WIDTH, LARGEST)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=max(size, 1))
+        grid.add_column(width=TEXT_WIDTH - 1)
+        grid.add_row(half_blocks(picture, size) if size > 1 else "", Text(text))
+        self.live.update(grid, refresh=True)
+
+    def keys(self, seconds: float) -> Set[str]:
+        """Let so much time pass, then return the keys that were pressed since the last call."""
+        until = time.monotonic() + seconds
+        typed = b""
+        while True:
+            left = max(0.0, until - time.monotonic())
+            ready, _, _ = select.select([self.descriptor], [], [], left)
+            if not ready:
+                return decode(typed)
+            try:
+                data = os.read(self.descriptor, 1024)
+            except OSError:
+                data = b""
+            if not data:  # the terminal is gone
+                return {QUIT}
+            typed += data
+
+
+def decode(typed: bytes) -> Set[str]:
+    """The keys in what a terminal sent; those that mean nothing are left out."""
+    text = SEQUENCE.sub("", typed.decode("utf-8", "replace"))
+    return frozenset(NAMES.get(character, character) for character in text) & KEYS
+
+
+def half_blocks(picture: np.ndarray, size: int) -> Segments:
+    """A picture (H, W, 3) uint8 of at most `size` by `size` pixels, two pixels to a character."""
+    scale = size / max(picture.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    height += height % 2
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) // COARSENESS * COARSENESS
+    segments = []
+    for upper, lower in zip(small[::2].tolist(), small[1::2].tolist(), strict=True):
+        for (above, below), run in groupby(zip(upper, lower, strict=True)):
+            segments.append(Segment("▀" * len(list(run)), _style(*above, *below)))
+        segments.append(Segment.line())
+    return Segments(segments)
+
+
+@cache
+def _style(red: int, green: int, blue: int, red_below: int, green_below: int, blue_below: int) -> Style:
+    return Style.parse(f"rgb({red},{green},{blue}) on rgb({red_below},{green_below},{blue_below})")

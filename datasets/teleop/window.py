@@ -1,0 +1,80 @@
+"""A window as screen and keyboard, by tkinter."""
+
+import time
+import tkinter
+from collections.abc import Set
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from cog.datasets.teleop.keyboard import KEYS, QUIT
+
+NAMES = {"Return": "enter", "KP_Enter": "enter", "BackSpace": "backspace"}
+WHILE_WAITING = 0.002  # s between two looks at the window's events
+
+
+class Window:
+    """A window with the picture and lines of text; a context manager that closes it."""
+
+    def __init__(self) -> None:
+        """Open the window.
+
+        Raises:
+            tkinter.TclError: there is no display.
+        """
+        self.root = tkinter.Tk()
+        self.root.title("cog teleop")
+        self.image: tkinter.PhotoImage | None = None
+        self.picture = tkinter.Label(self.root)
+        self.picture.pack(side="left")
+        self.text = tkinter.Label(self.root, justify="left", font="TkFixedFont", width=40, anchor="w")
+        self.text.pack(side="left", anchor="n")
+        self.held: set[str] = set()
+        self.pressed: set[str] = set()
+        self.closed = False
+        self.root.bind("<KeyPress>", self._press)
+        self.root.bind("<KeyRelease>", lambda event: self.held.discard(_name(event)))
+        self.root.bind("<FocusOut>", lambda _: self.held.clear())
+        self.root.protocol("WM_DELETE_WINDOW", self._close)
+
+    def __enter__(self) -> "Window":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.root.destroy()
+
+    def show(self, picture: np.ndarray, text: str) -> None:
+        """Show the picture and the lines beside it."""
+        height, width = picture.shape[:2]
+        header = f"P6 {width} {height} 255 ".encode()
+        self.image = tkinter.PhotoImage(
+            data=header + picture.tobytes(), format="PPM"
+        )  # Tk keeps no reference
+        self.picture.configure(image=self.image)
+        self.text.configure(text=text)
+        self.root.update()
+
+    def keys(self, seconds: float) -> Set[str]:
+        """Let so much time pass, then return the keys that are held or were pressed since the last call."""
+        until = time.monotonic() + seconds
+        self.root.update()
+        while time.monotonic() < until and not self.closed:
+            time.sleep(WHILE_WAITING)
+            self.root.update()
+        keys = self.held | self.pressed
+        self.pressed.clear()
+        return {QUIT} if self.closed else frozenset(keys & KEYS)
+
+    def _press(self, event: Any) -> None:
+        self.held.add(_name(event))
+        self.pressed.add(_name(event))
+
+    def _close(self) -> None:
+        self.closed = True
+
+
+def _name(event: Any) -> str:
+    return NAMES.get(event.keysym, event.keysym)

@@ -1,0 +1,332 @@
+"""The kinds of jobs: collect, count, relabel, merge, train, evaluate."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cog.core.configs import to_json
+from cog.core.console import metrics_note, progress
+from cog.core.files import code_version, hash_file, hash_json, read_json, write_json
+from cog.datasets.collection.collect import collect
+from cog.datasets.collection.spec import CollectionSpec
+from cog.datasets.merge import open_merge, write_merge
+from cog.datasets.relabel.view import count_ending_in, open_view, relabel
+from cog.datasets.storage.dataset import open_dataset
+from cog.errors import CogError
+from cog.evaluation.config import EvaluateConfig
+from cog.evaluation.evaluate import evaluate
+from cog.evaluation.result import RESULT, Evaluation, open_evaluation
+from cog.experiments.demo.arms import NOTE, latest_metrics
+from cog.experiments.jobs.job import Cost, Job, Save
+from cog.training import checkpoint
+from cog.training.config import TrainConfig
+from cog.training.guard import Diverged
+from cog.training.train import train
+
+NOTHING = "no checkpoint"  # what a run leaves that diverged before its first one
+
+
+@dataclass(frozen=True)
+class Collect(Job):
+    """Collect a dataset, on all cores."""
+
+    root: Path
+    spec: CollectionSpec
+    workers: int
+
+    kind = "collect"
+    alone = True
+    needs = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.spec.behaviours[0].name}-{'-'.join(self.spec.starts)}-{self.spec.observation}"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the dataset."""
+        return self.root / "data" / self.place
+
+    def decides(self) -> dict[str, Any]:
+        return {"spec": self.spec.to_json(), "code_version": code_version()}
+
+    def cost(self) -> Cost:
+        spec = self.spec
+        return Cost(f"collect {spec.env} {spec.observation}", spec.episodes * spec.max_episode_steps)
+
+    def work(self, save: Save) -> str | None:
+        with progress(f"collect {self.name}", self.spec.episodes, "episode") as advance:
+
+            def on_progress(done: int, total: int, successes: int) -> None:
+                advance(done, f"success {successes / max(done, 1):.0%}")
+
+            collect(self.spec, self.folder, workers=self.workers, on_progress=on_progress)
+        return None
+
+    def content(self) -> str:
+        dataset = open_dataset(self.folder)
+        for shard in dataset.shards:
+            if not (self.folder / shard.file).is_file():
+                raise CogError(f"{self.folder / shard.file}: missing")
+        return dataset.hash
+
+
+@dataclass(frozen=True)
+class Count(Job):
+    """Count the episodes of a dataset that were done well, that is, end in a predicate."""
+
+    root: Path
+    data: Collect
+    predicate: str
+
+    kind = "count"
+    alone = True
+
+    @property
+    def name(self) -> str:
+        return self.predicate.replace(":", ".")
+
+    @property
+    def needs(self) -> Sequence[Job]:
+        return (self.data,)
+
+    @property
+    def file(self) -> Path:
+        """Where the number is."""
+        return self.root / "counts" / f"{self.place}.json"
+
+    def decides(self) -> dict[str, Any]:
+        return {"predicate": self.predicate}
+
+    def cost(self) -> Cost:
+        spec = self.data.spec
+        return Cost(f"count {spec.observation}", spec.episodes * spec.max_episode_steps)
+
+    def work(self, save: Save) -> str | None:
+        dataset = open_dataset(self.data.folder)
+        write_json(self.file, {"good": count_ending_in(dataset, self.predicate)})
+        return None
+
+    def content(self) -> str:
+        self.number()
+        return hash_file(self.file)
+
+    def number(self) -> int:
+        """How many they are."""
+        return int(read_json(self.file, "a count of episodes")["good"])
+
+
+@dataclass(frozen=True)
+class Relabel(Job):
+    """Give a dataset rewards, and keep some or all of its episodes."""
+
+    root: Path
+    data: Collect
+    rule: str
+    scale: float = 1.0
+    only: str | None = None
+
+    kind = "relabel"
+    alone = True
+
+    @property
+    def name(self) -> str:
+        return "-".join(rule.replace(":", ".") for rule in (self.rule, self.only) if rule)
+
+    @property
+    def needs(self) -> Sequence[Job]:
+        return (self.data,)
+
+    @property
+    def source(self) -> str:
+        """The view as a merge names it."""
+        return f"{self.data.folder}@{self.place}"
+
+    def decides(self) -> dict[str, Any]:
+        return {"rule": self.rule, "scale": self.scale, "only": self.only}
+
+    def cost(self) -> Cost:
+        spec = self.data.spec
+        return Cost(f"relabel {spec.observation}", spec.episodes * spec.max_episode_steps)
+
+    def work(self, save: Save) -> str | None:
+        relabel(self.data.folder, self.rule, self.place, scale=self.scale, only=self.only)
+        return None
+
+    def content(self) -> str:
+        return open_view(open_dataset(self.data.folder), self.place).hash()
+
+
+@dataclass(frozen=True)
+class Merge(Job):
+    """Name what one arm learns from."""
+
+    root: Path
+    task: Relabel
+    priors: tuple[Relabel, ...] = ()
+    prior_share: float = 0.0
+
+    kind = "merge"
+    alone = True
+
+    @property
+    def name(self) -> str:
+        return "-".join(view.data.spec.starts[0] for view in (self.task, *self.priors))
+
+    @property
+    def needs(self) -> Sequence[Job]:
+        return (self.task, *self.priors)
+
+    @property
+    def file(self) -> Path:
+        """The merge file."""
+        return self.root / "merges" / f"{self.place}.json"
+
+    def decides(self) -> dict[str, Any]:
+        return {"prior_share": self.prior_share if self.priors else 0.0}
+
+    def cost(self) -> Cost:
+        return Cost("merge", 1)
+
+    def work(self, save: Save) -> str | None:
+        priors = [view.source for view in self.priors]
+        write_merge(self.file, [self.task.source], priors, 1.0 - self.prior_share)
+        return None
+
+    def content(self) -> str:
+        open_merge(self.file)
+        return hash_file(self.file)
+
+
+@dataclass(frozen=True)
+class Train(Job):
+    """Train one arm with one seed; a run that diverges is a result, its last checkpoint what it left."""
+
+    root: Path
+    merge: Merge
+    settings: TrainConfig
+
+    kind = "train"
+    alone = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.settings.algorithm}-{self.merge.name}-seed{self.settings.seed}"
+
+    @property
+    def needs(self) -> Sequence[Job]:
+        return (self.merge,)
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        """The run as it is started."""
+        return dataclasses.replace(self.settings, data=self.merge.file, out=self.root / "runs" / self.place)
+
+    def decides(self) -> dict[str, Any]:
+        # Only what differs from the defaults: a setting that is new in a later version renames no old run.
+        chosen = checkpoint.identity(self.settings)
+        standard = checkpoint.identity(TrainConfig(data=Path(), out=Path()))
+        return {"settings": _different(chosen, standard), "code_version": code_version()}
+
+    def cost(self) -> Cost:
+        settings = self.settings
+        observation = self.merge.task.data.spec.observation
+        kind = f"train {settings.algorithm} {observation} {settings.network.encoder} {settings.device}"
+        return Cost(kind, settings.updates * settings.batch_size)
+
+    def work(self, save: Save) -> str | None:
+        try:
+            train(self.config, resume=True, on_checkpoint=lambda update, folder: save())
+        except Diverged as error:
+            return str(error)
+        return None
+
+    def content(self) -> str:
+        if not self.has_checkpoint():
+            if self.config.out.exists():
+                return NOTHING
+            raise CogError(f"{self.config.out}: there is no run")
+        found = checkpoint.load(self.config.out)
+        checkpoint.refuse_other(found.config, self.config, found.folder)
+        return hash_json([found.update, hash_file(found.folder / checkpoint.TENSOR_FILES[0])])
+
+    def has_checkpoint(self) -> bool:
+        """Whether the run left a policy."""
+        return (self.config.out / "checkpoints" / "latest.json").exists()
+
+    def progress(self) -> tuple[float, str]:
+        update, metrics = latest_metrics(self.config.out)
+        return update / self.settings.updates, metrics_note(metrics, NOTE)
+
+
+@dataclass(frozen=True)
+class Evaluate(Job):
+    """Try a run's last checkpoint on one start."""
+
+    root: Path
+    run: Train
+    settings: EvaluateConfig
+
+    kind = "evaluate"
+    alone = False
+
+    @property
+    def name(self) -> str:
+        return f"{'-'.join(self.settings.starts)}-{self.run.settings.algorithm}"
+
+    @property
+    def needs(self) -> Sequence[Job]:
+        return (self.run,)
+
+    @cached_property
+    def config(self) -> EvaluateConfig:
+        """The evaluation as it is started."""
+        return dataclasses.replace(
+            self.settings, checkpoint=self.run.config.out, out=self.root / "evaluations" / self.place
+        )
+
+    def decides(self) -> dict[str, Any]:
+        chosen = to_json(self.settings)
+        standard = to_json(EvaluateConfig(checkpoint=Path(), out=Path()))
+        for values in (chosen, standard):
+            for name in ("checkpoint", "out", "workers"):
+                del values[name]
+        return {"settings": _different(chosen, standard), "code_version": code_version()}
+
+    def cost(self) -> Cost:
+        observation = self.run.merge.task.data.spec.observation
+        steps = self.settings.max_episode_steps
+        assert steps is not None  # a recipe names the scene and its horizon
+        return Cost(f"evaluate {self.settings.env} {observation}", self.settings.episodes * steps)
+
+    def work(self, save: Save) -> str | None:
+        if not self.run.has_checkpoint():
+            return "the run diverged before its first checkpoint; there is no policy to try"
+        evaluate(self.config)
+        return None
+
+    def content(self) -> str:
+        if not self.run.has_checkpoint():
+            return NOTHING
+        open_evaluation(self.config.out)
+        return hash_file(self.config.out / RESULT)
+
+    def result(self) -> Evaluation | None:
+        """The evaluation; none where there was no policy to try."""
+        return open_evaluation(self.config.out) if self.run.has_checkpoint() else None
+
+
+def _different(chosen: dict[str, Any], standard: dict[str, Any]) -> dict[str, Any]:
+    """Those of the chosen values, in groups, that are not the standard ones."""
+    found: dict[str, Any] = {}
+    for name, value in chosen.items():
+        if isinstance(value, dict) and isinstance(standard.get(name), dict):
+            value = _different(value, standard[name])
+            if value:
+                found[name] = value
+        elif name not in standard or value != standard[name]:
+            found[name] = value
+    return found

@@ -1,0 +1,5 @@
+"""The paper: every row of its table, as recipes of data and methods.
+
+Read `config`, `reproduce`, `graph` (rows to jobs), `methods` (the arms), `recipes`, `ablations`,
+`results`, `report`, and `reported` (the paper's own figures).
+"""

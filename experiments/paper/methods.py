@@ -1,0 +1,95 @@
+"""The arms of the paper's table: each one algorithm on one choice of data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cog.core.configs import from_json, to_json
+from cog.evaluation.config import Acting
+from cog.experiments.paper.recipes.recipe import Observation, Recipe
+from cog.training.config import TrainConfig
+from cog.training.presets import Preset, preset
+
+Choice = Literal["both", "task_only", "oracle"]
+LOG_LINES = 100  # points of a learning curve
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm."""
+
+    name: str
+    """Name of the arm."""
+    title: str
+    """What it is, for people."""
+    algorithm: Literal["cql", "bc"]
+    """Learner."""
+    data: Choice
+    """Task and prior data, task data alone, or only the episodes of both that were done well."""
+    colour: str
+    """Colour in pictures."""
+    preset: Preset = "cpu"
+    """Settings to start from."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Changes of these settings, fields of `TrainConfig`."""
+    acting: Acting | None = None
+    """How its policy acts in evaluation; none is as the recipe says."""
+
+
+ARMS: Mapping[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm("cog", "COG: CQL on task and prior data", "cql", "both", "#0b6e4f"),
+        Arm("cql_task_only", "CQL on task data only", "cql", "task_only", "#c8553d"),
+        Arm("bc_task_only", "behaviour cloning on task data only", "bc", "task_only", "#3c5a99"),
+        Arm("bc_all", "behaviour cloning on task and prior data", "bc", "both", "#7a4fa3"),
+        Arm("bc_oracle", "behaviour cloning on the episodes of both that succeed", "bc", "oracle", "#b8860b"),
+        Arm(
+            "sac",
+            "SAC on task and prior data (CQL without its conservative term and without imitation)",
+            "cql",
+            "both",
+            "#5f5f5f",
+            changes={"cql": {"conservative_weight": 0.0, "bc_weight": 0.0}},
+        ),
+        Arm(
+            "cog_reference",
+            "COG with the paper's network and settings, on the same data with the same rewards",
+            "cql",
+            "both",
+            "#1f6fb2",
+            preset="paper",
+            acting="mode",
+        ),
+    )
+}
+"""Every arm by name, in the order of the table."""
+
+
+def training(
+    recipe: Recipe, arm: Arm, observation: Observation, seed: int, updates: int | None, device: str
+) -> TrainConfig:
+    """The settings of one run; one thread, so that runs stand side by side; data and folder are set later.
+
+    Raises:
+        UsageError: the recipe or the arm changes a field that does not exist or to a value of another type.
+    """
+    base = preset(arm.preset, Path(), Path())
+    changes = recipe.reference if arm.preset == "paper" else recipe.settings[observation]
+    values = _changed(_changed(to_json(base), changes), arm.changes)
+    values |= {"algorithm": arm.algorithm, "seed": seed, "device": device, "threads": 1}
+    if updates is not None:
+        values["updates"] = updates
+    values["log_every"] = max(1, values["updates"] // LOG_LINES)
+    config: TrainConfig = from_json(values, TrainConfig, where=f"recipe {recipe.name}, arm {arm.name}")
+    return config
+
+
+def _changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the changes in place, group by group."""
+    result = dict(values)
+    for name, value in changes.items():
+        group = result.get(name)
+        result[name] = _changed(group, value) if isinstance(group, Mapping) else value
+    return result

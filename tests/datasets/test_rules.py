@@ -1,0 +1,357 @@
+"""The language of reward rules: each construct against its closed form, all of them against a plain loop."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cog.core.sealed import read_sealed, write_sealed
+from cog.datasets.episode import Episode
+from cog.datasets.materialise import materialise
+from cog.datasets.merge import open_merge
+from cog.datasets.relabel.rules import parse_rule, runs_own_code
+from cog.datasets.relabel.view import count_ending_in, labelled, open_view, relabel
+from cog.datasets.storage.dataset import write_dataset
+from cog.datasets.storage.verify import verify
+from cog.datasets.transitions import load
+from cog.errors import CogError, UsageError
+from cog.signals import predicates as rewards
+from tests.conftest import make_episode
+
+HELD = "object_height > 0.1 and object_gripper_distance < 0.06"
+
+
+def episode(**signals: list[float]) -> Episode:
+    """An episode of these signals, one value after each step; what they are before the first misleads."""
+    arrays = {name: np.array([1e6, *values], np.float32) for name, values in signals.items()}
+    steps = len(next(iter(arrays.values()))) - 1
+    return Episode(actions=np.zeros((steps, 2), np.float32), signals=arrays)
+
+
+def values(rule: str, **signals: list[float]) -> list[float]:
+    """What a rule is on each step."""
+    return parse_rule(rule, list(signals), Path())(episode(**signals), 0).tolist()
+
+
+@pytest.mark.parametrize(
+    "rule, expected",
+    [
+        ("h", [0, 2, 3, 0, 1, 5]),
+        ("h > 1", [0, 1, 1, 0, 0, 1]),
+        ("h >= 1 and h < 5", [0, 1, 1, 0, 1, 0]),
+        ("1 <= h < 5", [0, 1, 1, 0, 1, 0]),
+        ("not h == 0", [0, 1, 1, 0, 1, 1]),
+        ("h != 0 for 2 steps", [0, 0, 1, 0, 0, 1]),
+        ("h >= 0 for 3 steps", [0, 0, 1, 1, 1, 1]),
+        ("h > 0 for 1 step", [0, 1, 1, 0, 1, 1]),
+        ("not h > 0 for 2 steps", [1, 1, 0, 1, 1, 0]),
+        ("h > 2 or h < 1 and g > 0", [0, 0, 1, 1, 0, 1]),
+        ("(h > 2 or h < 1) and g > 0", [0, 0, 0, 1, 0, 0]),
+        ("(h > 0 and g < 1) for 2 steps", [0, 0, 1, 0, 0, 1]),
+        ("first(h > 0)", [0, 1, 0, 0, 0, 0]),
+        ("first(h > 9)", [0, 0, 0, 0, 0, 0]),
+        ("first(h > 0 for 2 steps)", [0, 0, 1, 0, 0, 0]),
+        ("2 + h - 0.5 * 2 * h - 1", [1, 1, 1, 1, 1, 1]),
+        ("-h + -(-1)", [1, -1, -2, 1, 0, -4]),
+        ("0.5 * (h > 2) + (g > 0)", [0, 0, 0.5, 1, 0, 0.5]),
+        ("zero", [0, 0, 0, 0, 0, 0]),
+        ("1 > 0", [1, 1, 1, 1, 1, 1]),
+        ("to_go(h, 0)", [0, 2, 3, 0, 1, 5]),
+        ("to_go(h, 1)", [11, 11, 9, 6, 6, 5]),
+        ("to_go(first(h > 2), 0.5)", [0.25, 0.5, 1, 0, 0, 0]),
+        ("3 * to_go(1e0, .5) > 4", [1, 1, 1, 1, 1, 0]),
+        ('"h">1', [0, 1, 1, 0, 0, 1]),
+    ],
+)
+def test_each_construct_is_what_the_table_says(rule, expected):
+    assert values(rule, h=[0, 2, 3, 0, 1, 5], g=[0, 0, 0, 1, 0, 0]) == expected
+
+
+def test_the_return_to_go_of_a_constant_is_the_geometric_sum():
+    found = values("to_go(1, 0.97)", h=[0] * 200)
+    np.testing.assert_allclose(found, [(1 - 0.97 ** (200 - t)) / 0.03 for t in range(200)], rtol=1e-12)
+
+
+def test_a_predicate_and_the_rule_that_spells_it_out_agree_to_the_bit():
+    """The thresholds lie between two float32 numbers: constants must be rounded as the predicates' are."""
+    near = [np.nextafter(np.float32(0.1), np.float32(side)) for side in (0, 1)]
+    heights = [near[0], np.float32(0.1), near[1], 0.2, 0.2]
+    signals = {"object_height": heights, "object_gripper_distance": [0, 0, 0, 0.0599999, 0.06]}
+    spelt = f"object_height > {rewards.GRASP_HEIGHT} and object_gripper_distance < {rewards.GRASP_DISTANCE}"
+    assert values(spelt, **signals) == values("grasp_success", **signals) == [0, 0, 1, 1, 0]
+
+
+def test_quotes_hold_any_name_of_a_signal():
+    signals = {"eef pos/2": [0, 1], "first": [1, 0], "über_höhe.2": [3, 3]}
+    rule = parse_rule("""'eef pos/2' > 0.5 or "first" > 0 and über_höhe.2 == 3""", list(signals), Path())
+    assert rule(episode(**signals), 0).tolist() == [1, 1]
+
+
+# --- Against a plain loop --------------------------------------------------------------------------
+
+
+def _naive_held(truth: list[float], steps: int) -> list[float]:
+    return [float(t + 1 >= steps and all(truth[t - steps + 1 : t + 1])) for t in range(len(truth))]
+
+
+def _naive_returns(numbers: list[float], discount: float) -> list[float]:
+    return [
+        sum(discount ** (later - now) * numbers[later] for later in range(now, len(numbers)))
+        for now in range(len(numbers))
+    ]
+
+
+def _zip(one, other, combine):
+    return lambda s: [float(combine(a, b)) for a, b in zip(one(s), other(s), strict=True)]
+
+
+def _numbers(truths):
+    """Strategy of (text, naive function of the signals) pairs that are numbers."""
+    leaves = st.sampled_from(
+        [("a", lambda s: s["a"]), ("b", lambda s: s["b"]), ("0.5", lambda s: [0.5] * len(s["a"]))]
+    )
+
+    def grow(inner):
+        pair = st.tuples(inner, inner)
+        return st.one_of(
+            pair.map(lambda p: (f"({p[0][0]} + {p[1][0]})", _zip(p[0][1], p[1][1], lambda x, y: x + y))),
+            pair.map(lambda p: (f"({p[0][0]} - {p[1][0]})", _zip(p[0][1], p[1][1], lambda x, y: x - y))),
+            pair.map(lambda p: (f"{p[0][0]} * {p[1][0]}", _zip(p[0][1], p[1][1], lambda x, y: x * y))),
+            inner.map(lambda p: (f"-{p[0]}", lambda s: [-x for x in p[1](s)])),
+            inner.map(lambda p: (f"to_go({p[0]}, 0.5)", lambda s: _naive_returns(p[1](s), 0.5))),
+            truths.map(lambda p: (f"({p[0]})", p[1])),
+        )
+
+    return st.recursive(leaves, grow, max_leaves=4)
+
+
+def _truths():
+    """Strategy of (text, naive function) pairs that are true or false."""
+    signal = st.sampled_from(["a", "b"])
+    leaves = st.tuples(signal, st.sampled_from([">", "<=", "=="]), st.sampled_from([0, 1, 2])).map(
+        lambda p: (
+            f"{p[0]} {p[1]} {p[2]}",
+            lambda s: [float({">": x > p[2], "<=": x <= p[2], "==": x == p[2]}[p[1]]) for x in s[p[0]]],
+        )
+    )
+
+    def grow(inner):
+        pair = st.tuples(inner, inner)
+        return st.one_of(
+            pair.map(
+                lambda p: (f"({p[0][0]}) and ({p[1][0]})", _zip(p[0][1], p[1][1], lambda x, y: x and y))
+            ),
+            pair.map(lambda p: (f"({p[0][0]}) or ({p[1][0]})", _zip(p[0][1], p[1][1], lambda x, y: x or y))),
+            inner.map(lambda p: (f"not ({p[0]})", lambda s: [1.0 - x for x in p[1](s)])),
+            st.tuples(inner, st.integers(1, 4)).map(
+                lambda p: (f"({p[0][0]}) for {p[1]} steps", lambda s: _naive_held(p[0][1](s), p[1]))
+            ),
+            inner.map(
+                lambda p: (
+                    f"first({p[0]})",
+                    lambda s: [float(x and not any(p[1](s)[:t])) for t, x in enumerate(p[1](s))],
+                )
+            ),
+        )
+
+    return st.recursive(leaves, grow, max_leaves=5)
+
+
+SIGNAL = st.lists(st.integers(0, 3), min_size=7, max_size=7)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rule=st.one_of(_truths(), _numbers(_truths())), a=SIGNAL, b=SIGNAL, steps=st.integers(1, 7))
+def test_any_rule_is_what_a_loop_over_the_steps_makes_of_it(rule, a, b, steps):
+    text, naive = rule
+    signals = {"a": [float(x) for x in a[:steps]], "b": [float(x) for x in b[:steps]]}
+    np.testing.assert_allclose(values(text, **signals), naive(signals), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", "b", "0.1", "1e999", "(", ")", ",", ">", "==", "+", "-", "*", "and", "or", "not"]
+        )
+        | st.sampled_from(["for", "3", "steps", "first", "to_go", '"', "?", "a:", "_", "classifier:x", "\n"]),
+        max_size=12,
+    )
+)
+def test_any_text_is_a_rule_or_a_clear_error(words):
+    text = " ".join(words)
+    try:
+        parse_rule(text, ["a", "b"], Path())
+    except CogError as error:
+        assert "reward rule" in str(error) or "classifier" in str(error)
+
+
+# --- Errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rule, message",
+    [
+        ("", r"rule '' at character 1: expected a name, a number or '\(', found the end"),
+        ("h >", r"at character 4: expected a name, a number or '\(', found the end"),
+        ("h > 1 g", "at character 7: expected an operator or the end, found 'g'"),
+        (
+            "h > height",
+            "at character 5: 'height' is unknown; choose grasp_success, .*zero, h, g, or your own",
+        ),
+        ("  h > 1 and 'k' > 2", "at character 13: 'k' is unknown; choose h, g$"),
+        ("h and g > 1", "at character 1: this is a number, neither true nor false"),
+        ("g > 1 and h", "at character 11: this is a number"),
+        ("not h", "at character 5: this is a number"),
+        ("first(h)", "at character 7: this is a number"),
+        ("h for 3 steps", "at character 1: this is a number"),
+        ("h > 1 for 0 steps", "at character 11: expected a number of steps from 1 on, found '0'"),
+        ("h > 1 for 2.5 steps", "expected a number of steps from 1 on, found '2.5'"),
+        ("h > 1 for 2", "at character 12: expected 'steps', found the end"),
+        ("to_go(h)", r"at character 8: expected ',' and a discount, as in to_go\(grasp_success, 0.99\)"),
+        ("to_go(h, 1.5)", "at character 10: expected a discount from 0 to 1, found '1.5'"),
+        ("(h > 1", r"at character 7: expected '\)', found the end"),
+        ("first h", r"at character 7: expected '\(', found 'h'"),
+        ("h & g", "at character 3: '&' has no meaning here"),
+        ("h > 1e999", "at character 5: 1e999 is not finite"),
+        ("h.__class__ > 1", "'h.__class__' is unknown"),
+        ("h > and", "at character 5: expected a name"),
+        ("(" * 30 + "h" + ")" * 30, "at character 27: more than 25 levels"),
+        ("not " * 5000 + "h > 1", "may have 1000 characters, this one has 20005"),
+        ("absent_module:f and h > 1", "'absent_module:f' cannot be imported"),
+    ],
+)
+def test_an_error_names_the_rule_the_place_and_what_is_known(rule, message):
+    with pytest.raises(UsageError, match=message):
+        parse_rule(rule, ["h", "g"], Path())
+
+
+def test_the_longest_rules_of_each_kind_are_computed():
+    for word in ("+", "-", "*"):
+        assert len(values(f" {word} ".join(["h"] * 250), h=[1, 1])) == 2
+    for word in ("and", "or"):
+        assert values(f" {word} ".join(["h>0"] * 120), h=[1, 0]) == [1, 0]
+    assert values("h" + ">=h" * 300, h=[1, 0]) == [1, 1]
+    assert values("(" * 25 + "h" + ")" * 25, h=[1, 2]) == [1, 2]
+
+
+def test_a_value_that_overflows_is_refused_with_its_step():
+    with pytest.raises(CogError, match="rule 'h \\* h', episode 7: it is inf at step 1"):
+        parse_rule("h * h", ["h"], Path())(episode(h=[1.0, 1e30]), 7)
+
+
+def twice(episode):
+    """A user's rule."""
+    return np.arange(len(episode)) * 2.0
+
+
+def broken(episode):
+    """A user's rule that is not finite; hidden in a comparison, it would be false."""
+    return np.where(np.arange(len(episode)) == 1, np.nan, 0.0)
+
+
+def test_users_functions_are_terms_and_blamed_by_name():
+    rule = "tests.datasets.test_rules:twice > 2 and h > 0"
+    assert values(rule, h=[1, 1, 1, 0]) == [0, 0, 1, 0]
+    with pytest.raises(
+        CogError, match=r"rule 'tests.datasets.test_rules:broken > 1', .*_rules:broken' returned nan at"
+    ):
+        values("tests.datasets.test_rules:broken > 1", h=[1, 1])
+    with pytest.raises(UsageError, match="this is a number"):
+        values("tests.datasets.test_rules:twice and h > 1", h=[1, 1])
+    assert runs_own_code(rule) and not runs_own_code("h > 0 or classifier:../judge")
+
+
+# --- Views by rules --------------------------------------------------------------------------------
+
+
+def test_a_view_by_a_rule_that_spells_a_predicate_out_gives_the_same_rewards(make_dataset):
+    dataset = make_dataset()
+    one, other = (relabel(dataset.path, rule, name) for rule, name in ((HELD, "a"), ("grasp_success", "b")))
+    assert (one.reward_hash, one.rewarded_steps) == (other.reward_hash, other.rewarded_steps)
+    assert open_view(dataset, "a") == one and verify(dataset.path) == []
+
+
+def test_first_success_only_is_rewarded_once_and_ends_nothing(make_dataset):
+    dataset = make_dataset(episodes=6)
+    view = relabel(dataset.path, f"first({HELD})", "first", terminate=False)
+    rewarded = [int(episode.rewards.sum()) for episode in labelled(dataset, view)]
+    assert rewarded == [1, 0, 1, 0, 1, 0] and view.steps == dataset.step_count
+
+
+def test_monte_carlo_returns_agree_with_the_rewards_that_they_sum(make_dataset):
+    dataset = make_dataset()
+    plain = relabel(dataset.path, "grasp_success", "plain", scale=10, terminate=False)
+    summed = relabel(dataset.path, "to_go(grasp_success, 0.9)", "summed", scale=10, terminate=False)
+    for one, other in zip(labelled(dataset, plain), labelled(dataset, summed), strict=True):
+        expected = [sum(0.9**k * r for k, r in enumerate(one.rewards[t:])) for t in range(len(one))]
+        np.testing.assert_allclose(other.rewards, expected, rtol=1e-6)
+    with pytest.raises(UsageError, match="do not terminate"):
+        relabel(dataset.path, "to_go(grasp_success, 0.9)", "ended")
+    assert not (dataset.path / "relabels/ended.json").exists()
+
+
+@pytest.mark.parametrize(
+    "rule, options",
+    [
+        (f"({HELD}) for 2 steps", {}),
+        ("0.25 * (object_height > 0.1) - 0.5 * object_gripper_distance", {"terminate": False}),
+        (f"to_go(first({HELD}), 0.99)", {"terminate": False, "scale": 3.0}),
+        ("tests.datasets.test_rules:twice", {"terminate": False, "only": f"not ({HELD})"}),
+    ],
+)
+def test_a_view_by_any_rule_equals_its_materialised_copy_to_the_bit(rule, options, make_dataset, tmp_path):
+    dataset = make_dataset()
+    view = relabel(dataset.path, rule, "made", **options)
+    viewed, copied = load(open_merge(dataset.path)), load(materialise(dataset.path, tmp_path / "copy"))
+    for name in ("frames", "proprio", "actions", "rewards", "terminals", "frame_index", "episode"):
+        one, other = getattr(viewed, name), getattr(copied, name)
+        assert one.dtype == other.dtype and one.tobytes() == other.tobytes(), name
+    assert view.steps == len(viewed.rewards) and len(np.unique(viewed.rewards)) > 1
+
+
+def test_ten_views_cost_kilobytes_however_large_the_dataset(make_dataset):
+    rules = [f"object_height > {height / 10} for {height} steps" for height in range(1, 11)]
+    sizes = []
+    for name, episodes in (("small", 3), ("large", 150)):
+        dataset = make_dataset(name, episodes=episodes)
+        for number, rule in enumerate(rules):
+            relabel(dataset.path, rule, f"view{number}", terminate=False)
+        sizes.append([path.stat().st_size for path in (dataset.path / "relabels").iterdir()])
+        assert len(sizes[-1]) == 10 and max(sizes[-1]) < 1000
+    assert abs(sum(sizes[0]) - sum(sizes[1])) < 10 * 20, "only the digits of counts differ"
+
+
+def test_selections_and_counts_take_rules_as_well(make_dataset):
+    dataset = make_dataset(episodes=7)
+    view = relabel(dataset.path, "zero", "failures", only=f"not ({HELD})")
+    assert view.episodes == 3 and count_ending_in(dataset, HELD) == 4
+
+
+def test_verify_runs_no_code_of_users_wherever_a_view_names_it(tmp_path):
+    dataset = write_dataset(tmp_path / "data", [make_episode(np.random.default_rng(0), 4)], {"kind": "made"})
+    relabel(dataset.path, "zero", "kept")
+    file = dataset.path / "relabels/kept.json"
+    value = read_sealed(file, "relabel", "a view", "")
+    for change in ({"rule": "0.5 * absent:f"}, {"only": "zero > 1 or absent:f > 1", "episodes": 1}):
+        write_sealed(file, "relabel", value | change)
+        assert verify(dataset.path) == [], "absent cannot be imported, and is not"
+    write_sealed(file, "relabel", value | {"rule": "zero + ?"})
+    assert "character 8" in str(verify(dataset.path)[0])
+
+
+def test_storage_reads_rules_without_the_learner():
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from cog.datasets import relabel\n"
+        "from cog.datasets.relabel.rules import parse_rule\n"
+        "parse_rule('first(grasp_success) or h > 1', ['h'], Path())\n"
+        "assert 'torch' not in sys.modules and 'cog.classifier.network' not in sys.modules\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

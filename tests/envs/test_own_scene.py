@@ -1,0 +1,181 @@
+"""A scene that the toolkit does not know goes through the whole chain."""
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+
+from cog.datasets.collection.collect import collect
+from cog.datasets.collection.rollout import registered_steps
+from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
+from cog.datasets.merge import write_merge
+from cog.datasets.relabel.view import relabel
+from cog.errors import CogError, UsageError
+from cog.evaluation.config import EvaluateConfig
+from cog.evaluation.evaluate import evaluate
+from cog.training.presets import preset
+from cog.training.train import train
+from tests.helpers.toy_scene import Line, Reach
+
+ENV = "tests.helpers.toy_scene:toy/Line-v0"
+
+
+def arrived(episode):
+    """Reward at the right end."""
+    return (episode.signals["place"] > 0.9)[1:].astype(np.float32)
+
+
+def spec(behaviour: str = "reach") -> CollectionSpec:
+    return CollectionSpec(
+        episodes=4, behaviours=(BehaviourChoice(behaviour),), starts=("left",), env=ENV, image_size=16
+    )
+
+
+def test_an_own_scene_with_its_own_behaviour_and_reward_is_collected_trained_on_and_evaluated(tmp_path):
+    dataset = collect(spec(), tmp_path / "data", workers=1)
+    assert dataset.success_count == 4
+    view = relabel(tmp_path / "data", "tests.envs.test_own_scene:arrived", "arrived")
+    assert view.episodes_rewarded == 4
+    write_merge(tmp_path / "merge.json", [f"{tmp_path / 'data'}@arrived"])
+    config = preset("cpu", tmp_path / "merge.json", tmp_path / "run")
+    train(config.__class__(**{**vars(config), "updates": 3, "batch_size": 4}))
+    report = evaluate(
+        EvaluateConfig(tmp_path / "run", tmp_path / "eval", ("left", "middle"), 2, workers=1, videos=0)
+    )
+    assert {result.start for result in report.results} == {"left", "middle"}
+
+
+def test_an_own_scene_knows_only_its_own_behaviours(tmp_path):
+    with pytest.raises(UsageError, match=r"'grasp' is unknown; there are: reach"):
+        collect(spec("grasp"), tmp_path / "data", workers=1)
+
+
+def test_a_behaviour_that_cannot_end_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.delattr(Reach, "done")
+    with pytest.raises(UsageError, match=r"'reach' of .* lacks done"):
+        collect(spec(), tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_scene_without_pictures_is_refused_before_its_episodes_run_unless_no_film_is_wanted(
+    tmp_path, monkeypatch
+):
+    relabel(collect(spec(), tmp_path / "data", workers=1).path, "zero", "zero")
+    config = preset("cpu", tmp_path / "data", tmp_path / "run")
+    train(config.__class__(**{**vars(config), "updates": 1, "batch_size": 4}))
+    monkeypatch.delattr(Line, "render")
+    asked = EvaluateConfig(tmp_path / "run", tmp_path / "eval", ("left",), 1, workers=1)
+    with pytest.raises(UsageError, match="--videos 0"):
+        evaluate(asked)
+    assert evaluate(replace(asked, videos=0)).results[0].start == "left"
+
+
+def test_episodes_are_as_long_as_the_scene_was_registered_with():
+    assert registered_steps(ENV) == 20
+    assert registered_steps("cog/DoubleDrawer-v0") == 80
+    gymnasium.register("toy/Endless-v0", entry_point=Line)
+    with pytest.raises(UsageError, match="give --max-steps"):
+        registered_steps("toy/Endless-v0")
+    with pytest.raises(UsageError, match="nowhere"):
+        registered_steps("nowhere:None-v0")
+    with pytest.raises(UsageError, match="Nothing-v0"):
+        registered_steps("cog/Nothing-v0")
+
+
+@pytest.mark.filterwarnings("ignore:.*share an object")  # which is the point
+def test_a_scene_that_fills_the_same_arrays_again_is_recorded_as_it_was_seen(tmp_path, monkeypatch):
+    plain = next(collect(spec(), tmp_path / "plain", workers=1).episodes())
+    see, kept = Line._see, {"signals": {}}
+
+    def see_again(self):
+        observation, info = see(self)
+        for name, value in observation.items():
+            kept.setdefault(name, value.copy())[:] = value
+        kept["signals"].update(info["signals"])
+        return {name: kept[name] for name in observation}, {**info, "signals": kept["signals"]}
+
+    monkeypatch.setattr(Line, "_see", see_again)
+    reused = next(collect(spec(), tmp_path / "reused", workers=1).episodes())
+    assert len(np.unique(plain.signals["place"])) > 3
+    assert np.array_equal(plain.signals["place"], reused.signals["place"])
+    assert np.array_equal(plain.images, reused.images) and np.array_equal(plain.proprio, reused.proprio)
+
+
+def seen_otherwise(change):
+    """`Line._see` with something else in its observation or info."""
+    see = Line._see
+
+    def changed(self):
+        observation, info = see(self)
+        change(observation, info)
+        return observation, info
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda seen, info: info.pop("signals"), "lacks signals"),
+        (lambda seen, info: info.pop("success"), "lacks success"),
+        (lambda seen, info: info["signals"].update(bonus=1.0), "holds bonus, place"),
+        (lambda seen, info: info["signals"].update(place="left"), "must be a finite number, not 'left'"),
+        (lambda seen, info: info["signals"].update(place=np.nan), "must be a finite number"),
+        (lambda seen, info: seen.pop("proprio"), "shows image; .* must show image, proprio"),
+        (lambda seen, info: seen.update(goal=np.zeros(2)), "shows goal, image, proprio"),
+        (
+            lambda seen, info: seen.update(proprio=np.zeros(2)),
+            r"proprio of shape \(2,\); its space says \(1,\)",
+        ),
+    ],
+)
+def test_a_scene_that_shows_other_things_than_it_says_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, change, said
+):
+    monkeypatch.setattr(Line, "_see", seen_otherwise(change))
+    with pytest.raises(UsageError, match=said):
+        collect(spec(), tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_signal_that_a_later_frame_lacks_is_named_with_the_frame(tmp_path, monkeypatch):
+    def forget(seen, info):
+        if info["signals"]["place"] > 0.5:
+            info["signals"].clear()
+
+    monkeypatch.setattr(Line, "_see", seen_otherwise(forget))
+    with pytest.raises(CogError, match=r"frame \d+ of the episode with seed \d+ .*'place'"):
+        collect(spec(), tmp_path / "data", workers=1)
+
+
+def test_a_scene_without_starts_or_with_other_spaces_is_refused(tmp_path, monkeypatch):
+    asked = spec()
+    with monkeypatch.context() as patch:
+        patch.delattr(Line, "starts")
+        with pytest.raises(UsageError, match="lacks the attribute starts"):
+            collect(asked, tmp_path / "data", workers=1)
+    build = Line.__init__
+
+    def discrete(self, **arguments):
+        build(self, **arguments)
+        self.action_space = gymnasium.spaces.Discrete(3)
+
+    def flat(self, **arguments):
+        build(self, **arguments)
+        self.observation_space = self.observation_space["proprio"]
+
+    for changed, said in ((discrete, "must take actions from Box"), (flat, "must observe Dict")):
+        monkeypatch.setattr(Line, "__init__", changed)
+        with pytest.raises(UsageError, match=said):
+            collect(asked, tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_module_of_a_scene_that_does_not_load_is_named_with_its_error(tmp_path, monkeypatch):
+    (tmp_path / "broken_scene.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"'broken_scene' does not load \(ZeroDivisionError"):
+        registered_steps("broken_scene:toy/Broken-v0")
+    with pytest.raises(UsageError, match=r"'broken_scene' does not load \(ZeroDivisionError"):
+        collect(replace(spec(), env="broken_scene:toy/Broken-v0"), tmp_path / "data", workers=1)

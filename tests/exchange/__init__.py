@@ -1,0 +1,1 @@
+"""Tests of importers, exporters and the writer."""

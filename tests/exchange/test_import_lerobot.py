@@ -1,0 +1,295 @@
+"""A LeRobot folder of format v3 comes in frame by frame, from tables and from videos."""
+
+import io
+import json
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from cog import cli
+from cog.core.files import hash_file
+from cog.datasets.storage.dataset import open_dataset
+from cog.datasets.storage.verify import verify
+
+pyarrow = pytest.importorskip("pyarrow")
+av = pytest.importorskip("av")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+RATE, SIZE = 10, 16
+CAMERA = "observation.images.top"
+KEYS = ["--proprio", "observation.state", "--image-size", "0"]
+
+
+def episodes(lengths=(4, 1, 6), seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            CAMERA: rng.integers(0, 256, (steps, SIZE, SIZE, 3), dtype=np.uint8),
+            "observation.state": rng.normal(size=(steps, 3)).astype(np.float32),
+            "action": rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
+            "next.reward": rng.normal(size=steps).astype(np.float32),
+            "next.success": np.arange(steps) == steps - 1,
+        }
+        for steps in lengths
+    ]
+
+
+def table(columns, file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pyarrow.table(columns), file)
+
+
+def png(picture):
+    return cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
+
+
+def encode(file, frames):
+    """A video whose pictures come back to the bit."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(file), "w", format="mp4") as container:
+        stream = container.add_stream("libx264rgb", rate=RATE)
+        stream.width = stream.height = SIZE
+        stream.pix_fmt, stream.options = "rgb24", {"crf": "0", "g": "2"}
+        stream.time_base = Fraction(1, RATE)
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def write_lerobot(folder, given, *, video, files=((0, 1), (2,))):
+    """The episodes in format v3; `files` tells which of them share a table and a video."""
+    shapes = {"observation.state": [3], "action": [2], "next.reward": [1], "next.success": [1]}
+    features = {
+        key: {"dtype": "bool" if "success" in key else "float32", "shape": s} for key, s in shapes.items()
+    }
+    features[CAMERA] = {"dtype": "video" if video else "image", "shape": [SIZE, SIZE, 3]}
+    for key in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
+        features[key] = {"dtype": "float32" if key == "timestamp" else "int64", "shape": [1]}
+    pattern = "chunk-{chunk_index:03d}/file-{file_index:03d}"
+    info = {
+        "codebase_version": "v3.0",
+        "robot_type": "so100",
+        "fps": RATE,
+        "features": features,
+        "data_path": f"data/{pattern}.parquet",
+        "video_path": f"videos/{{video_key}}/{pattern}.mp4" if video else None,
+    }
+    (folder / "meta").mkdir(parents=True)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    entries, index = [], 0
+    for file, members in enumerate(files):
+        rows = {key: [] for key in features if key != CAMERA or not video}
+        shown = 0
+        for number in members:
+            episode, steps = given[number], len(given[number]["action"])
+            entry = {"episode_index": number, "length": steps, "tasks": ["pick"]}
+            entry |= {"data/chunk_index": 0, "data/file_index": file}
+            entry |= {"dataset_from_index": index, "dataset_to_index": index + steps}
+            if video:
+                place = f"videos/{CAMERA}"
+                entry |= {f"{place}/chunk_index": 0, f"{place}/file_index": file}
+                entry |= {f"{place}/from_timestamp": shown / RATE}
+                entry |= {f"{place}/to_timestamp": (shown + steps) / RATE}
+            else:
+                rows[CAMERA] += [{"bytes": png(frame), "path": None} for frame in episode[CAMERA]]
+            for key in shapes:
+                rows[key] += episode[key].tolist()
+            rows["timestamp"] += (np.arange(steps) / RATE).astype(np.float32).tolist()
+            rows["frame_index"] += list(range(steps))
+            rows["episode_index"] += [number] * steps
+            rows["index"] += list(range(index, index + steps))
+            rows["task_index"] += [0] * steps
+            entries.append(entry)
+            index, shown = index + steps, shown + steps
+        table(rows, folder / f"data/chunk-000/file-{file:03d}.parquet")
+        if video:
+            pictures = np.concatenate([given[number][CAMERA] for number in members])
+            encode(folder / f"videos/{CAMERA}/chunk-000/file-{file:03d}.mp4", pictures)
+    columns = {key: [entry[key] for entry in entries] for key in entries[0]}
+    table(columns, folder / "meta/episodes/chunk-000/file-000.parquet")
+    return folder
+
+
+def run(*arguments):
+    return cli.run(["import", "lerobot", *map(str, arguments)])
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_every_array_comes_in_but_for_actions_that_nothing_follows(video, tmp_path, out, frozen, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=video)
+    before = frozen(source)
+    assert run(source, "--out", out, *KEYS, "--success", "next.success") == 0
+    assert frozen(source) == before and verify(out) == []
+    dataset, given = open_dataset(out), [episodes()[0], episodes()[2]]
+    assert dataset.episode_count == 2 and dataset.environment["id"] == "so100"
+    for episode, wanted in zip(dataset.episodes(), given, strict=True):
+        np.testing.assert_array_equal(episode.images, wanted[CAMERA])
+        np.testing.assert_array_equal(episode.proprio, wanted["observation.state"])
+        np.testing.assert_array_equal(episode.actions, wanted["action"][:-1])
+        np.testing.assert_array_equal(episode.signals["reward"], [0, *wanted["next.reward"][:-1]])
+        assert not episode.success and episode.truncated and episode.options["tasks"] == ["pick"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "3 last actions were dropped" in said and "and 3 successes (--last-frame repeat keeps them)" in said
+    )
+    read = ["meta/info.json", "meta/episodes/chunk-000/file-000.parquet"]
+    read += [f"data/chunk-000/file-00{n}.parquet" for n in (0, 1)]
+    read += [f"videos/{CAMERA}/chunk-000/file-00{n}.mp4" for n in (0, 1)] if video else []
+    assert {entry.hash for entry in dataset.inputs} == {hash_file(source / name) for name in read}
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_the_last_frame_may_be_repeated_to_keep_the_successes(video, tmp_path, out):
+    source = write_lerobot(tmp_path / "source", episodes(), video=video)
+    arguments = ["--success", "next.success", "--last-frame", "repeat"]
+    assert run(source, "--out", out, *KEYS, *arguments) == 0
+    dataset = open_dataset(out)
+    assert (dataset.episode_count, dataset.step_count, dataset.success_count) == (3, 11, 3)
+    for episode, wanted in zip(dataset.episodes(), episodes(), strict=True):
+        np.testing.assert_array_equal(episode.images, [*wanted[CAMERA], wanted[CAMERA][-1]])
+        np.testing.assert_array_equal(episode.actions, wanted["action"])
+
+
+def test_a_video_is_read_backwards_too_where_episodes_lie_so(tmp_path, out):
+    given = episodes((3, 4, 5))
+    source = write_lerobot(tmp_path / "source", given, video=True, files=((2, 0, 1),))
+    assert run(source, "--out", out, *KEYS) == 0
+    for episode, wanted in zip(open_dataset(out).episodes(), given, strict=True):
+        np.testing.assert_array_equal(episode.images, wanted[CAMERA])
+
+
+def test_states_come_in_without_images(tmp_path, out):
+    source = write_lerobot(tmp_path / "source", episodes(), video=True)
+    assert run(source, "--out", out, "--image", "none") == 0
+    assert open_dataset(out).environment["observations"] == {"state": [3]}
+
+
+def change_info(source, **values):
+    path = source / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"codebase_version": "v2.1"}, "field 'codebase_version': must be v3.x, found v2.1"),
+        ({"data_path": "../../{chunk_index}"}, "field 'data_path': must be data/chunk-"),
+        ({"video_path": "/etc/{video_key}"}, "field 'video_path': must be videos/"),
+        ({"fps": 0}, "field 'fps': must be positive"),
+        (
+            {"features": {"x": {"dtype": "float32"}}},
+            "field 'features': must describe every feature, 'action'",
+        ),
+        ({"features": {CAMERA: 1, "action": 2}}, "field 'features': must describe every feature"),
+    ],
+)
+def test_a_description_that_is_not_of_v3_is_refused_by_field(values, said, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=True)
+    change_info(source, **values)
+    assert run(source, "--out", out, *KEYS) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
+    path.write_bytes(data)
+
+
+def shorten(path):
+    frames = np.zeros((2, SIZE, SIZE, 3), np.uint8)
+    encode(path, frames)
+
+
+def playlist(path):
+    path.write_text("#EXTM3U\n#EXTINF:1,\n/etc/hostname\n")
+
+
+DATA, VIDEO = "data/chunk-000/file-001.parquet", f"videos/{CAMERA}/chunk-000/file-001.mp4"
+ENTRIES = "meta/episodes/chunk-000/file-000.parquet"
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("meta/info.json", lambda path: path.unlink(), "meta/info.json"),
+        (ENTRIES, lambda path: path.unlink(), "must number the episodes"),
+        (ENTRIES, damage, "cannot be read"),
+        (DATA, lambda path: path.unlink(), f"field '{DATA}': is missing"),
+        (DATA, damage, "cannot be read"),
+        (DATA, lambda path: table({"action": [[0.0]]}, path), "cannot be read"),
+        (VIDEO, lambda path: path.unlink(), f"field '{VIDEO}': is missing"),
+        (VIDEO, lambda path: path.write_bytes(b"no video"), "field 'video': cannot be decoded"),
+        (VIDEO, shorten, "field 'video': has no picture at 0.200 s, frame 2"),
+        (VIDEO, playlist, "field 'video': cannot be decoded"),
+    ],
+)
+def test_a_broken_folder_is_refused_by_file(name, spoil, said, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=True)
+    spoil(source / name)
+    assert run(source, "--out", out, *KEYS) == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert said in message and str(source) in message, message
+    assert not out.exists()
+
+
+def test_frames_that_are_missing_from_a_table_are_noticed(tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=False)
+    whole = parquet.read_table(source / DATA)
+    parquet.write_table(whole.slice(0, 5), source / DATA)
+    assert run(source, "--out", out, *KEYS) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "episode 2, field 'frame_index': must number the 6 frames" in said
+
+
+def test_pictures_in_a_table_that_are_not_png_are_refused(tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=False)
+    rows = parquet.read_table(source / DATA).to_pydict()
+    jpeg = cv2.imencode(".jpg", np.zeros((SIZE, SIZE, 3), np.uint8))[1].tobytes()
+    for cell in ({"bytes": jpeg, "path": None}, {"bytes": None, "path": "/etc/hostname"}):
+        rows[CAMERA] = [cell] * 6
+        parquet.write_table(pyarrow.table(rows), source / DATA)
+        assert run(source, "--out", out, *KEYS) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"episode 2, field '{CAMERA}': must hold every picture as PNG" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--mask", "x"], "have no meaning"),
+        (["--image", "x"], f"there are no images 'x'; it has images {CAMERA}"),
+        (["--success", "won"], "there is no feature 'won' to tell success"),
+    ],
+)
+def test_options_without_meaning_are_refused(option, said, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=False)
+    assert run(source, "--out", out, *KEYS, *option) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_the_extra_its_name_is_given(tmp_path, out, capsys, monkeypatch):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "av" else found(name))
+    assert run(tmp_path, "--out", out) == 1
+    assert "(of the extra 'lerobot'); install it with: pip install" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_the_encoding_used_here_gives_back_every_bit(tmp_path):
+    frames = episodes((5,))[0][CAMERA]
+    encode(tmp_path / "a.mp4", frames)
+    with av.open(io.BytesIO((tmp_path / "a.mp4").read_bytes())) as container:
+        back = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    np.testing.assert_array_equal(back, frames)

@@ -1,0 +1,47 @@
+"""`cog reproduce` with one arm alone, with deleted films, and for a device that is not there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cog.errors import CogError
+from cog.experiments.paper.config import ROWS, ReproduceConfig
+from cog.experiments.paper.graph import build
+from cog.experiments.paper.methods import ARMS
+from cog.experiments.paper.recipes import RECIPES
+from cog.experiments.paper.reproduce import reproduce
+from tests.helpers.toy_recipe import TOY, inline, toy_config
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_any_arm_alone_makes_the_views_that_the_results_tell_of(arm: str, tmp_path: Path) -> None:
+    graph = build([RECIPES[row] for row in ROWS], ReproduceConfig(arms=(arm,), out=tmp_path))  # type: ignore[arg-type]
+    made = [job.hash for job in graph.jobs]
+    assert len(set(made)) == len(made)
+    for sources in graph.sources:
+        assert {job.hash for job in (sources.task, *sources.priors, *sources.good)} <= set(made)
+
+
+def test_deleted_films_are_left_out_of_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cog.experiments.jobs.run.processes", inline)
+    config = toy_config(tmp_path / "out", arms=("bc_all",))
+    results = reproduce(config, [TOY])
+    report = (config.out / "report.html").read_text()
+    films = list(config.out.glob("evaluations/*/videos/*"))
+    assert films and "data:video/mp4" in report
+    for film in films:
+        film.unlink()
+    assert reproduce(config, [TOY]) == results
+    report = (config.out / "report.html").read_text()
+    assert "data:video/mp4" not in report and "data:image/png" in report
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device, error in (("cuda", "finds 0 CUDA devices"), ("banana", "device is 'banana'")):
+        with pytest.raises(CogError, match=error):
+            reproduce(toy_config(tmp_path / "out", device=device), [TOY])
+        assert not (tmp_path / "out").exists()

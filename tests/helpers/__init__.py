@@ -1,0 +1,1 @@
+"""Toy scenes, policies and datasets that tests share."""

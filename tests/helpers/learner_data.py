@@ -1,0 +1,86 @@
+"""Small synthetic transitions and configurations for the learner's tests."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from cog.networks.config import NetworkConfig
+from cog.training.config import CQLConfig, TrainConfig
+
+torch.set_num_threads(1)  # these networks are too small to share out
+
+SIZE = 16  # pixels, small enough to be fast
+
+
+def noise(frames: int = 60, images: bool = True, seed: int = 0, actions: int = 3) -> Any:
+    """Random transitions of two sources: `task` with rewards and terminals, `prior` with none."""
+    rng = np.random.default_rng(seed)
+    steps = frames - 1
+    source = (np.arange(steps) >= steps // 3).astype(np.int64)
+    rewards = np.where((source == 0) & (rng.random(steps) < 0.3), 10.0, 0.0).astype(np.float32)
+    return SimpleNamespace(
+        frames=rng.integers(0, 256, (frames, SIZE, SIZE, 3), dtype=np.uint8) if images else None,
+        proprio=rng.normal(size=(frames, 4)).astype(np.float32),
+        actions=rng.uniform(-1, 1, (steps, actions)).astype(np.float32),
+        rewards=rewards,
+        terminals=rewards > 0,
+        frame_index=np.arange(steps),
+        source=source,
+        sources=[
+            {"role": "task", "name": "new", "share": 0.5, "steps": int((source == 0).sum())},
+            {"role": "prior", "name": "old", "share": 0.5, "steps": int((source == 1).sum())},
+        ],
+        fingerprint=f"noise {frames} {images} {seed}",
+    )
+
+
+def steps_of(states: np.ndarray, actions: np.ndarray, rewards: np.ndarray, following: np.ndarray) -> Any:
+    """State-mode transitions from arrays (S, P), (S, A), (S,), (S, P): each step an episode of its own.
+
+    Rewarded steps are terminal.
+    """
+    steps = len(states)
+    pairs = np.stack([states, following], 1).reshape(2 * steps, -1).astype(np.float32)
+    return SimpleNamespace(
+        frames=None,
+        proprio=pairs,
+        actions=actions.astype(np.float32),
+        rewards=rewards.astype(np.float32),
+        terminals=rewards > 0,
+        frame_index=2 * np.arange(steps),
+        source=np.zeros(steps, np.int64),
+        sources=[{"role": "task", "name": "made", "share": 1.0, "steps": steps}],
+        fingerprint="made",
+    )
+
+
+def config(out: Path = Path("out"), **changes: Any) -> TrainConfig:
+    """A run small enough for a test; fields named in CQLConfig or NetworkConfig are set there."""
+    values: dict[str, Any] = {
+        "batch_size": 8,
+        "updates": 8,
+        "log_every": 1,
+        "checkpoint_every": 3,
+        "threads": 1,
+    }
+    cql: dict[str, Any] = {"sampled_actions": 2}
+    network: dict[str, Any] = {
+        "bottleneck": 8,
+        "proprio_features": 4,
+        "critic_widths": (16, 16),
+        "actor_widths": (16,),
+    }
+    for name, value in changes.items():
+        for kind, group in ((CQLConfig, cql), (NetworkConfig, network), (TrainConfig, values)):
+            if name in {field.name for field in dataclasses.fields(kind)}:
+                group[name] = value
+                break
+        else:
+            raise KeyError(name)
+    return TrainConfig(
+        data=Path("data"), out=out, cql=CQLConfig(**cql), network=NetworkConfig(**network), **values
+    )
