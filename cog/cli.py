@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import tyro
 
@@ -14,7 +14,6 @@ from cog.commands import experiments as chain
 from cog.commands import learn as learning
 from cog.commands import provenance as lineage
 from cog.core.exits import ended
-from cog.training.presets import PRESETS, Preset, preset
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,30 +54,13 @@ def parse(arguments: Sequence[str]) -> Any:
         "bench": bench.Bench,
     }
     if arguments[:1] == ["train"]:
-        return _parse_train(arguments[1:])
+        return learning.parse_train(arguments[1:])
     return tyro.extras.subcommand_cli_from_dict(
         subcommands,
         prog="cog",
         description="Connect a new skill to past experience with offline reinforcement learning.",
         args=arguments,
     )
-
-
-def _parse_train(arguments: Sequence[str]) -> learning.Train:
-    """Options of `cog train`: the defaults are those of the preset that the options name."""
-    name = _chosen_preset(arguments)
-    missing: Path = tyro.MISSING
-    default = learning.Train(config=preset(name, data=missing, out=missing), preset=cast(Preset, name))
-    return tyro.cli(learning.Train, default=default, prog="cog train", args=arguments)
-
-
-def _chosen_preset(arguments: Sequence[str]) -> str:
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--preset="):
-            return argument.partition("=")[2]
-        if argument == "--preset" and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return PRESETS[0]
 
 
 if __name__ == "__main__":

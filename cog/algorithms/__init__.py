@@ -1,4 +1,34 @@
-"""Algorithms: each is one class in one file, named after its paper.
+"""Algorithms: each is one class in one file, named after its paper, and one line of the table below.
 
-Read `base` (what every algorithm shares), then `bc` and `cql`.
+Read `base` (what every algorithm shares), `losses` (shared equations) and `actor_critic` (networks that most
+of them have), then an algorithm: `bc`, `cql`, `sac`. `config` holds what a configuration has in common.
 """
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cog.errors import UsageError
+
+if TYPE_CHECKING:
+    from cog.algorithms.base import Algorithm
+
+ALGORITHMS: Mapping[str, tuple[str, str]] = {
+    "bc": ("cog.algorithms.bc", "BC"),
+    "cql": ("cog.algorithms.cql", "CQL"),
+    "sac": ("cog.algorithms.sac", "SAC"),
+}
+"""Every algorithm by name: its module and its class, imported when it is asked for."""
+
+
+def algorithm(name: str) -> "type[Algorithm[Any]]":
+    """The class of the algorithm called `name`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in ALGORITHMS:
+        raise UsageError(f"algorithm {name!r} is unknown. Choose one of: {', '.join(ALGORITHMS)}")
+    module, kind = ALGORITHMS[name]
+    found: type[Algorithm[Any]] = getattr(importlib.import_module(module), kind)
+    return found

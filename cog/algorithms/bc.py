@@ -1,56 +1,89 @@
-"""Behaviour cloning: the same encoder and actor, trained to make the data's actions likely."""
+"""Behaviour cloning: make the data's actions likely; rewards are not looked at.
+
+Loss: -mean log pi(a|s) over the data, with the encoder and actor that the other algorithms have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from cog.algorithms.base import Agent, Metrics
-from cog.algorithms.draws import Shifts, draw_shifts
-from cog.networks.actor import Actor
-from cog.networks.distribution import TanhGaussian, settled
+from cog.algorithms.base import Algorithm, Losses, Metrics, Phase, Shifts
+from cog.algorithms.config import AlgorithmConfig, Settings
+from cog.core.bounds import within
+from cog.networks.actor import Actor, PolicyNetwork
+from cog.networks.config import NetworkConfig
+from cog.networks.distribution import TanhGaussian, snap_switches
 from cog.networks.encoder import Encoder, ObservationShape
 from cog.replay.buffer import Batch
-from cog.training.config import TrainConfig
 
 
-class BC(Agent):
-    """Maximum likelihood of the recorded actions; rewards are not looked at."""
+@dataclass(frozen=True)
+class BCConfig(AlgorithmConfig):
+    """The settings of behaviour cloning."""
 
-    def __init__(self, config: TrainConfig, shape: ObservationShape, actions: int) -> None:
+    name: ClassVar[str] = "bc"
+
+    lr: float = within("[0, inf)", 3e-4)
+    """Adam's step size."""
+
+
+class BC(Algorithm[BCConfig]):
+    """Maximum likelihood of the recorded actions."""
+
+    Config = BCConfig
+    presets: ClassVar[Mapping[str, AlgorithmConfig]] = {"cpu": BCConfig(), "paper": BCConfig(lr=1e-4)}
+    progress = ("actor_loss", "log_likelihood", "action_error")
+
+    class Draws(NamedTuple):
+        """The random numbers of one update."""
+
+        shifts: Shifts
+
+    def __init__(
+        self,
+        settings: Settings,
+        shape: ObservationShape,
+        actions: int,
+        return_bounds: tuple[float, float] | None = None,
+    ) -> None:
         """Build the networks."""
-        super().__init__(config, shape, actions)
-        self.encoder = Encoder(shape, config.network).to(config.device)
-        self.actor = Actor(self.encoder.features, actions, config.network).to(config.device)
+        super().__init__(settings, shape, actions, return_bounds)
+        self.encoder = Encoder(shape, settings.network).to(settings.device)
+        self.actor = Actor(self.encoder.features, actions, settings.network).to(settings.device)
         self.ready()
-        self.add_optimizer("actor", [*self.encoder.parameters(), *self.actor.parameters()], config.bc_lr)
+        self.add_optimizer("actor", [*self.encoder.parameters(), *self.actor.parameters()], self.config.lr)
 
-    def learn(self, batch: Batch) -> Metrics:
-        """One step up the log-likelihood."""
-        gradients, metrics = self.differentiate(batch, self.draws(len(batch.actions)), False)
-        self.step("actor", gradients["actor"])
-        return metrics
-
-    def draws(self, size: int) -> Shifts:
+    def draws(self, size: int) -> Draws:
         """The random numbers of an update of `size` states."""
-        return draw_shifts(self.generator, size, self.config, self.shape)
+        return self.Draws(self.draw_shifts(size))
 
-    def losses(self, batch: Batch, draws: Shifts, warm_up: bool) -> tuple[dict[str, Tensor], Metrics]:
+    def losses(self, batch: Batch, draws: Draws, phase: Phase) -> tuple[Losses, Metrics]:
         """The policy's loss alone."""
         with self.autocast():
-            images, _ = self.augmented(batch, draws)
+            images, _ = self.augmented(batch, draws.shifts)
             policy = self.actor(self.encoder(images, batch.proprio))
             loss, metrics = self.actor_loss(policy, batch)
         return {"actor": loss}, metrics
 
     def actor_loss(self, policy: TanhGaussian, batch: Batch) -> tuple[Tensor, Metrics]:
-        """Minus the mean log pi(a|s) of the data."""
-        network = self.config.network
-        likelihood = policy.log_prob(batch.actions, network.action_limit).mean()
-        error = (policy.mode().detach() - settled(batch.actions, network.switches)).square().mean()
-        return -likelihood, {
-            "actor_loss": -likelihood.detach(),
-            "log_likelihood": likelihood.detach(),
+        """-mean log pi(a|s) of the data."""
+        network = self.settings.network
+        log_likelihood = policy.log_prob(batch.actions, network.action_limit).mean()
+        error = (policy.mode().detach() - snap_switches(batch.actions, network.switches)).square().mean()
+        return -log_likelihood, {
+            "actor_loss": -log_likelihood.detach(),
+            "log_likelihood": log_likelihood.detach(),
             "action_error": error,
         }
 
-    def policy_encoder(self) -> Encoder:
-        """The encoder whose features the actor sees."""
-        return self.encoder
+    def policy(self) -> PolicyNetwork:
+        """The current policy: the weights that learn, not a copy."""
+        return PolicyNetwork(self.encoder, self.actor)
+
+    @classmethod
+    def build_policy(cls, shape: ObservationShape, actions: int, network: NetworkConfig) -> PolicyNetwork:
+        """A policy of this kind with fresh weights, to be loaded from a checkpoint."""
+        encoder = Encoder(shape, network)
+        return PolicyNetwork(encoder, Actor(encoder.features, actions, network))

@@ -1,25 +1,21 @@
 """Commands of the learner: train, evaluate, go on online."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import tyro
 
+from cog.algorithms import ALGORITHMS, algorithm
 from cog.core.console import console, messages, metrics_note, progress
 from cog.errors import UsageError
 from cog.evaluation.config import EvaluateConfig
 from cog.online.config import FinetuneConfig
 from cog.training.config import TrainConfig
-from cog.training.presets import Preset
-
-TRAINING_NOTE = {
-    "cql": ("td_loss", "conservative_gap", "q_data", "q_policy", "entropy"),
-    "bc": ("actor_loss", "log_likelihood", "action_error"),
-}
-"""Metrics that are shown while an algorithm trains."""
+from cog.training.presets import PRESETS, Preset, preset
 
 
 @dataclass(frozen=True)
@@ -30,6 +26,8 @@ class Train:
     """The run."""
     preset: Preset = "cpu"
     """Settings to start from: "cpu" learns in minutes on two cores, "paper" follows the reference."""
+    algorithm: Annotated[str, tyro.conf.arg(metavar="|".join(ALGORITHMS))] = "cql"
+    """What is learned; its own settings are named after it, such as --cql.steps."""
     resume: bool = False
     """Continue the run in the output folder from its last checkpoint."""
 
@@ -63,18 +61,19 @@ class Train:
         from cog.training.train import train
 
         config, seeds = self.config, self.seeds or (self.config.seed,)
+        shown = algorithm(config.algorithm.name).progress
         done = dict.fromkeys(seeds, 0)
         success: dict[int, str] = {}
 
         def say(text: str) -> None:
             messages().print(text)
 
-        title = f"train {config.algorithm}" + (f", {len(seeds)} seeds" if self.seeds else "")
+        title = f"train {config.algorithm.name}" + (f", {len(seeds)} seeds" if self.seeds else "")
         with progress(title, config.updates * len(seeds), "update") as advance:
 
             def on_progress(seed: int, update: int, _: int, values: Mapping[str, float]) -> None:
                 done[seed] = update
-                note = metrics_note(values, TRAINING_NOTE[config.algorithm])
+                note = metrics_note(values, shown)
                 advance(sum(done.values()), f"{note}  {success.get(seed, '')}")
 
             def on_checkpoint(seed: int, update: int, folder: Path) -> None:
@@ -144,6 +143,38 @@ class Train:
         rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in report.results)
         of = f" of seed {seed}" if self.seeds else ""
         return f"success{of} at {update}: {rates}"
+
+
+def parse_train(arguments: Sequence[str]) -> Train:
+    """Options of `cog train`, whose defaults and names follow the preset and the algorithm among them."""
+    name, kind = _chosen("--preset", arguments, PRESETS[0]), _chosen("--algorithm", arguments, "cql")
+    missing: Path = tyro.MISSING
+    config = preset(name, missing, missing, kind)
+    settings = _narrowed(TrainConfig, "algorithm", type(config.algorithm), kind)
+    command = _narrowed(Train, "config", settings, "")
+    default = command(config=settings(**vars(config)), preset=cast(Preset, name), algorithm=kind)
+    parsed = tyro.cli(command, default=default, prog="cog train", args=arguments)
+    return Train(**{**vars(parsed), "config": TrainConfig(**vars(parsed.config))})
+
+
+def _narrowed(kind: type[Any], field: str, narrow: type[Any], name: str) -> type[Any]:
+    """`kind` with `field` of a narrower type, whose options begin with `name`."""
+    annotated = Annotated[narrow, tyro.conf.arg(name=name)]  # type: ignore[valid-type]
+    old = next(entry for entry in dataclasses.fields(kind) if entry.name == field)
+    if old.default_factory is dataclasses.MISSING:
+        new: Any = dataclasses.field(default=old.default)
+    else:
+        new = dataclasses.field(default_factory=old.default_factory)
+    return dataclasses.make_dataclass(kind.__name__, [(field, annotated, new)], bases=(kind,), frozen=True)
+
+
+def _chosen(option: str, arguments: Sequence[str], default: str) -> str:
+    for position, argument in enumerate(arguments):
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+        if argument == option and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return default
 
 
 @dataclass(frozen=True)

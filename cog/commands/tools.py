@@ -125,6 +125,7 @@ class Sample:
     """PNG to write, with some observations of each source; none writes no film."""
 
     def run(self) -> None:
+        from cog.algorithms import algorithm
         from cog.core.videos import check_new_sheet, write_sheet
         from cog.errors import CogError
         from cog.replay.preview import preview
@@ -132,7 +133,7 @@ class Sample:
         if self.film is not None:
             check_new_sheet(self.film)
         messages().print(f"reading {self.data}")
-        found = preview(self.data, self.batch, self.seed, self.sampling)
+        found = preview(self.data, self.batch, self.seed, algorithm("cql").Config().returns(), self.sampling)
         header = ["", *found.facts]
         rows = [
             [fact, *(_text(facts[fact]) for facts in found.facts.values())]

@@ -1,15 +1,37 @@
-"""Bounds of settings: the refusals that several configurations share."""
+"""Bounds of settings: where each lies, written at its field, and the refusals that configurations share."""
 
+import dataclasses
 import math
 from operator import attrgetter
+from typing import Any
 
 from cog.errors import UsageError
 
 SEED_BITS = 32  # one word of entropy, so that (seed, episode, attempt) are never confused
 
 
-def refuse_below(settings: object, low: float, *names: str) -> None:
-    """Raise UsageError for the first of these settings that is smaller than `low` or no finite number.
+def within(interval: str, default: Any) -> Any:
+    """A dataclass field with this default, whose numbers lie in `interval`, written as "[0, 1)"."""
+    return dataclasses.field(default=default, metadata={"interval": interval})
+
+
+def refuse_out_of_bounds(settings: Any, prefix: str = "") -> None:
+    """Raise UsageError for the first field of a dataclass outside the interval it was declared `within`.
+
+    Only finite numbers pass; None passes, and of a tuple every entry must hold. `prefix` stands before the
+    names in messages, such as "cql.".
+    """
+    for field in dataclasses.fields(settings):
+        if (interval := field.metadata.get("interval")) is None:
+            continue
+        if interval.startswith("[") and interval.endswith(" inf)"):
+            refuse_below(settings, float(interval[1:].split(",")[0]), field.name, prefix=prefix)
+        else:
+            refuse_outside(settings, interval, field.name, prefix=prefix)
+
+
+def refuse_below(settings: object, low: float, *names: str, prefix: str = "") -> None:
+    """Raise UsageError for the first of these settings that is smaller than `low` or not a finite number.
 
     Names are dotted where settings are nested; None passes, and of a tuple every entry must hold.
     """
@@ -17,18 +39,18 @@ def refuse_below(settings: object, low: float, *names: str) -> None:
         for value in _numbers(settings, name):
             if not low <= value < math.inf:
                 what = "it must be" if math.isfinite(value) else "it must be finite and"
-                raise UsageError(f"{name} is {value}; {what} at least {low}")
+                raise UsageError(f"{prefix}{name} is {value}; {what} at least {low:g}")
 
 
-def refuse_outside(settings: object, interval: str, *names: str) -> None:
-    """The same for settings outside an interval, written as "[0, 1)"; no number but a finite one passes."""
+def refuse_outside(settings: object, interval: str, *names: str, prefix: str = "") -> None:
+    """The same for settings outside an interval, written as "[0, 1)"; only finite numbers pass."""
     low, high = (float(text) for text in interval[1:-1].split(","))
     for name in names:
         for value in _numbers(settings, name):
             above = low <= value if interval[0] == "[" else low < value
             below = value <= high if interval[-1] == "]" else value < high
             if not (above and below):
-                raise UsageError(f"{name} is {value}; it must lie in {interval}")
+                raise UsageError(f"{prefix}{name} is {value}; it must lie in {interval}")
 
 
 def refuse_seed(seed: int, bits: int = SEED_BITS) -> None:

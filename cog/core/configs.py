@@ -8,14 +8,31 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from cog.errors import UsageError
 
 
+class Named:
+    """Base of dataclasses of which several kinds may stand in one field: JSON records the name as well."""
+
+    name: ClassVar[str]
+    """What JSON calls this kind."""
+
+    @classmethod
+    def kind(cls, name: str) -> Any:
+        """The dataclass of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        raise NotImplementedError
+
+
 def to_json(config: Any) -> dict[str, Any]:
     """A config as plain JSON values."""
-    return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
+    values = {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
+    return {"name": config.name, **values} if isinstance(config, Named) else values
 
 
 def from_json(values: Mapping[str, Any], kind: Any, where: str = "config") -> Any:
@@ -24,7 +41,10 @@ def from_json(values: Mapping[str, Any], kind: Any, where: str = "config") -> An
     Raises:
         UsageError: an unknown field, a missing one without default, or a value of the wrong type.
     """
-    hints = typing.get_type_hints(kind)
+    if isinstance(kind, type) and issubclass(kind, Named):
+        values = dict(values)
+        kind = kind.kind(str(values.pop("name", None)))
+    hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if _is_field(hint)}
     if unknown := sorted(set(values) - set(hints)):
         raise UsageError(f"{where}: unknown field {unknown[0]!r}; known are {', '.join(sorted(hints))}")
     try:
@@ -43,6 +63,10 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str
         elif left != right or (name in first) != (name in second):
             found.append(f"{prefix}{name}")
     return found
+
+
+def _is_field(hint: Any) -> bool:
+    return typing.get_origin(hint) is not ClassVar
 
 
 def _plain(value: Any) -> Any:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cog.algorithms import algorithm
 from cog.errors import CogError
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.encoder import ObservationShape
 from cog.training.checkpoint import load
-from cog.training.config import TrainConfig
 
 
 class Policy:
@@ -22,14 +22,12 @@ class Policy:
         self,
         network: PolicyNetwork,
         shape: ObservationShape,
-        config: TrainConfig,
         update: int,
         critic: Critic | None = None,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.critic = None if critic is None else critic.eval().requires_grad_(False)
         self.shape = shape
-        self.config = config
         self.update = update
 
     @classmethod
@@ -42,20 +40,23 @@ class Policy:
             CogError: no checkpoint there, a damaged one, or one without critics where they are asked for.
         """
         checkpoint = load(Path(path))
-        network = PolicyNetwork(checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
+        name = checkpoint.config.algorithm.name
+        kind = algorithm(name)
+        built = (checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
+        network = kind.build_policy(*built)
         tensors = checkpoint.tensors("model")
         network.load_state_dict(_part(tensors, "average."))
         critic = None
         if critics:
-            if not (held := _part(tensors, "target.")):
+            if kind.choosing_critics is None:
                 raise CogError(
-                    f"{checkpoint.folder}: trained with algorithm '{checkpoint.config.algorithm}', without "
-                    "critics to choose among candidates; let it act by mode or sample"
+                    f"{checkpoint.folder}: trained with algorithm '{name}', without critics to choose among "
+                    "candidates; let it act by mode or sample"
                 )
-            critic = Critic(checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
-            critic.load_state_dict(held)
+            critic = kind.build_critics(*built)
+            critic.load_state_dict(_part(tensors, f"{kind.choosing_critics}."))
             critic.to(device)
-        return cls(network.to(device), checkpoint.shape, checkpoint.config, checkpoint.update, critic)
+        return cls(network.to(device), checkpoint.shape, checkpoint.update, critic)
 
     @torch.no_grad()
     def act(

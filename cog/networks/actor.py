@@ -1,4 +1,4 @@
-"""The actor: features to a tanh-Gaussian policy; and what acts, an encoder with an actor.
+"""Actors, which turn features into a policy, and what acts: an encoder with an actor.
 
 Shapes: B states, F features, A action dimensions.
 """
@@ -8,33 +8,25 @@ import itertools
 from torch import Tensor, nn
 
 from cog.networks.config import NetworkConfig
-from cog.networks.distribution import TanhGaussian
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.distribution import Deterministic, TanhGaussian
+from cog.networks.encoder import Encoder
 from cog.networks.precision import full_precision, widened
 
 LOG_STD_RANGE = (-5.0, 2.0)  # the reference's bounds
 
 
 class Actor(nn.Module):
-    """Features (B, F) -> the policy at those states."""
+    """Features (B, F) -> the tanh-Gaussian policy at those states."""
 
     def __init__(self, features: int, actions: int, config: NetworkConfig) -> None:
         super().__init__()
-        widths = (features, *config.actor_widths)
-        layers: list[nn.Module] = []
-        for width_in, width_out in itertools.pairwise(widths):
-            layers.append(nn.Linear(width_in, width_out))
-            if config.layer_norm:
-                layers.append(nn.LayerNorm(width_out))
-            layers.append(nn.ReLU())
-        self.trunk = nn.Sequential(*layers)
+        self.trunk, width = _trunk(features, config)
         moves = actions - config.switches
-        self.mean = nn.Linear(widths[-1], moves)
-        self.log_std = nn.Linear(widths[-1], moves)
-        self.odds = nn.Linear(widths[-1], config.switches) if config.switches else None
+        self.mean = nn.Linear(width, moves)
+        self.log_std = nn.Linear(width, moves)
+        self.odds = nn.Linear(width, config.switches) if config.switches else None
         for head in (self.mean, self.log_std, *([self.odds] if self.odds is not None else ())):
-            nn.init.uniform_(head.weight, -1e-3, 1e-3)
-            nn.init.zeros_(head.bias)
+            _begin_near_zero(head)
 
     def forward(self, features: Tensor) -> TanhGaussian:
         hidden = self.trunk(features)
@@ -45,14 +37,50 @@ class Actor(nn.Module):
         return TanhGaussian(mean, log_std.clamp(*LOG_STD_RANGE), odds)
 
 
-class PolicyNetwork(nn.Module):
-    """What acts: an encoder and an actor, and nothing that only training needs."""
+class DeterministicActor(nn.Module):
+    """Features (B, F) -> one action at each of those states, tanh of the last layer (TD3, DDPG)."""
 
-    def __init__(self, shape: ObservationShape, actions: int, config: NetworkConfig) -> None:
+    def __init__(self, features: int, actions: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.encoder = Encoder(shape, config)
-        self.actor = Actor(self.encoder.features, actions, config)
+        self.trunk, width = _trunk(features, config)
+        self.mean = nn.Linear(width, actions)
+        _begin_near_zero(self.mean)
 
-    def forward(self, images: Tensor | None, proprio: Tensor | None) -> TanhGaussian:
-        policy: TanhGaussian = self.actor(self.encoder(images, proprio))
+    def forward(self, features: Tensor) -> Deterministic:
+        hidden = self.trunk(features)
+        with full_precision(hidden):
+            return Deterministic(self.mean(widened(hidden)).tanh())
+
+
+class PolicyNetwork(nn.Module):
+    """What acts: an encoder and an actor, and nothing that only training needs.
+
+    Images (B, C, H, W) and poses (B, P) -> a policy with `mode()`, actions (B, A), and `drawn(noise)`.
+    """
+
+    def __init__(self, encoder: Encoder, actor: Actor | DeterministicActor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.actor = actor
+
+    def forward(self, images: Tensor | None, proprio: Tensor | None) -> TanhGaussian | Deterministic:
+        policy: TanhGaussian | Deterministic = self.actor(self.encoder(images, proprio))
         return policy
+
+
+def _trunk(features: int, config: NetworkConfig) -> tuple[nn.Sequential, int]:
+    """The hidden layers of an actor, and the width of the last."""
+    widths = (features, *config.actor_widths)
+    layers: list[nn.Module] = []
+    for width_in, width_out in itertools.pairwise(widths):
+        layers.append(nn.Linear(width_in, width_out))
+        if config.layer_norm:
+            layers.append(nn.LayerNorm(width_out))
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers), widths[-1]
+
+
+def _begin_near_zero(head: nn.Linear) -> None:
+    """Start from actions near 0, wherever the trunk's output lies."""
+    nn.init.uniform_(head.weight, -1e-3, 1e-3)
+    nn.init.zeros_(head.bias)

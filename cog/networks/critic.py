@@ -1,6 +1,6 @@
-"""The critics: twin Q functions that score many actions per state.
+"""The critics: an ensemble of Q functions that score many actions per state.
 
-Shapes: B states, E encoders, F features, H hidden units, A action dimensions, N actions per state.
+Shapes: K critics, E encoders, B states, F features, H hidden units, A action dimensions, N actions a state.
 """
 
 import itertools
@@ -14,11 +14,9 @@ from cog.networks.config import NetworkConfig
 from cog.networks.encoder import Encoder, ObservationShape
 from cog.networks.precision import full_precision, widened
 
-CRITICS = 2
-
 
 class Critic(nn.Module):
-    """Twin Q functions: one encoder for both or one each, heads evaluated together as stacked weights.
+    """K Q functions: one encoder for all or one each, heads evaluated together as stacked weights.
 
     The first layer is split, W[f; a] = Wf f + Wa a, so that features are multiplied once per state however
     many actions are scored there.
@@ -26,7 +24,8 @@ class Critic(nn.Module):
 
     def __init__(self, shape: ObservationShape, actions: int, config: NetworkConfig) -> None:
         super().__init__()
-        encoders = 1 if config.sharing == "shared" else CRITICS
+        self.ensemble = config.critics
+        encoders = 1 if config.sharing == "shared" else self.ensemble
         self.encoders = nn.ModuleList(Encoder(shape, config) for _ in range(encoders))
         features = self.encoders[0].features
         assert isinstance(features, int)
@@ -35,35 +34,37 @@ class Critic(nn.Module):
         self.norm = config.layer_norm
         # Two parameters rather than slices of one, whose gradients would each be padded to the full size.
         fan_in = features + actions
-        self.of_state = StackedLinear(features, first, bound or 1 / math.sqrt(fan_in))
-        self.of_action = StackedLinear(actions, first, bound or 1 / math.sqrt(fan_in), bias=False)
+        self.of_state = StackedLinear(self.ensemble, features, first, bound or 1 / math.sqrt(fan_in))
+        self.of_action = StackedLinear(
+            self.ensemble, actions, first, bound or 1 / math.sqrt(fan_in), bias=False
+        )
         self.hidden = nn.ModuleList(
-            StackedLinear(width_in, width_out, bound or 1 / math.sqrt(width_in))
+            StackedLinear(self.ensemble, width_in, width_out, bound or 1 / math.sqrt(width_in))
             for width_in, width_out in itertools.pairwise((first, *others))
         )
         width = config.critic_widths[-1]
-        self.last = StackedLinear(width, 1, bound or 1 / math.sqrt(width))
+        self.last = StackedLinear(self.ensemble, width, 1, bound or 1 / math.sqrt(width))
 
     def encode(self, images: Tensor | None, proprio: Tensor | None) -> Tensor:
         """Features (E, B, F) of each state."""
         return torch.stack([encoder(images, proprio) for encoder in self.encoders])
 
     def project(self, features: Tensor) -> Tensor:
-        """The states' part of the first layer, (2, B, H), from features (E, B, F)."""
+        """The states' part of the first layer, (K, B, H), from features (E, B, F)."""
         projected: Tensor = self.of_state(features)
         return projected
 
     def q(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Q of actions (B, N, A) -> (2, B, N) at projected states (2, B, H)."""
+        """Q of actions (B, N, A) -> (K, B, N) at projected states (K, B, H)."""
         batch, number, dimensions = actions.shape
         hidden = self.of_action(actions.reshape(1, batch * number, dimensions))
-        hidden = hidden.view(CRITICS, batch, number, -1) + states[:, :, None]
-        hidden = self._activate(hidden.view(CRITICS, batch * number, -1))
+        hidden = hidden.view(self.ensemble, batch, number, -1) + states[:, :, None]
+        hidden = self._activate(hidden.view(self.ensemble, batch * number, -1))
         for layer in self.hidden:
             hidden = self._activate(layer(hidden))
         with full_precision(hidden):
             q: Tensor = self.last(widened(hidden))
-        return q.view(CRITICS, batch, number)
+        return q.view(self.ensemble, batch, number)
 
     def _activate(self, hidden: Tensor) -> Tensor:
         """Normalise, if so built, and apply the ReLU."""
@@ -74,15 +75,17 @@ class Critic(nn.Module):
 
 
 class StackedLinear(nn.Module):
-    """The critics' linear layers side by side: (2, B, I), or (1, B, I) for both, -> (2, B, O)."""
+    """The critics' linear layers side by side: (K, B, I), or (1, B, I) for all, -> (K, B, O)."""
 
-    def __init__(self, width_in: int, width_out: int, bound: float, bias: bool = True) -> None:
+    def __init__(self, ensemble: int, width_in: int, width_out: int, bound: float, bias: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(CRITICS, width_in, width_out).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(CRITICS, 1, width_out).uniform_(-bound, bound)) if bias else None
+        self.weight = nn.Parameter(torch.empty(ensemble, width_in, width_out).uniform_(-bound, bound))
+        self.bias = (
+            nn.Parameter(torch.empty(ensemble, 1, width_out).uniform_(-bound, bound)) if bias else None
+        )
 
     def forward(self, rows: Tensor) -> Tensor:
-        rows = rows.expand(CRITICS, -1, -1)
+        rows = rows.expand(len(self.weight), -1, -1)
         if self.bias is None:
             return torch.bmm(rows, self.weight)
         return torch.baddbmm(self.bias, rows, self.weight)

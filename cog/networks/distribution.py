@@ -1,4 +1,4 @@
-"""The policy at a state: a Gaussian through tanh, and coins for the components that only switch.
+"""The policy at a state: a Gaussian through tanh with coins for switches, or one action.
 
 A gripper either opens or closes. The mode of one Gaussian between data that open and data that close does
 neither; a coin's mode is one of the two, and the critics can be asked about both.
@@ -16,7 +16,7 @@ class Noise(NamedTuple):
     """The random numbers that pick n actions at each of B states."""
 
     normal: Tensor  # (B, n, A - S) standard normal
-    chance: Tensor | None = None  # (B, n, S) in [0, 1), for switches
+    uniform: Tensor | None = None  # (B, n, S) in [0, 1), for switches
 
 
 class TanhGaussian(NamedTuple):
@@ -46,10 +46,10 @@ class TanhGaussian(NamedTuple):
 
         A gradient flows through the actions, but not into their switches.
         """
-        switches = None if noise.chance is None else self._thrown(noise.chance)
+        switches = None if noise.uniform is None else self._drawn_switches(noise.uniform)
         return self._actions(noise.normal, switches)
 
-    def settings(self, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def enumerate_switches(self, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What standard normal `noise` (B, 1, A - S) picks, with every setting of the switches, M = 2^S.
 
         Returns actions (B, M, A), their log-densities (B, M), and the settings' probabilities (B, M): a sum
@@ -64,7 +64,7 @@ class TanhGaussian(NamedTuple):
         every = torch.arange(2**number, device=noise.device)[:, None] >> digits & 1
         switches = (2 * every - 1).to(noise.dtype).expand(len(noise), -1, -1)
         actions, log_density = self._actions(noise.expand(-1, len(every), -1), switches)
-        return actions, log_density, self._log_chance(switches).exp()
+        return actions, log_density, self._switch_log_prob(switches).exp()
 
     def log_prob(self, actions: Tensor, limit: float) -> Tensor:
         """Log-density (B,) of recorded actions (B, A), pulled inside +-limit first.
@@ -77,7 +77,9 @@ class TanhGaussian(NamedTuple):
         density = self._log_density(noise, before, self.log_std)
         if self.odds is None:
             return density
-        return density + self._log_chance(settled(actions, self.odds.shape[1])[:, None, moves:])[:, 0]
+        return (
+            density + self._switch_log_prob(snap_switches(actions, self.odds.shape[1])[:, None, moves:])[:, 0]
+        )
 
     def mode(self) -> Tensor:
         """The deterministic action, (B, A)."""
@@ -88,10 +90,10 @@ class TanhGaussian(NamedTuple):
     def drawn(self, noise: Tensor) -> Tensor:
         """The actions (B, n, A) that standard normal `noise` (B, n, A) picks."""
         moves = self.mean.shape[1]
-        switches = None if self.odds is None else self._thrown(torch.special.ndtr(noise[..., moves:]))
+        switches = None if self.odds is None else self._drawn_switches(torch.special.ndtr(noise[..., moves:]))
         return self._actions(noise[..., :moves], switches)[0]
 
-    def _thrown(self, chance: Tensor) -> Tensor:
+    def _drawn_switches(self, chance: Tensor) -> Tensor:
         """Switches (B, n, S) by uniform numbers in [0, 1)."""
         assert self.odds is not None
         return _signs(self.odds.sigmoid()[:, None] - chance)
@@ -102,9 +104,9 @@ class TanhGaussian(NamedTuple):
         log_density = self._log_density(noise, before, self.log_std[:, None])
         if switches is None:
             return moves, log_density
-        return torch.cat([moves, switches], -1), log_density + self._log_chance(switches)
+        return torch.cat([moves, switches], -1), log_density + self._switch_log_prob(switches)
 
-    def _log_chance(self, switches: Tensor) -> Tensor:
+    def _switch_log_prob(self, switches: Tensor) -> Tensor:
         """Log-probability (B, n) of switches (B, n, S)."""
         assert self.odds is not None
         return F.logsigmoid(switches * self.odds[:, None]).sum(-1)
@@ -117,7 +119,21 @@ class TanhGaussian(NamedTuple):
         return (normal - squash).sum(-1)
 
 
-def settled(actions: Tensor, switches: int) -> Tensor:
+class Deterministic(NamedTuple):
+    """A policy that takes one action at each of B states."""
+
+    actions: Tensor  # (B, A) in [-1, 1]
+
+    def mode(self) -> Tensor:
+        """The action, (B, A)."""
+        return self.actions
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """The same action for each of n draws, (B, n, A); of `noise` (B, n, A) only the shape counts."""
+        return self.actions[:, None].expand(noise.shape)
+
+
+def snap_switches(actions: Tensor, switches: int) -> Tensor:
     """Actions (..., A) with each of the last `switches` components at -1 or 1, whichever side it is on."""
     if not switches:
         return actions

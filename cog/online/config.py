@@ -16,7 +16,7 @@ class FinetuneConfig:
     """One fine-tuning run: which policy goes on, on what data, where it acts, how its batches are mixed."""
 
     checkpoint: Path
-    """Run folder of `cog train --algorithm cql` (its latest checkpoint is used) or one checkpoint folder."""
+    """Run folder of `cog train` (its latest checkpoint is used) or one checkpoint folder."""
     data: Path
     """Merge file, or dataset folder, that the checkpoint was trained on."""
     out: Path

@@ -22,8 +22,10 @@ from typing import Any
 
 import torch
 
-from cog.algorithms.base import Agent
+from cog.algorithms import ALGORITHMS, algorithm
+from cog.algorithms.base import Algorithm
 from cog.core.configs import differences, to_json
+from cog.core.console import metrics_note
 from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.core.inputs import Input
 from cog.core.lock import content, locked
@@ -36,7 +38,6 @@ from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import evaluate, option_texts
 from cog.evaluation.policy import Policy
 from cog.evaluation.result import RESULT, Evaluation, open_evaluation
-from cog.networks.actor import PolicyNetwork
 from cog.online.config import FinetuneConfig
 from cog.online.curve import PICTURE, Point, draw_curve, write_curve
 from cog.online.explore import Explorer
@@ -44,9 +45,10 @@ from cog.online.replay import Replay
 from cog.replay.buffer import Buffer, Transitions
 from cog.training import checkpoint as checkpoints
 from cog.training.config import TrainConfig
+from cog.training.execution import keep_freed_memory
 from cog.training.guard import refuse_bad_parameters, refuse_divergence, to_host
 from cog.training.metrics import MetricsWriter
-from cog.training.train import create, keep_freed_memory, usable_device
+from cog.training.setup import create, usable_device
 
 FORMAT = 1
 RECORD = "finetune.json"
@@ -68,8 +70,8 @@ def finetune(
 
     Raises:
         UsageError: no such environment or start, or the data do not tell which.
-        CogError: no CQL checkpoint, data that it was not trained on, `out` holds something else (all found
-            before anything is written), or the run diverges.
+        CogError: the checkpoint cannot be fine-tuned or was trained on other data, `out` holds something else
+            (all found before anything is written), or the run diverges.
     """
     with contextlib.ExitStack() as holding:
         run = _Run(config, on_message, holding)
@@ -83,7 +85,7 @@ def finetune(
                 run.collect(explorer, number, numbers)
                 if values := run.learn(numbers):
                     writer.write(run.agent.updates_done, values)
-                    note = f"td_loss {values['td_loss']:.3g}  q_data {values['q_data']:.3g}"
+                    note = metrics_note(values, run.progress)
                 run.save(writer)
                 if numbers.stop % config.evaluate_every == 0 or numbers.stop == config.episodes:
                     run.evaluate(numbers.stop)
@@ -114,11 +116,14 @@ class _Run:
         from cog.datasets.transitions import load
 
         start = checkpoints.load(config.checkpoint)
-        if start.config.algorithm != "cql":
+        kind = algorithm(start.config.algorithm.name)
+        if not kind.finetunes:
+            able = [name for name in ALGORITHMS if algorithm(name).finetunes]
             raise CogError(
-                f"{start.folder}: trained with algorithm '{start.config.algorithm}', without critics; "
-                "fine-tuning continues a run of: cog train --algorithm cql"
+                f"{start.folder}: trained with algorithm '{start.config.algorithm.name}', which cannot be "
+                f"fine-tuned online; continue a run of: cog train --algorithm {' or '.join(able)}"
             )
+        self.progress = kind.progress
         merge = open_merge(config.data)
         facts = {**merge.sources[0].dataset.environment}
         self.config = config
@@ -135,14 +140,13 @@ class _Run:
         self.settings = online_settings(start.config, config)
         torch.set_num_threads(start.config.threads or torch.get_num_threads())
         keep_freed_memory()
-        size, cql = start.config.batch_size, start.config.cql
+        size, returns = start.config.batch_size, start.config.algorithm.returns()
         offline = Buffer(
             transitions,
             usable_device(start.config),
             size,
             "uniform" if config.mix == "uniform" else start.config.sampling,
-            cql.discount,
-            cql.steps,
+            *returns,
             on_message,
         )
         self.fingerprint = transitions.fingerprint
@@ -150,8 +154,8 @@ class _Run:
         self.agent = create(start.config, offline)
         checkpoints.restore(start, self.agent, offline.drawn, self.fingerprint)
         self.base = start.update
-        self.agent.config = self.settings
-        self.replay = Replay(offline, config.mix, size, cql.steps)
+        self.agent.settings = self.settings
+        self.replay = Replay(offline, config.mix, size, returns.steps)
         self.root = config.out / "checkpoints"
         self.metrics_position = 0
         make_folder(config.out)
@@ -255,11 +259,8 @@ def online_settings(trained: TrainConfig, config: FinetuneConfig) -> TrainConfig
     Updates are executed as they are written: short phases of them are not worth compiling. A schedule ended
     with the offline updates; imitation alone would undo what was learnt.
     """
-    weights: dict[str, Any] = {"bc_updates": 0}
-    for name in ("conservative_weight", "bc_weight"):
-        if (value := getattr(config, name)) is not None:
-            weights[name] = value
-    cql = dataclasses.replace(trained.cql, **weights)
+    asked = {"conservative_weight": config.conservative_weight, "bc_weight": config.bc_weight}
+    weights = {name: value for name, value in asked.items() if value is not None}
     return dataclasses.replace(
         trained,
         data=config.data,
@@ -267,16 +268,13 @@ def online_settings(trained: TrainConfig, config: FinetuneConfig) -> TrainConfig
         schedule="constant",
         compiled=False,
         graphed=False,
-        cql=cql,
+        algorithm=trained.algorithm.online(weights),
     )
 
 
-def acting(agent: Agent) -> Policy:
+def acting(agent: Algorithm[Any]) -> Policy:
     """A copy of the current policy (not the average) to act with."""
-    network = PolicyNetwork(agent.shape, agent.action_dimensions, agent.config.network)
-    network.encoder = copy.deepcopy(agent.policy_encoder())
-    network.actor = copy.deepcopy(agent.actor)
-    return Policy(network, agent.shape, agent.config, agent.updates_done)
+    return Policy(copy.deepcopy(agent.policy()), agent.shape, agent.updates_done)
 
 
 def _reward(offline: Buffer, data: Path) -> float:

@@ -43,12 +43,14 @@ def merge(found: Merge) -> str:
 def checkpoint(found: Checkpoint) -> str:
     """Algorithm, updates, batch size and seed; for a fine-tuned policy also how it acted."""
     config = found.config
-    text = f"{config.algorithm}, update {found.update} of {config.updates}, batch size {config.batch_size}"
+    text = (
+        f"{config.algorithm.name}, update {found.update} of {config.updates}, batch size {config.batch_size}"
+    )
     text += f", seed {config.seed}"
     record = found.folder.parent.parent / "finetune.json"
     if record.exists():
         asked = read_json(record, "the record of a fine-tuning run")["identity"]["config"]
-        text = f"{config.algorithm}, update {found.update}, fine-tuned from start {asked['start']}, "
+        text = f"{config.algorithm.name}, update {found.update}, fine-tuned from start {asked['start']}, "
         text += f"{asked['episodes']} episodes, mix {asked['mix']}, seed {asked['seed']}"
     return text
 

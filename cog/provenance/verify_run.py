@@ -5,12 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from cog.core.configs import from_json
 from cog.core.sealed import read_sealed
 from cog.errors import CogError
 from cog.training import checkpoint
-from cog.training.config import TrainConfig
-from cog.training.train import CONFIG, DAMAGED, RUN
+from cog.training.config import read_config
+from cog.training.setup import CONFIG, DAMAGED, RUN
 
 ONLINE = "online"  # where fine-tuning keeps its episodes
 
@@ -56,9 +55,7 @@ def _check_configuration(run: Path) -> None:
     file = run / CONFIG
     if not file.exists():
         return
-    config = from_json(
-        read_sealed(file, RUN, "the configuration of a run", DAMAGED), TrainConfig, where=str(file)
-    )
+    config = read_config(read_sealed(file, RUN, "the configuration of a run", DAMAGED), where=str(file))
     latest = checkpoint.load(run)
     if differing := checkpoint.departures(latest.config, config):
         named = ", ".join(differing)

@@ -11,7 +11,6 @@ import torch
 from cog.core.videos import SHEET_COLUMNS
 from cog.errors import UsageError
 from cog.replay.buffer import Buffer
-from cog.training.config import CQLConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +24,15 @@ class Preview:
 
 
 def preview(
-    data: Path, batch_size: int, seed: int, sampling: Literal["balanced", "uniform"] = "balanced"
+    data: Path,
+    batch_size: int,
+    seed: int,
+    returns: tuple[float, int],
+    sampling: Literal["balanced", "uniform"] = "balanced",
 ) -> Preview:
     """Load a merge as training does and draw the batch that a run with this size and seed draws first.
+
+    `returns` are discount and steps of the transitions.
 
     Raises:
         UsageError: the batch would be empty.
@@ -39,8 +44,7 @@ def preview(
     from cog.datasets.transitions import load
 
     transitions = load(open_merge(data))
-    cql = CQLConfig()
-    buffer = Buffer(transitions, torch.device("cpu"), batch_size, sampling, cql.discount, cql.steps)
+    buffer = Buffer(transitions, torch.device("cpu"), batch_size, sampling, *returns)
     index = buffer.draw(torch.Generator().manual_seed(seed))
     batch, places = buffer.gather(index), index.numpy()
     images = None if batch.images is None else batch.images.permute(0, 2, 3, 1).numpy()

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from torch import Tensor
 
-from cog.algorithms.base import Agent
-from cog.core.configs import differences, from_json, to_json
+from cog.algorithms.base import Algorithm
+from cog.core.configs import differences, to_json
 from cog.core.files import (
     TEMPORARY_SUFFIX,
     code_version,
@@ -39,7 +39,7 @@ from cog.core.inputs import Input, inputs_from_json, inputs_to_json
 from cog.core.sealed import read_sealed, write_sealed
 from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
-from cog.training.config import TrainConfig
+from cog.training.config import TrainConfig, read_config
 
 KEPT = 2  # the newest and the one before, should the newest be damaged
 LATEST = "latest.json"
@@ -64,13 +64,14 @@ class Checkpoint:
     code_version: str
     inputs: tuple[Input, ...] = ()
     scene: Mapping[str, Any] = field(default_factory=dict)
-    """The environment that the data came from, as far as they tell it (see `cog.datasets.environment`)."""
+    """The environment that the data came from, as far as they say (see `cog.datasets.environment`)."""
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """The settings as this version or an earlier one wrote them; the identity keeps their names."""
 
     @property
     def hash(self) -> str:
         """Identity of the content: settings, data, update and tensors, wherever they lie."""
-        settings = identity(self.config)
-        return hash_json([settings, self.fingerprint, self.update, dict(self.hashes)])
+        return hash_json([_identity(self.written), self.fingerprint, self.update, dict(self.hashes)])
 
     def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
         """The tensors of "model" or "optimizer"."""
@@ -83,7 +84,7 @@ class Checkpoint:
 
 def save(
     root: Path,
-    agent: Agent,
+    agent: Algorithm[Any],
     drawn: Tensor,
     fingerprint: str,
     metrics_position: int,
@@ -111,7 +112,7 @@ def save(
         state: dict[str, Any] = {
             "code_version": code_version(),
             "torch": torch.__version__,
-            "config": to_json(agent.config),
+            "config": to_json(agent.settings),
             "image": None if agent.shape.image is None else list(agent.shape.image),
             "proprio": agent.shape.proprio,
             "action_dimensions": agent.action_dimensions,
@@ -181,7 +182,7 @@ def load(path: Path) -> Checkpoint:
             raise CogError(f"{file}: content does not match its hash (damaged); {remedy}")
     return Checkpoint(
         folder=folder,
-        config=from_json(state["config"], TrainConfig, where=str(folder / STATE)),
+        config=read_config(state["config"], where=str(folder / STATE)),
         shape=ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"]),
         action_dimensions=state["action_dimensions"],
         update=state["update"],
@@ -191,22 +192,24 @@ def load(path: Path) -> Checkpoint:
         code_version=state["code_version"],
         inputs=inputs_from_json(state.get("inputs", [])),
         scene=dict(state.get("scene", {})),
+        written=state["config"],
     )
 
 
-def restore(checkpoint: Checkpoint, agent: Agent, drawn: Tensor, fingerprint: str) -> None:
+def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, fingerprint: str) -> None:
     """Put a checkpoint's state into a freshly built agent, in place.
 
     Raises:
         CogError: the checkpoint was trained with other settings or other data; the message names them.
     """
-    refuse_other(checkpoint.config, agent.config, checkpoint.folder)
+    assert isinstance(agent.settings, TrainConfig)
+    refuse_other(checkpoint.config, agent.settings, checkpoint.folder)
     if checkpoint.fingerprint != fingerprint:
         raise CogError(
             f"{checkpoint.folder}: trained on other data (fingerprint {checkpoint.fingerprint[:12]}, "
             f"now {fingerprint[:12]}). Use the same merge, or another output folder."
         )
-    device = agent.config.device
+    device = agent.settings.device
     agent.load_state_dict(checkpoint.tensors("model", device))
     training = checkpoint.tensors("optimizer")
     agent.generator.set_state(training.pop("generator"))
@@ -225,7 +228,11 @@ def restore(checkpoint: Checkpoint, agent: Agent, drawn: Tensor, fingerprint: st
 
 def identity(config: TrainConfig) -> dict[str, Any]:
     """The settings that determine what a run computes."""
-    return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
+    return _identity(to_json(config))
+
+
+def _identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in NOT_IDENTITY}
 
 
 def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:
@@ -235,7 +242,13 @@ def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:
     """
     if asked.schedule == "constant" and asked.updates > written.updates:
         written = dataclasses.replace(written, updates=asked.updates)
-    return differences(identity(written), identity(asked))
+    found = differences(identity(written), identity(asked))
+    own = [name for name in found if name.startswith("algorithm.")]
+    others = [name for name in found if name not in own]
+    if written.algorithm.name != asked.algorithm.name:
+        return ["algorithm", *others]
+    # As the command line calls them.
+    return [*(f"{asked.algorithm.name}.{name.removeprefix('algorithm.')}" for name in own), *others]
 
 
 def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path) -> None:
@@ -247,7 +260,7 @@ def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path) -> None:
         )
 
 
-def _training_state(agent: Agent, drawn: Tensor) -> dict[str, Tensor]:
+def _training_state(agent: Algorithm[Any], drawn: Tensor) -> dict[str, Tensor]:
     """Everything beside the networks that the next update depends on."""
     tensors = {"generator": agent.generator.get_state(), "drawn": drawn}
     for name, optimizer in agent.optimizers.items():

@@ -4,14 +4,18 @@ All three run the same lines. Compiled code and graphs are made for the shapes a
 updates; where these change later, or weights are replaced, they raise rather than compute something else.
 """
 
+import contextlib
+import ctypes
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-from cog.algorithms.base import Agent, Differentiate, Gradients, Metrics
+from cog.algorithms.base import Algorithm, Gradients, Metrics, Phase
 from cog.core.parallel import size
 from cog.errors import CogError, UsageError
 from cog.replay.buffer import Batch, Buffer
@@ -31,27 +35,27 @@ class Sampler(Protocol):
 class Compiled:
     """`gradients` through torch.compile, as one graph with static shapes."""
 
-    def __init__(self, gradients: Differentiate) -> None:
+    def __init__(self, gradients: Callable[..., tuple[dict[str, Gradients], Metrics]]) -> None:
         self.function = torch.compile(gradients, fullgraph=True, dynamic=False)
-        self.known: set[bool] = set()
+        self.known: set[Phase] = set()
 
-    def __call__(self, batch: Batch, draws: Any, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
-        """As the function itself; compiles it at the first call in and after the warm-up.
+    def __call__(self, batch: Batch, draws: Any, phase: Phase) -> tuple[dict[str, Gradients], Metrics]:
+        """As the function itself; compiles it at the first call in each phase.
 
         Raises:
             CogError: shapes, types or settings are not those that it was compiled for.
         """
-        if warm_up not in self.known:
+        if phase not in self.known:
             from torch._dynamo import config
 
             # Every agent compiles the same function for itself: none of them is a mistake.
             with config.patch(trace_autograd_ops=True, recompile_limit=256):
-                result = self.function(batch, draws, warm_up)
-            self.known.add(warm_up)
+                result = self.function(batch, draws, phase)
+            self.known.add(phase)
             return result
         try:
             with torch.compiler.set_stance("fail_on_recompile"):
-                return self.function(batch, draws, warm_up)
+                return self.function(batch, draws, phase)
         except RuntimeError as error:
             if "recompile" not in str(error):
                 raise
@@ -61,20 +65,31 @@ class Compiled:
             ) from error
 
 
+@dataclass(frozen=True)
+class Capture:
+    """A captured update."""
+
+    graph: torch.cuda.CUDAGraph
+    """What is replayed."""
+    metrics: Metrics
+    """Where each replay leaves its metrics."""
+    reads: tuple[int, ...]
+    """What identifies the settings and weights that it reads."""
+
+
 class Graphed:
     """One update, from drawing the batch to moving the targets, as one CUDA graph.
 
-    The average of the policy, whose rate the host computes, moves after each replay.
+    Updates of other phases, such as those with and without a step of the actor, have graphs of their own. The
+    average of the policy, whose rate the host computes, moves after each replay.
     """
 
-    def __init__(self, agent: Agent, sampler: Sampler) -> None:
+    def __init__(self, agent: Algorithm[Any], sampler: Sampler) -> None:
         self.agent, self.sampler = agent, sampler
         self.weights = list(agent.parameters())
         self.side = torch.cuda.Stream()
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.metrics: Metrics = {}
-        self.captured: tuple[int, ...] = ()
-        self.eager, self.warm_up = 0, agent.warming_up()
+        self.captures: dict[tuple[Phase, ...], Capture] = {}
+        self.eager: Counter[tuple[Phase, ...]] = Counter()
 
     def __call__(self) -> Metrics:
         """One update: eager at first, then captured, then replayed. Returns the graph's own metrics.
@@ -83,51 +98,53 @@ class Graphed:
             CogError: what the graph reads was replaced since it was captured.
         """
         agent = self.agent
-        if agent.warming_up() != self.warm_up:  # its end changes the losses
-            self.graph, self.eager, self.warm_up = None, 0, agent.warming_up()
+        phases = tuple(agent.phases())
         agent.set_rates()
-        if self.graph is None and self.eager < EAGER_UPDATES:
-            self.eager += 1
+        if self.eager[phases] < EAGER_UPDATES:
+            self.eager[phases] += 1
             metrics = self._eagerly()
         else:
-            if self.graph is None:
-                self._capture()
-            elif self._captured() != self.captured:
+            if phases not in self.captures:
+                self.captures[phases] = self._capture()
+            capture = self.captures[phases]
+            if capture.reads != self._reads():
                 raise CogError(
                     "weights or settings were replaced after the update was captured as a CUDA graph; "
                     "leave out --graphed for a run that does so"
                 )
-            assert self.graph is not None
-            self.graph.replay()
-            metrics = self.metrics
+            capture.graph.replay()
+            metrics = capture.metrics
         agent.updates_done += 1
         agent.average_policy()
         return metrics
 
     def _eagerly(self) -> Metrics:
-        """An update on a stream beside the usual one, as capture asks for beforehand."""
+        """An update on a stream of its own, as capture asks for beforehand."""
         self.side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.side):
             metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
         torch.cuda.current_stream().wait_stream(self.side)
         return metrics
 
-    def _capture(self) -> None:
+    def _capture(self) -> Capture:
         """Record one update; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.agent.generator)
         # On a stream of its own: graphs captured on one stream share the libraries' working memory.
         with torch.cuda.graph(graph, stream=self.side):
-            self.metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
-        self.graph, self.captured = graph, self._captured()
+            metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
+        return Capture(graph, metrics, self._reads())
 
-    def _captured(self) -> tuple[int, ...]:
-        """What tells whether the weights lie where they lay, and the settings are the same."""
-        return (id(self.agent.config), *(weight.data_ptr() for weight in self.weights))
+    def _reads(self) -> tuple[int, ...]:
+        """What identifies the settings, and where the weights lie."""
+        return (id(self.agent.settings), *(weight.data_ptr() for weight in self.weights))
 
 
 def executed(
-    agent: Agent, sampler: Sampler, config: TrainConfig, on_message: Callable[[str], None] | None = None
+    agent: Algorithm[Any],
+    sampler: Sampler,
+    config: TrainConfig,
+    on_message: Callable[[str], None] | None = None,
 ) -> Callable[[], Metrics]:
     """What draws a batch and updates the agent once, executed as `config` asks; `on_message` is told how.
 
@@ -140,7 +157,7 @@ def executed(
     how = "as written"
     if config.compiled:
         if (missing := _missing_compiler(config.device)) is None:
-            agent.stand_in = Compiled(agent.gradients)
+            agent.gradients = Compiled(agent.gradients)  # type: ignore[method-assign]
             how = "compiled"
         else:
             how = f"not compiled ({missing})"
@@ -177,6 +194,18 @@ def set_arithmetic(precision: str) -> None:
     """
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep freed memory for the next update: 10 to 20 % of a CPU update is page faults.
+
+    Otherwise glibc hands the large activations back to the kernel after every update. Elsewhere: no effect.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        trim, pad, most_maps = -1, -2, -4  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX of malloc.h
+        for option, value in ((trim, 1 << 30), (pad, 1 << 26), (most_maps, 0)):
+            library.mallopt(option, value)
 
 
 def _missing_compiler(device: str) -> str | None:

@@ -4,10 +4,11 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from cog.algorithms.base import Agent, Metrics
+from cog.algorithms.base import Algorithm, Metrics
 from cog.core.parallel import gathered
 from cog.errors import CogError
 from cog.training.config import TrainConfig
@@ -47,7 +48,7 @@ def refuse_divergence(config: TrainConfig, update: int, values: Mapping[str, flo
         )
 
 
-def refuse_bad_parameters(agent: Agent, root: Path) -> None:
+def refuse_bad_parameters(agent: Algorithm[Any], root: Path) -> None:
     """A checkpoint with NaN in it would bury the last good one.
 
     Raises:
@@ -61,7 +62,7 @@ def refuse_bad_parameters(agent: Agent, root: Path) -> None:
         )
 
 
-def refuse_difference(agent: Agent, fingerprint: str) -> None:
+def refuse_difference(agent: Algorithm[Any], fingerprint: str) -> None:
     """Every rank must hold the same data and be the same agent at the same update.
 
     Raises:

@@ -19,7 +19,8 @@ from cog.errors import CogError, UsageError
 from cog.replay.buffer import Transitions
 from cog.training import checkpoint
 from cog.training.config import TrainConfig
-from cog.training.train import CONFIG, Interrupted, begin, claim, prepare, updates
+from cog.training.setup import CONFIG, claim, prepare
+from cog.training.train import Interrupted, begin, updates
 
 
 def train_seeds(

@@ -20,11 +20,10 @@ from cog.experiments.bench.environment import measure as measure_scene
 from cog.experiments.bench.evaluate import measure_evaluation
 from cog.experiments.bench.figures import Figure, figures_table, to_json
 from cog.experiments.bench.parity import parity, refuse_parting
-from cog.experiments.bench.plot import draw_scaling
-from cog.experiments.bench.scaling import measure_scaling
+from cog.experiments.bench.scaling import draw_scaling, measure_scaling
 from cog.experiments.bench.settings import cases, measure_updates
 from cog.experiments.bench.update import bench_config, chosen
-from cog.training.train import usable_device
+from cog.training.setup import usable_device
 
 FORMAT = 1
 SCENE_STARTS = {DRAWER_GRASP: "closed", DOUBLE_DRAWER: "closed", PICK_PLACE: "table"}

@@ -13,8 +13,7 @@ from cog.experiments.bench.config import BenchConfig
 from cog.experiments.bench.figures import Figure
 from cog.experiments.bench.rounds import Action, in_turn
 from cog.experiments.machine import processor
-from cog.training.execution import set_arithmetic
-from cog.training.train import keep_freed_memory
+from cog.training.execution import keep_freed_memory, set_arithmetic
 
 PRODUCT, COPY = "largest matrix product", "largest copy"
 ROWS = {"cpu": 2048, "cuda": 8192}  # large enough to fill the device

@@ -34,7 +34,8 @@ from cog.datasets.transitions import load
 from cog.experiments.script import script
 from cog.replay.buffer import Buffer
 from cog.training.presets import preset
-from cog.training.train import train, usable_device
+from cog.training.setup import usable_device
+from cog.training.train import train
 
 
 @dataclass(frozen=True)

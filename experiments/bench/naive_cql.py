@@ -14,11 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cog.algorithms.base import Gradients, Metrics
-from cog.algorithms.cql import CQL
-from cog.algorithms.draws import Draws
+from cog.algorithms.base import Gradients, Metrics, Phase
+from cog.algorithms.cql import CQL, FULL
 from cog.errors import UsageError
-from cog.networks.actor import Actor
 from cog.networks.augment import random_shift, shifted
 from cog.networks.critic import Critic
 from cog.networks.distribution import Noise, TanhGaussian
@@ -34,37 +32,37 @@ class NaivePlan:
     """Stands in for `CQL.gradients`; without switches, warm-up, Lagrange form or several backup actions."""
 
     def __init__(self, agent: CQL, plan: Plan) -> None:
-        cql, network = agent.config.cql, agent.config.network
+        cql, network = agent.config, agent.settings.network
         unknown = (cql.lagrange_gap, cql.bc_margin)
         if network.switches or cql.backup_actions > 1 or unknown != (None, None):
             raise UsageError("the naive plan knows no switches, lagrange_gap, backup_actions or bc_margin")
         self.agent, self.plan = agent, plan
         self.encoded: dict[tuple[int, int, bool], Tensor] = {}
 
-    def __call__(self, batch: Batch, draws: Draws, warm_up: bool) -> tuple[dict[str, Gradients], Metrics]:
+    def __call__(self, batch: Batch, draws: CQL.Draws, phase: Phase) -> tuple[dict[str, Gradients], Metrics]:
         """Gradients of every loss for its optimiser's parameters, and metrics."""
-        assert not warm_up
+        assert phase == FULL
         losses, metrics = self.losses(batch, draws)
         gradients = {name: self._gradients_of(name, loss) for name, loss in losses.items()}
         self.encoded.clear()
         return gradients, metrics
 
-    def losses(self, batch: Batch, draws: Draws) -> tuple[dict[str, Tensor], Metrics]:
+    def losses(self, batch: Batch, draws: CQL.Draws) -> tuple[dict[str, Tensor], Metrics]:
         """The losses of one update, by the plan."""
-        agent, cql = self.agent, self.agent.config.cql
+        agent, cql = self.agent, self.agent.config
         assert batch.images is not None and batch.next_images is not None
         images, next_images, number = batch.images, batch.next_images, cql.sampled_actions
         if self.plan != "reference":
-            images = shifted(images, agent.config.shift, draws.shifts.before)
-            next_images = shifted(next_images, agent.config.shift, draws.shifts.after)
+            images = shifted(images, agent.settings.shift, draws.shifts.before)
+            next_images = shifted(next_images, agent.settings.shift, draws.shifts.after)
         state, following = (images, batch.proprio), (next_images, batch.next_proprio)
 
-        policy, mine, log_prob = self._sample(*state, draws.mine)
-        temperature_loss, _ = agent.temperature_loss(log_prob)
-        q_policy = self._q(agent.critic, *state, mine).amin(0)
-        actor_loss = (agent.log_temperature.exp().detach() * log_prob - q_policy).mean()
+        policy, pi_actions, log_pi = self._sample(*state, draws.policy)
+        temperature_loss, _ = agent.temperature_loss(log_pi)
+        q_policy = self._q(agent.critic, *state, pi_actions).amin(0)
+        actor_loss = (agent.log_temperature.exp().detach() * log_pi - q_policy).mean()
         if cql.bc_weight:
-            likelihood = policy.log_prob(batch.actions, agent.config.network.action_limit)
+            likelihood = policy.log_prob(batch.actions, agent.settings.network.action_limit)
             actor_loss = actor_loss - cql.bc_weight * likelihood.mean()
 
         q_data = self._q(agent.critic, *state, batch.actions)
@@ -76,15 +74,17 @@ class NaivePlan:
                 target = target.clamp(*agent.return_bounds)
         td_loss = (q_data - target).square().mean(1).sum()
 
-        uniform = 2 * draws.uniform.flatten(0, 1) - 1
-        _, here, here_density = self._sample(*state, draws.here.normal)
-        _, there, there_density = self._sample(*following, draws.there.normal)
-        density = torch.full_like(here_density, -uniform.shape[1] * math.log(2))
+        random_actions = 2 * draws.uniform.flatten(0, 1) - 1
+        _, sampled, pi_density = self._sample(*state, draws.sampled.normal)
+        _, next_sampled, next_density = self._sample(*following, draws.next_sampled.normal)
+        density = torch.full_like(pi_density, -random_actions.shape[1] * math.log(2))
         size = (2, len(images), number)
-        q_sampled = [self._q(agent.critic, *state, one).view(size) for one in (uniform, here, there)]
+        q_sampled = [
+            self._q(agent.critic, *state, one).view(size) for one in (random_actions, sampled, next_sampled)
+        ]
         scored = [
             q - one.detach().view(size[1:])
-            for q, one in zip(q_sampled, (density, here_density, there_density), strict=True)
+            for q, one in zip(q_sampled, (density, pi_density, next_density), strict=True)
         ]
         gap = (torch.logsumexp(torch.cat(scored, -1), -1) - q_data).mean(1)
         losses = {
@@ -106,8 +106,7 @@ class NaivePlan:
         features = self._features(self.agent.policy_encoder(), images, pose, normal.shape[1])
         if self.agent.actor_encoder is None:
             features = features.detach()  # the encoder is the critics' to train
-        actor: Actor = self.agent.actor
-        policy: TanhGaussian = actor(features)
+        policy: TanhGaussian = self.agent.actor(features)
         actions, log_prob = policy.sample(Noise(normal.flatten(0, 1)[:, None]))
         return policy, actions[:, 0], log_prob[:, 0]
 
@@ -124,7 +123,7 @@ class NaivePlan:
         if self.plan != "encoded once":
             many = images.repeat_interleave(repeats, 0)
             if self.plan == "reference":
-                many = random_shift(many, agent.config.shift, agent.generator)
+                many = random_shift(many, agent.settings.shift, agent.generator)
             found: Tensor = encoder(many, pose.repeat_interleave(repeats, 0))
             return found
         key = (id(encoder), id(images), torch.is_grad_enabled())

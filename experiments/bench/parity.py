@@ -9,12 +9,12 @@ against float32.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from cog.algorithms.base import Agent
+from cog.algorithms.base import Algorithm
 from cog.algorithms.cql import CQL
 from cog.errors import CogError
 from cog.experiments.bench.config import BenchConfig
@@ -141,7 +141,7 @@ def trace(
         agent.double()
     update = executed(agent, Widened(buffer) if arithmetic == "float64" else buffer, config)
     if setting.plan is not None:
-        agent.stand_in = NaivePlan(agent, setting.plan)
+        agent.gradients = NaivePlan(agent, setting.plan)  # type: ignore[method-assign]
     start = weights_of(agent)
     metrics: dict[str, list[float]] = {name: [] for name in (*LOSSES, *VALUES)}
     for _ in range(updates):
@@ -152,7 +152,7 @@ def trace(
     return Trace(found_metrics, start, weights_of(agent))
 
 
-def weights_of(agent: Agent) -> Tensor:
+def weights_of(agent: Algorithm[Any]) -> Tensor:
     """A copy of all weights, as one vector."""
     return torch.cat([weight.detach().reshape(-1) for weight in agent.parameters()])
 

@@ -4,6 +4,7 @@ The frames of large buffers are zeros, but every page of their memory is written
 from memory that is really there; what is compared is the gathering, not the pictures.
 """
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from cog.core.figures import new_picture, style, write_picture
 from cog.experiments.bench.ceilings import finish_on
 from cog.experiments.bench.config import BenchConfig
 from cog.experiments.bench.figures import Figure
 from cog.experiments.bench.rounds import Rounds, in_turn
 from cog.experiments.bench.update import FRAMES, SETTINGS, bench_config, buffer_for, chosen, synthetic
 from cog.training.config import TrainConfig
+
+COLOURS = ("#0b6e4f", "#c8553d", "#3c5a99", "#8a6d00")
 
 BATCHES = {"cpu": (64, 128, 256, 512, 1024), "cuda": (64, 128, 256, 512, 1024, 2048, 4096)}
 UNASKED = ("eager",)  # the settings that are scaled unless others are named
@@ -136,3 +140,37 @@ def free_bytes(config: BenchConfig) -> int:
     if config.device != "cpu":
         free.append(torch.cuda.mem_get_info(torch.device(config.device))[0])
     return min(free, default=2**62)
+
+
+def lines(figures: Sequence[Figure], unit: str) -> dict[str, list[tuple[int, float]]]:
+    """(size, updates/s) of every setting whose figures are about this unit."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for figure in figures:
+        if figure.section == "scaling" and figure.what.endswith(unit):
+            name, _, size = figure.what.removesuffix(f" {unit}").rpartition(", ")
+            found.setdefault(name, []).append((int(size), figure.value))
+    return found
+
+
+def draw_scaling(path: Path, figures: Sequence[Figure]) -> None:
+    """Write both panels as a PNG.
+
+    Raises:
+        CogError: matplotlib is not installed.
+    """
+    picture = new_picture(9, 3.4)
+    for place, unit in enumerate((BATCHES_UNIT, FRAMES_UNIT), start=1):
+        axes = picture.add_subplot(1, 2, place)
+        shown = lines(figures, unit)
+        for colour, (name, points) in zip(itertools.cycle(COLOURS), shown.items(), strict=False):
+            axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", linewidth=1.4)
+        axes.set_xlabel(unit, fontsize=9)
+        axes.set_ylabel("updates/s", fontsize=9)
+        axes.set_xscale("log")
+        axes.grid(alpha=0.25)
+        style(axes)
+        if shown:
+            highest = max(rate for points in shown.values() for _, rate in points)
+            axes.set_ylim(0, 1.1 * highest)
+            axes.legend(fontsize=8, frameon=False)
+    write_picture(path, picture, 110)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cog.algorithms.cql import CQL
+from cog.algorithms.cql import CQL, CQLConfig
 from cog.errors import UsageError
 from cog.experiments.bench.ceilings import threads_of
 from cog.experiments.bench.config import BenchConfig
@@ -21,7 +21,7 @@ from cog.replay.buffer import Buffer
 from cog.training.config import TrainConfig
 from cog.training.execution import executed
 from cog.training.presets import Preset, preset
-from cog.training.train import create, usable_device
+from cog.training.setup import create, usable_device
 
 Setting = Callable[[TrainConfig, Buffer], Action]
 FRAMES = 2000  # in the buffer of a measurement that is not about the buffer
@@ -50,7 +50,7 @@ def planned(plan: Plan) -> Setting:
     def make(config: TrainConfig, buffer: Buffer) -> Action:
         agent = create(dataclasses.replace(config, precision="float32"), buffer)
         assert isinstance(agent, CQL)
-        agent.stand_in = NaivePlan(agent, plan)
+        agent.gradients = NaivePlan(agent, plan)  # type: ignore[method-assign]
         return lambda: agent.update(buffer.sample(agent.generator))
 
     return make
@@ -98,8 +98,9 @@ def chosen(names: Sequence[str], device: str) -> list[str]:
 def update_config(network: Preset, batch_size: int, sampled: int, seed: int) -> TrainConfig:
     """A preset past its imitation, with this batch size and N."""
     config = preset(network, Path("unused"), Path("unused"))
-    cql = dataclasses.replace(config.cql, sampled_actions=sampled, bc_updates=0)
-    return dataclasses.replace(config, batch_size=batch_size, cql=cql, seed=seed)
+    assert isinstance(config.algorithm, CQLConfig)
+    algorithm = dataclasses.replace(config.algorithm, sampled_actions=sampled, bc_updates=0)
+    return dataclasses.replace(config, batch_size=batch_size, algorithm=algorithm, seed=seed)
 
 
 def bench_config(config: BenchConfig, network: Preset, batch_size: int, sampled: int) -> TrainConfig:
@@ -113,4 +114,4 @@ def bench_config(config: BenchConfig, network: Preset, batch_size: int, sampled:
 def buffer_for(config: TrainConfig, transitions: Any) -> Buffer:
     """These transitions on the configuration's device, drawn uniformly."""
     device = usable_device(config)
-    return Buffer(transitions, device, config.batch_size, "uniform", config.cql.discount, config.cql.steps)
+    return Buffer(transitions, device, config.batch_size, "uniform", *config.algorithm.returns())

@@ -61,10 +61,9 @@ def prior_spec(config: DemoConfig) -> CollectionSpec:
 def training(config: DemoConfig, arm: str) -> TrainConfig:
     """One arm: the `cpu` preset and switches; one thread, so that arms run side by side."""
     algorithm, data, _ = ARMS[arm]
-    base = preset("cpu", config.out / "data" / f"{data}.json", config.out / "arms" / arm)
+    base = preset("cpu", config.out / "data" / f"{data}.json", config.out / "arms" / arm, algorithm)
     return replace(
         base,
-        algorithm=algorithm,  # type: ignore[arg-type]
         seed=config.seed,
         updates=config.updates,
         batch_size=QUICK_BATCH if config.quick else base.batch_size,
@@ -121,7 +120,7 @@ def commands(config: DemoConfig) -> list[str]:
     for arm in ARMS:
         run = training(config, arm)
         lines.append(
-            f"cog train --data {quoted(run.data)} --out {quoted(run.out)} --algorithm {run.algorithm} "
+            f"cog train --data {quoted(run.data)} --out {quoted(run.out)} --algorithm {run.algorithm.name} "
             f"--seed {run.seed} --updates {run.updates} --batch-size {run.batch_size} "
             f"--log-every {run.log_every} --threads 1 --precision {run.precision} "
             f"--network.switches {run.network.switches}"

@@ -214,7 +214,7 @@ class Train(Job):
 
     @property
     def name(self) -> str:
-        return f"{self.settings.algorithm}-{self.merge.name}-seed{self.settings.seed}"
+        return f"{self.settings.algorithm.name}-{self.merge.name}-seed{self.settings.seed}"
 
     @property
     def needs(self) -> Sequence[Job]:
@@ -234,7 +234,7 @@ class Train(Job):
     def cost(self) -> Cost:
         settings = self.settings
         observation = self.merge.task.data.spec.observation
-        kind = f"train {settings.algorithm} {observation} {settings.network.encoder} {settings.device}"
+        kind = f"train {settings.algorithm.name} {observation} {settings.network.encoder} {settings.device}"
         return Cost(kind, settings.updates * settings.batch_size)
 
     def work(self, save: Save) -> str | None:
@@ -275,7 +275,7 @@ class Evaluate(Job):
 
     @property
     def name(self) -> str:
-        return f"{'-'.join(self.settings.starts)}-{self.run.settings.algorithm}"
+        return f"{'-'.join(self.settings.starts)}-{self.run.settings.algorithm.name}"
 
     @property
     def needs(self) -> Sequence[Job]:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cog.algorithms import algorithm
 from cog.evaluation.config import EvaluateConfig
 from cog.experiments.jobs.job import Job
 from cog.experiments.jobs.kinds import Collect, Count, Evaluate, Merge, Relabel, Train
@@ -122,7 +123,8 @@ def _merge(sources: Sources, data: Choice, config: ReproduceConfig) -> Merge:
 
 def _evaluation(recipe: Recipe, arm: Arm, run: Train, cell: Cell, config: ReproduceConfig) -> Evaluate:
     """How a run is tried on a cell; the columns that the paper has are also filmed."""
-    acting = arm.acting or recipe.acting[arm.algorithm]
+    clone = algorithm(arm.algorithm).choosing_critics is None
+    acting = arm.acting or recipe.acting["clone" if clone else "critics"]
     settings = EvaluateConfig(
         checkpoint=config.out,
         out=config.out,

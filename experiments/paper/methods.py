@@ -23,8 +23,8 @@ class Arm:
     """Name of the arm."""
     title: str
     """What it is, for people."""
-    algorithm: Literal["cql", "bc"]
-    """Learner."""
+    algorithm: str
+    """What is learned, a name of `cog.algorithms.ALGORITHMS`."""
     data: Choice
     """Task and prior data, task data alone, or only the episodes of both that were done well."""
     colour: str
@@ -47,11 +47,10 @@ ARMS: Mapping[str, Arm] = {
         Arm("bc_oracle", "behaviour cloning on the episodes of both that succeed", "bc", "oracle", "#b8860b"),
         Arm(
             "sac",
-            "SAC on task and prior data (CQL without its conservative term and without imitation)",
-            "cql",
+            "SAC on task and prior data",
+            "sac",
             "both",
             "#5f5f5f",
-            changes={"cql": {"conservative_weight": 0.0, "bc_weight": 0.0}},
         ),
         Arm(
             "cog_reference",
@@ -75,10 +74,10 @@ def training(
     Raises:
         UsageError: the recipe or the arm changes a field that does not exist or to a value of another type.
     """
-    base = preset(arm.preset, Path(), Path())
+    base = preset(arm.preset, Path(), Path(), arm.algorithm)
     changes = recipe.reference if arm.preset == "paper" else recipe.settings[observation]
     values = _changed(_changed(to_json(base), changes), arm.changes)
-    values |= {"algorithm": arm.algorithm, "seed": seed, "device": device, "threads": 1}
+    values |= {"seed": seed, "device": device, "threads": 1}
     if updates is not None:
         values["updates"] = updates
     values["log_every"] = max(1, values["updates"] // LOG_LINES)

@@ -31,7 +31,7 @@ from cog.experiments.paper.recipes.recipe import Recipe
 from cog.experiments.paper.report import write_report
 from cog.experiments.paper.reported import CAUTION, REPORTED
 from cog.experiments.paper.results import columns, gather, markdown, rows
-from cog.training.train import usable_device
+from cog.training.setup import usable_device
 
 FORMAT = 1
 STORE, RESULTS, TABLE = "store.json", "results.json", "table.md"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cog.algorithms.base import Metrics
-from cog.algorithms.cql import CQL, Encoded
+from cog.algorithms.base import Metrics, Shifts
+from cog.algorithms.cql import CQL, FULL, States
 from cog.networks.distribution import TanhGaussian
 from cog.replay.buffer import Batch, Buffer
-from cog.training.train import create
+from cog.training.setup import create
 from tests.helpers.learner_data import config, noise, steps_of
 
 
@@ -31,23 +31,21 @@ def make(data: Any = None, dtype: torch.dtype = torch.float32, **changes: Any) -
     return agent.to(dtype), Batch(*fields)
 
 
-def critic_total(agent: CQL, batch: Batch, policies: Encoded | None = None) -> tuple[Tensor, Encoded, Tensor]:
+def critic_total(agent: CQL, batch: Batch, policies: States | None = None) -> tuple[Tensor, States, Tensor]:
     """The critics' whole loss with fixed noise, what was encoded, and the sampled actions.
 
     `policies` supplies the policies to draw actions from, which are constants to this loss.
     """
     agent.generator.manual_seed(1)
     draws = agent.draws(len(batch.actions))
-    encoded = agent.encode(batch.images, batch.next_images, batch)
+    states = agent.states(batch, draws.shifts)
     if policies is not None:
-        encoded = policies._replace(features=encoded.features)
-    actions, density = agent.sampled_actions(encoded, draws)
-    q = agent.critic.q(
-        agent.critic.project(encoded.features), torch.cat([batch.actions[:, None], actions], 1)
-    )
-    td_loss, _ = agent.critic_loss(q[..., 0], batch, encoded, draws.backup)
+        states = policies._replace(critic=states.critic)
+    actions, density = agent.sampled_actions(states, draws)
+    q = agent.critic.q(states.critic, torch.cat([batch.actions[:, None], actions], 1))
+    td_loss, _ = agent.critic_loss(q[..., 0], batch, states, draws.backup)
     conservative, _ = agent.conservative_loss(q[..., 0], q[..., 1:], density)
-    return td_loss + conservative, encoded, actions
+    return td_loss + conservative, states, actions
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])
@@ -66,7 +64,7 @@ def test_conservative_loss_converges_to_the_integral_over_actions(dimensions: in
     errors = {}
     for number in (30, 30_000):
         agent, _ = make(noise(actions=dimensions), sampled_actions=number, conservative_weight=0.5)
-        actions, density = agent.sampled_actions(Encoded(empty, policy, following, empty), agent.draws(4))
+        actions, density = agent.sampled_actions(States(empty, policy, following, empty), agent.draws(4))
         q_data = torch.tensor([[1.0, 0.0, -1.0, 2.0], [0.5, 0.5, 0.5, 0.5]])
         loss, _ = agent.conservative_loss(q_data, q_of(actions).expand(2, -1, -1), density)
         # The loss is weight * sum over critics of mean (log integral + log 3N - Q(data)).
@@ -78,12 +76,11 @@ def test_conservative_loss_converges_to_the_integral_over_actions(dimensions: in
 
 def test_every_sampled_action_is_scored_at_the_present_state() -> None:
     agent, batch = make()
-    _, encoded, actions = critic_total(agent, batch)
+    _, states, actions = critic_total(agent, batch)
     assert actions.shape == (8, 6, 3) and float(actions.abs().max()) <= 1
-    states = agent.critic.project(encoded.features)
     for i in range(6):
-        alone = agent.critic.q(states, actions[:, i : i + 1])
-        torch.testing.assert_close(agent.critic.q(states, actions)[..., i : i + 1], alone)
+        alone = agent.critic.q(states.critic, actions[:, i : i + 1])
+        torch.testing.assert_close(agent.critic.q(states.critic, actions)[..., i : i + 1], alone)
 
 
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
@@ -121,7 +118,7 @@ def test_encode_once_gives_the_gradients_of_the_naive_plan(sharing: str, encoder
 def test_gradients_agree_with_finite_differences(part: str, sharing: str, switches: int) -> None:
     agent, batch = make(dtype=torch.float64, sharing=sharing, bc_weight=0.3)
     parameters = agent.optimizers[part].param_groups[0]["params"]
-    policies = agent.encode(batch.images, batch.next_images, batch) if part == "critic" else None
+    policies = agent.states(batch, Shifts(None, None)) if part == "critic" else None
 
     def loss_of() -> Tensor:
         total, encoded, _ = critic_total(agent, batch, policies)
@@ -130,8 +127,8 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str, switch
         agent.generator.manual_seed(2)
         if part == "actor":
             return actor_loss(agent, batch, encoded)[0]
-        _, log_prob, chance = encoded.policy.settings(agent.draws(len(batch.actions)).mine)
-        return agent.temperature_loss((chance * log_prob).sum(1))[0]
+        pi = agent.policy_actions(encoded.policy, agent.draws(len(batch.actions)).policy)
+        return agent.temperature_loss(pi.log_pi)[0]
 
     gradients = torch.autograd.grad(loss_of(), parameters)
     rng = torch.Generator().manual_seed(3)
@@ -152,26 +149,24 @@ def test_gradients_agree_with_finite_differences(part: str, sharing: str, switch
         assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5, abs=1e-5)
 
 
-def actor_loss(agent: CQL, batch: Batch, encoded: Encoded) -> tuple[Tensor, Metrics]:
+def actor_loss(agent: CQL, batch: Batch, encoded: States) -> tuple[Tensor, Metrics]:
     """The agent's actor loss as the update computes it."""
-    mine, log_prob, chance = encoded.policy.settings(agent.draws(len(batch.actions)).mine)
-    states = agent.critic.project(encoded.features).detach()
-    q_data = agent.critic.q(states, batch.actions[:, None])[..., 0].detach()
-    return agent.actor_loss(mine, chance, (chance * log_prob).sum(1), q_data, states, batch, encoded, False)
+    pi = agent.policy_actions(encoded.policy, agent.draws(len(batch.actions)).policy)
+    q_data = agent.critic.q(encoded.critic, batch.actions[:, None])[..., 0].detach()
+    return agent.actor_loss(pi, q_data, encoded, batch, FULL)
 
 
 def test_imitation_leaves_out_actions_that_the_critics_put_below_the_policy_by_more_than_the_margin() -> None:
     agent, batch = make(bc_weight=0.3, bc_margin=0.5)
-    encoded = agent.encode(batch.images, batch.next_images, batch)
-    mine, log_prob, chance = encoded.policy.settings(agent.draws(len(batch.actions)).mine)
-    states = agent.critic.project(encoded.features).detach()
-    q_policy = agent.critic.q(states, mine)[..., 0].amin(0).detach()
+    encoded = agent.states(batch, Shifts(None, None))
+    pi = agent.policy_actions(encoded.policy, agent.draws(len(batch.actions)).policy)
+    q_policy = agent.critic.q(encoded.critic, pi.actions)[..., 0].amin(0).detach()
     better = torch.tensor([True, False] * (len(q_policy) // 2))
     q_data = (q_policy + torch.where(better, -0.4, -0.6)).expand(2, -1)
-    loss, metrics = agent.actor_loss(mine, chance, log_prob[:, 0], q_data, states, batch, encoded, False)
-    limit = agent.config.network.action_limit
+    loss, metrics = agent.actor_loss(pi, q_data, encoded, batch, FULL)
+    limit = agent.settings.network.action_limit
     likelihood = encoded.policy.log_prob(batch.actions, limit)[better].sum() / len(better)
-    entropy_term = agent.log_temperature.exp() * log_prob.mean()
+    entropy_term = agent.log_temperature.exp() * pi.log_pi.mean()
     assert metrics["imitated"] == 0.5
     assert loss.item() == pytest.approx((entropy_term - q_policy.mean() - 0.3 * likelihood).item(), rel=1e-4)
 
@@ -199,7 +194,7 @@ def test_targets_stop_at_terminals_and_at_what_returns_can_be(clip: bool) -> Non
     with torch.no_grad():
         agent.target.last.weight.zero_()
         agent.target.last.bias.copy_(torch.tensor([[[100.0]], [[60.0]]]))  # two critics: the lower counts
-    encoded = agent.encode(batch.images, batch.next_images, batch)
+    encoded = agent.states(batch, Shifts(None, None))
     _, metrics = agent.critic_loss(torch.zeros(2, 8), batch, encoded, agent.draws(8).backup)
     bootstrapped = 10.0 if clip else 30.0
     assert float(metrics["q_target"]) == pytest.approx((bootstrapped + 10.0) / 2)
@@ -250,7 +245,7 @@ def test_cql_chains_a_prior_step_with_a_task_step() -> None:
     rewards = np.where((states[:, 0] > 0) & (actions[:, 0] < 0), 1.0, 0.0)
     data = steps_of(states, actions, rewards, following)
     settings = config(batch_size=64, discount=0.8, critic_lr=1e-3, actor_lr=1e-3, conservative_weight=0.1)
-    buffer = Buffer(data, torch.device("cpu"), 64, "uniform", settings.cql.discount)
+    buffer = Buffer(data, torch.device("cpu"), 64, "uniform", settings.algorithm.discount)
     agent = create(settings, buffer)
     for _ in range(600):
         agent.update(buffer.sample(agent.generator))

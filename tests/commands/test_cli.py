@@ -99,7 +99,7 @@ def test_a_preset_gives_the_defaults_and_options_change_them():
     )
     assert isinstance(command, learning.Train)
     assert command.config.batch_size == 256 and command.config.network.encoder == "paper"
-    assert command.config.cql.sampled_actions == 4 and command.config.cql.discount == 0.99
+    assert command.config.algorithm.sampled_actions == 4 and command.config.algorithm.discount == 0.99
     assert cli.parse(["train", "--data", "d", "--out", "o"]).config.network.use_proprio
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cog import cli
+from cog.algorithms.cql import CQLConfig
 from cog.core.inputs import Input
 from cog.datasets.edit.filter import Filter, filter_dataset
 from cog.datasets.edit.split import draw_parts, split_dataset
@@ -270,13 +271,13 @@ def test_a_sample_is_the_first_batch_that_training_draws(merge, tmp_path, monkey
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(
-            "cog.training.train.load_data",
+            "cog.training.setup.load_data",
             lambda *_: (load(open_merge(merge)), Input("merge", "both.json", ""), {}),
         )
         train(config(out, batch_size=32, seed=7, updates=1))
     trained = seen[0]
     seen.clear()
-    found = preview(merge, 32, seed=7)
+    found = preview(merge, 32, 7, CQLConfig().returns())
     assert torch.equal(seen[0], trained)
     data = load(open_merge(merge))
     index = trained.numpy()
@@ -317,6 +318,6 @@ def test_the_command_samples_shows_and_films(merge, tmp_path, frozen, capsys):
 def test_sampling_states_gives_facts_and_no_film(make_dataset, tmp_path):
     path = make_dataset(state=True).path
     relabel(path, "zero", "none")
-    assert preview(path, 4, 0, "uniform").facts["task:data"]["transitions"] == 4
+    assert preview(path, 4, 0, CQLConfig().returns(), "uniform").facts["task:data"]["transitions"] == 4
     assert cli.run(["sample", str(path), "--batch", "4", "--film", str(tmp_path / "f.png")]) == 1
     assert not (tmp_path / "f.png").exists()

@@ -16,7 +16,7 @@ from cog.training.config import TrainConfig
 from tests.helpers.learner_data import config
 
 NUMBERS = [
-    *[(name, -1) for name in ("clip_gradient", "bc_lr", "conservative_weight", "critic_lr", "actor_lr")],
+    *[(name, -1) for name in ("clip_gradient", "conservative_weight", "critic_lr", "actor_lr")],
     *[(name, -1) for name in ("temperature_lr", "bc_updates", "bc_weight", "critic_init", "seed")],
     *[(name, -1) for name in ("bottleneck", "proprio_features", "initial_temperature", "shift", "threads")],
     *[(name, 0) for name in ("runaway_q", "initial_temperature", "updates", "target_rate", "action_limit")],
@@ -28,7 +28,7 @@ NUMBERS = [
 ]
 FLOATS = [
     field.name
-    for kind in (TrainConfig, *(type(group) for group in (config().network, config().cql)))
+    for kind in (TrainConfig, *(type(group) for group in (config().network, config().algorithm)))
     for field in dataclasses.fields(kind)
     if field.type in (float, float | None)
 ]
@@ -65,8 +65,8 @@ def test_fine_tuning_that_cannot_be_run_is_refused_by_name(changes: dict[str, An
 def test_bounds_say_what_is_allowed_and_pass_what_is_not_set() -> None:
     settings = dataclasses.replace(config(), network=NetworkConfig(actor_widths=()))
     assert to_json(settings)["network"]["actor_widths"] == []
-    refuse_below(settings, 5, "cql.lagrange_gap")
-    refuse_outside(settings, "(0, 1]", "cql.lagrange_gap", "cql.target_rate")
+    refuse_below(settings, 5, "algorithm.lagrange_gap")
+    refuse_outside(settings, "(0, 1]", "algorithm.lagrange_gap", "algorithm.target_rate")
     with pytest.raises(UsageError, match=r"^batch_size is 8; it must be at least 9$"):
         refuse_below(settings, 9, "batch_size")
     with pytest.raises(UsageError, match=r"^updates is 8; it must lie in \[0, 8\)$"):

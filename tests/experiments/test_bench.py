@@ -19,9 +19,8 @@ from cog.experiments.bench.ceilings import COPY, PRODUCT, Ceiling
 from cog.experiments.bench.config import SECTIONS, BenchConfig
 from cog.experiments.bench.cost import Cost, cost_of
 from cog.experiments.bench.figures import HEADER, Figure, cells, from_json
-from cog.experiments.bench.plot import lines
 from cog.experiments.bench.rounds import Rounds, in_turn
-from cog.experiments.bench.scaling import BATCHES_UNIT, FRAMES_UNIT, blank, fitting, measure_scaling
+from cog.experiments.bench.scaling import BATCHES_UNIT, FRAMES_UNIT, blank, fitting, lines, measure_scaling
 from cog.experiments.bench.settings import cases, cost_figures, measure_updates, rate_figures
 from cog.experiments.bench.update import SETTINGS, buffer_for, chosen, synthetic, update_config
 

@@ -31,7 +31,7 @@ from cog.datasets.storage.verify import verify
 from cog.errors import CogError
 from cog.provenance.verify_run import verify_run
 from cog.training import checkpoint
-from cog.training.train import RUN
+from cog.training.setup import RUN
 from tests.conftest import assert_same_episode
 from tests.faults.scenarios import collection, half_trained, joining, training
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from cog.algorithms import algorithm as algorithm_class
 from cog.networks.config import NetworkConfig
-from cog.training.config import CQLConfig, TrainConfig
+from cog.training.config import TrainConfig
 
 torch.set_num_threads(1)  # these networks are too small to share out
 
@@ -58,8 +59,8 @@ def steps_of(states: np.ndarray, actions: np.ndarray, rewards: np.ndarray, follo
     )
 
 
-def config(out: Path = Path("out"), **changes: Any) -> TrainConfig:
-    """A run small enough for a test; fields named in CQLConfig or NetworkConfig are set there."""
+def config(out: Path = Path("out"), algorithm: str = "cql", **changes: Any) -> TrainConfig:
+    """A run small enough for a test; fields of the algorithm's or the networks' settings are set there."""
     values: dict[str, Any] = {
         "batch_size": 8,
         "updates": 8,
@@ -67,20 +68,21 @@ def config(out: Path = Path("out"), **changes: Any) -> TrainConfig:
         "checkpoint_every": 3,
         "threads": 1,
     }
-    cql: dict[str, Any] = {"sampled_actions": 2}
     network: dict[str, Any] = {
         "bottleneck": 8,
         "proprio_features": 4,
         "critic_widths": (16, 16),
         "actor_widths": (16,),
     }
+    learner: dict[str, Any] = {}
+    kind = algorithm_class(algorithm).Config
     for name, value in changes.items():
-        for kind, group in ((CQLConfig, cql), (NetworkConfig, network), (TrainConfig, values)):
-            if name in {field.name for field in dataclasses.fields(kind)}:
-                group[name] = value
+        for group, settings in ((kind, learner), (NetworkConfig, network), (TrainConfig, values)):
+            if name in {field.name for field in dataclasses.fields(group)}:
+                settings[name] = value
                 break
         else:
             raise KeyError(name)
     return TrainConfig(
-        data=Path("data"), out=out, cql=CQLConfig(**cql), network=NetworkConfig(**network), **values
+        data=Path("data"), out=out, algorithm=kind(**learner), network=NetworkConfig(**network), **values
     )

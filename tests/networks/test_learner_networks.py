@@ -13,14 +13,14 @@ from cog.algorithms.cql import CQL
 from cog.core.configs import differences, from_json, to_json
 from cog.errors import CogError, UsageError
 from cog.evaluation.policy import Policy
-from cog.networks.actor import PolicyNetwork
 from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
 from cog.networks.encoder import Encoder, ObservationShape
 from cog.replay.buffer import Buffer
 from cog.training.config import TrainConfig
 from cog.training.presets import preset
-from cog.training.train import create, train
+from cog.training.setup import create
+from cog.training.train import train
 from tests.helpers.learner_data import config, noise, steps_of
 
 
@@ -32,7 +32,7 @@ def test_paper_networks_have_the_reference_s_number_of_parameters() -> None:
     network = preset("paper", Path("data"), Path("out")).network
     shape = ObservationShape((48, 48, 3), 10)
     assert count(Critic(shape, 8, network)) == 2 * 3_029_985
-    assert count(PolicyNetwork(shape, 8, network)) == 3_223_024
+    assert count(CQL.build_policy(shape, 8, network)) == 3_223_024
 
 
 def test_bytes_and_unit_floats_are_the_same_image() -> None:
@@ -120,7 +120,7 @@ def test_cloning_fits_a_simple_mapping_and_acts_it_out(tmp_path: Path) -> None:
         algorithm="bc",
         batch_size=64,
         updates=400,
-        bc_lr=3e-3,
+        lr=3e-3,
         actor_widths=(64, 64),
         schedule="cosine",
         average_decay=0.95,
@@ -155,14 +155,14 @@ def test_unknown_wrong_and_contradictory_settings_are_refused_by_name() -> None:
     values = to_json(preset("cpu", Path("data"), Path("out")))
     with pytest.raises(UsageError, match="learning_rate"):
         from_json(values | {"learning_rate": 1.0}, TrainConfig)
-    with pytest.raises(UsageError, match="cql: unknown field 'gamma'"):
-        from_json(values | {"cql": {"gamma": 0.9}}, TrainConfig)
+    with pytest.raises(UsageError, match="algorithm: unknown field 'gamma'"):
+        from_json(values | {"algorithm": {"name": "cql", "gamma": 0.9}}, TrainConfig)
     with pytest.raises(UsageError, match="batch_size"):
         from_json(values | {"batch_size": "many"}, TrainConfig)
     with pytest.raises(UsageError, match="algorithm"):
-        from_json(values | {"algorithm": "sac"}, TrainConfig)
+        from_json(values | {"algorithm": {"name": "nothing"}}, TrainConfig)
     with pytest.raises(UsageError, match="discount"):
-        from_json(values | {"cql": {"discount": 1.0}}, TrainConfig)
+        from_json(values | {"algorithm": {"name": "cql", "discount": 1.0}}, TrainConfig)
     with pytest.raises(UsageError, match="paper"):
         preset("laptop", Path("data"), Path("out"))
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from cog.algorithms.bc import BC
-from cog.algorithms.cql import CQL, Encoded
+from cog.algorithms.cql import CQL, States
 from cog.errors import UsageError
-from cog.networks.distribution import TanhGaussian, settled
+from cog.networks.distribution import TanhGaussian, snap_switches
 from cog.replay.buffer import Buffer
-from cog.training.train import create
+from cog.training.setup import create
 from tests.helpers.learner_data import config, noise
 
 MEAN = torch.tensor([[0.2], [-0.7]], dtype=torch.float64)
@@ -34,7 +34,9 @@ def test_densities_of_draws_settings_and_records_are_those_of_torchs_distributio
     torch.testing.assert_close(density, exact_density(drawn))
     again = torch.stack([POLICY.log_prob(drawn[:, i], 1 - 1e-12) for i in range(50)], 1)
     torch.testing.assert_close(again, density, rtol=1e-6, atol=1e-6)
-    every, density, chance = POLICY.settings(POLICY.noise(1, torch.Generator().manual_seed(0)).normal)
+    every, density, chance = POLICY.enumerate_switches(
+        POLICY.noise(1, torch.Generator().manual_seed(0)).normal
+    )
     torch.testing.assert_close(density, exact_density(every))
     torch.testing.assert_close(chance.sum(1), torch.ones(2, dtype=torch.float64))
     assert len(set(map(tuple, every[0, :, 1:].tolist()))) == 4
@@ -57,7 +59,7 @@ def test_the_mode_takes_the_likelier_side_of_each_switch() -> None:
 
 def test_a_record_counts_by_the_side_of_its_switches() -> None:
     faint, full = torch.tensor([[0.3, 0.2, -0.6]] * 2).double(), torch.tensor([[0.3, 1.0, -1.0]] * 2).double()
-    torch.testing.assert_close(settled(faint, 2), full)
+    torch.testing.assert_close(snap_switches(faint, 2), full)
     torch.testing.assert_close(POLICY.log_prob(faint, 0.999), POLICY.log_prob(full, 0.999))
 
 
@@ -73,7 +75,7 @@ def test_the_conservative_loss_sums_over_both_sides_of_a_switch() -> None:
     here = TanhGaussian(torch.full((4, 1), 0.4), torch.full((4, 1), -0.5), torch.full((4, 1), 1.0))
     there = TanhGaussian(torch.full((4, 1), -0.8), torch.full((4, 1), 0.0), torch.full((4, 1), -0.5))
     empty = torch.zeros(1, 4, 1)
-    actions, density = agent.sampled_actions(Encoded(empty, here, there, empty), agent.draws(4))
+    actions, density = agent.sampled_actions(States(empty, here, there, empty), agent.draws(4))
     loss, _ = agent.conservative_loss(torch.zeros(2, 4), q_of(actions).expand(2, -1, -1), density)
     assert float(loss) == pytest.approx(2 * (exact + math.log(90_000)), abs=0.04)
 

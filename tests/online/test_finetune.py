@@ -38,7 +38,8 @@ from cog.replay.buffer import Buffer
 from cog.training import checkpoint as checkpoints
 from cog.training.config import TrainConfig
 from cog.training.metrics import read_metrics
-from cog.training.train import create, train
+from cog.training.setup import create
+from cog.training.train import train
 from tests.conftest import assert_same_episode, make_episode
 from tests.helpers.learner_data import config, noise
 
@@ -342,10 +343,13 @@ def test_online_only_batches_wait_for_the_warm_up(chain: Path, tmp_path: Path) -
 def test_weights_are_changed_where_asked_and_nothing_warms_up_again(chain: Path, tmp_path: Path) -> None:
     trained = dataclasses.replace(config(bc_updates=100, bc_weight=0.3), schedule="cosine")
     kept = online_settings(trained, settings_of(chain, tmp_path, conservative_weight=None))
-    assert (kept.schedule, kept.cql.bc_updates, kept.cql.bc_weight) == ("constant", 0, 0.3)
+    assert (kept.schedule, kept.algorithm.bc_updates, kept.algorithm.bc_weight) == ("constant", 0, 0.3)
     changed = online_settings(trained, settings_of(chain, tmp_path, conservative_weight=0.0, bc_weight=0.1))
-    assert (changed.cql.conservative_weight, changed.cql.bc_weight) == (0.0, 0.1)
-    assert isinstance(kept, TrainConfig) and kept.cql.conservative_weight == trained.cql.conservative_weight
+    assert (changed.algorithm.conservative_weight, changed.algorithm.bc_weight) == (0.0, 0.1)
+    assert (
+        isinstance(kept, TrainConfig)
+        and kept.algorithm.conservative_weight == trained.algorithm.conservative_weight
+    )
 
 
 @pytest.mark.parametrize(

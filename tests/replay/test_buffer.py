@@ -12,7 +12,7 @@ from cog.online.replay import Replay
 from cog.replay.buffer import Buffer, batch_counts, memory, multi_step
 from cog.replay.frames import OnDevice, OnHost
 from cog.training.execution import executed
-from cog.training.train import create
+from cog.training.setup import create
 from tests.helpers.learner_data import config, noise, steps_of
 from tests.training.test_execution import needs_cuda
 

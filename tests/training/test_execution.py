@@ -2,18 +2,18 @@
 
 import dataclasses
 import shutil
+from typing import Any
 
 import pytest
 import torch
 
-from cog.algorithms.base import Agent
-from cog.algorithms.bc import BC
+from cog.algorithms.base import Algorithm
 from cog.algorithms.cql import CQL
 from cog.errors import CogError, UsageError
 from cog.experiments.bench.naive_cql import NaivePlan
 from cog.replay.buffer import Batch, Buffer
 from cog.training.execution import Compiled, executed
-from cog.training.train import create, usable_device
+from cog.training.setup import create, usable_device
 from tests.helpers.learner_data import config, noise
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -22,7 +22,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def made(device: str = "cpu", images: bool = True, **changes: object) -> tuple[Agent, Buffer]:
+def made(device: str = "cpu", images: bool = True, **changes: object) -> tuple[Algorithm[Any], Buffer]:
     """A small agent and its buffer."""
     settings = config(device=device, **changes)
     buffer = Buffer(noise(images=images), torch.device(device), settings.batch_size, settings.sampling, 0.9)
@@ -38,7 +38,7 @@ def widened(batch: Batch) -> Batch:
     )
 
 
-def distance(agent: Agent, other: Agent) -> float:
+def distance(agent: Algorithm[Any], other: Algorithm[Any]) -> float:
     """Largest difference of any weight."""
     pairs = zip(agent.parameters(), other.parameters(), strict=True)
     return max(float((one - two).detach().abs().max()) for one, two in pairs)
@@ -52,7 +52,7 @@ def test_all_plans_take_the_same_steps_in_float64(plan: str, sharing: str) -> No
     assert isinstance(naive, CQL)
     for agent in (ours, naive):
         agent.double()
-    naive.stand_in = NaivePlan(naive, plan)  # type: ignore[arg-type]
+    naive.gradients = NaivePlan(naive, plan)  # type: ignore[arg-type]
     before = [weight.detach().clone() for weight in ours.parameters()]
     for _ in range(10):
         batch = widened(buffer.sample(ours.generator))
@@ -83,13 +83,9 @@ def test_the_reference_plan_draws_a_crop_for_every_pass() -> None:
 def test_gradients_draw_no_random_number(algorithm: str) -> None:
     agent, buffer = made(algorithm=algorithm, shift=2)
     batch = buffer.sample(agent.generator)
-    if isinstance(agent, CQL):
-        draws: object = agent.draws(len(batch.actions))
-    else:
-        assert isinstance(agent, BC)
-        draws = agent.draws(len(batch.actions))
+    draws = agent.draws(len(batch.actions))
     before, everywhere = agent.generator.get_state(), torch.get_rng_state()
-    agent.gradients(batch, draws, False)
+    agent.gradients(batch, draws, agent.phases()[0])
     assert torch.equal(agent.generator.get_state(), before)
     assert torch.equal(torch.get_rng_state(), everywhere)
 
@@ -98,7 +94,7 @@ def test_gradients_draw_no_random_number(algorithm: str) -> None:
 def test_compiled_updates_take_the_same_steps_and_refuse_what_they_were_not_compiled_for() -> None:
     changes = {"bc_updates": 2, "images": False}  # compiled faster than convolutions are
     (plain, buffer), (fast, same) = made(**changes), made(compiled=True, **changes)  # type: ignore[arg-type]
-    update = executed(fast, same, fast.config)
+    update = executed(fast, same, fast.settings)
     for number in range(6):  # the warm-up and what follows are compiled apart
         expected = plain.update(buffer.sample(plain.generator))
         found = update()
@@ -108,8 +104,8 @@ def test_compiled_updates_take_the_same_steps_and_refuse_what_they_were_not_comp
     assert distance(plain, fast) < 1e-3
     with pytest.raises(CogError, match="compiled update is for other inputs"):
         fast.update(same.sample(fast.generator, 4))
-    cql = dataclasses.replace(fast.config.cql, conservative_weight=0.1)
-    fast.config = dataclasses.replace(fast.config, cql=cql)
+    changed = dataclasses.replace(fast.config, conservative_weight=0.1)
+    fast.settings = dataclasses.replace(fast.settings, algorithm=changed)  # type: ignore[type-var]
     with pytest.raises(CogError, match="compiled update is for other inputs"):
         update()
 
@@ -118,29 +114,29 @@ def test_without_a_compiler_the_update_stays_as_it_is_and_says_so(monkeypatch: p
     monkeypatch.setattr(shutil, "which", lambda name: None)
     (plain, buffer), (agent, same) = made(), made(compiled=True)
     said: list[str] = []
-    update = executed(agent, same, agent.config, said.append)
+    update = executed(agent, same, agent.settings, said.append)
     for _ in range(2):
         update()
         plain.update(buffer.sample(plain.generator))
-    assert agent.stand_in is None and "compiler" in said[0]
+    assert not isinstance(agent.gradients, Compiled) and "compiler" in said[0]
     assert distance(plain, agent) == 0
 
 
 def test_errors_of_the_update_itself_are_not_taken_for_other_inputs() -> None:
-    def broken(batch: Batch, draws: object, warm_up: bool) -> object:
+    def broken(batch: Batch, draws: object, phase: str) -> object:
         raise RuntimeError("out of memory")
 
-    compiled = Compiled(lambda batch, draws, warm_up: ({}, {}))
-    compiled.function, compiled.known = broken, {False}  # type: ignore[assignment]
+    compiled = Compiled(lambda batch, draws, phase: ({}, {}))
+    compiled.function, compiled.known = broken, {"all"}  # type: ignore[assignment]
     agent, buffer = made()
     with pytest.raises(RuntimeError, match="out of memory"):
-        compiled(buffer.sample(agent.generator), None, False)
+        compiled(buffer.sample(agent.generator), None, "all")
 
 
 def test_a_graph_needs_cuda() -> None:
     agent, buffer = made()
     with pytest.raises(UsageError, match="graphed needs CUDA"):
-        executed(agent, buffer, dataclasses.replace(agent.config, graphed=True))
+        executed(agent, buffer, dataclasses.replace(agent.settings, graphed=True))
 
 
 @needs_cuda
@@ -152,12 +148,12 @@ def test_a_graph_takes_the_same_steps_through_the_end_of_a_warm_up(
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     changes = {"device": "cuda", "bc_updates": bc_updates, "schedule": "cosine", "compiled": compiled}
     (plain, buffer), (agent, same) = made(**changes), made(graphed=True, **changes)  # type: ignore[arg-type]
-    one, other = executed(plain, buffer, plain.config), executed(agent, same, agent.config)
+    one, other = executed(plain, buffer, plain.settings), executed(agent, same, agent.settings)
     for _ in range(16):
         one(), other()
     assert distance(plain, agent) < 1e-4
     assert torch.equal(plain.generator.get_state(), agent.generator.get_state())
-    agent.config = dataclasses.replace(agent.config, shift=3)
+    agent.settings = dataclasses.replace(agent.settings, shift=3)
     with pytest.raises(CogError, match="captured as a CUDA graph"):
         other()
 
@@ -166,7 +162,7 @@ def test_a_graph_takes_the_same_steps_through_the_end_of_a_warm_up(
 @pytest.mark.parametrize("sampling", ["balanced", "uniform"])
 def test_an_update_never_waits_for_the_device(sampling: str) -> None:
     agent, buffer = made(device="cuda", sampling=sampling)
-    update = executed(agent, buffer, agent.config)
+    update = executed(agent, buffer, agent.settings)
     update()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -22,7 +22,8 @@ from cog.provenance.verify_run import verify_run
 from cog.replay.buffer import Buffer
 from cog.training import checkpoint
 from cog.training.metrics import read_metrics
-from cog.training.train import Interrupted, create, train
+from cog.training.setup import create
+from cog.training.train import Interrupted, train
 from tests.helpers.learner_data import config, noise
 
 KILLED = """

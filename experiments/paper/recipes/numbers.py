@@ -20,9 +20,9 @@ REWARD = 10.0
 PRIOR_SHARE = 0.5
 """Share of prior data in each batch of an arm that learns from both."""
 
-ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "mode"}
-"""How the policies of each algorithm act in evaluation, each as it does best."""
-WAVERING: Mapping[str, Acting] = {"cql": "critic", "bc": "sample"}
+ACTING: Mapping[str, Acting] = {"critics": "mode", "clone": "mode"}
+"""How policies act in evaluation, of algorithms with critics and without, each as it does best."""
+WAVERING: Mapping[str, Acting] = {"critics": "critic", "clone": "sample"}
 """The same where the prior data turn round on every second step: the mode of their imitation stands still,
 and that of a policy that learnt from them stays where the fingers press on something."""
 CANDIDATES = 3
