@@ -64,7 +64,7 @@ def test_arms_differ_only_in_algorithm_data_and_place(config: DemoConfig) -> Non
     common = [{k: v for k, v in vars(run).items() if k not in ignored} for run in runs.values()]
     assert all(settings == common[0] for settings in common)
     algorithms = {"cog": "cql", "cql_task_only": "cql", "bc_all": "bc", "bc_task_only": "bc"}
-    assert {arm: run.algorithm for arm, run in runs.items()} == algorithms
+    assert {arm: run.algorithm.name for arm, run in runs.items()} == algorithms
     assert runs["cql_task_only"].data == runs["bc_task_only"].data != runs["cog"].data == runs["bc_all"].data
 
 
