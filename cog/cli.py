@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import tyro
 
-from cog.core.console import choose, exit_codes
 from cog.core.lazy import Entry
+from cog.core.program import choose, exit_codes
 
 ABOUT = "Connect a new skill to past experience with offline reinforcement learning."
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import tyro
 
-from cog.core.console import exit_codes
+from cog.core.program import exit_codes
 
 Settings = TypeVar("Settings")
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from cog.core.console import console, counting, messages, table
+from cog.datasets.edit.config import FilterConfig
 from cog.errors import CogError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Merge:
     task_share: float = 0.5
     """Share of each batch that task sources supply; prior sources supply the rest, by their steps."""
     materialise: Path | None = None
-    """Folder for a full copy with the rewards in its shards; none copies nothing."""
+    """Folder for a full copy with the rewards in its shards. Default: no copy."""
 
     def run(self) -> None:
         from cog.datasets.materialise import materialise
@@ -84,7 +85,9 @@ class Verify:
 
         for result in RESULTS:
             if self.path.name == result or (self.path / result).exists():
-                raise UsageError(f"{self.path} is a result; check it, and all it was made from, with --deep")
+                raise UsageError(
+                    "is a result", where=self.path, remedy="check it, and all it was made from, with --deep"
+                )
         problems = verify_run(self.path) if is_run(self.path) else verify(self.path)
         for problem in problems:
             messages().print(str(problem), style="red")
@@ -124,7 +127,7 @@ class Info:
     json: bool = False
     """Print JSON instead of a table."""
     film: Path | None = None
-    """PNG to write, a row of frames for each of the chosen episodes of a dataset; none writes no film."""
+    """PNG to write, a row of frames for each of the chosen episodes of a dataset. Default: not written."""
     episodes: tuple[int, ...] = (0,)
     """Numbers of the episodes in the film."""
 
@@ -166,37 +169,15 @@ class Filter:
     """Dataset, a folder or packed."""
     out: Path
     """Folder of the new dataset."""
-    ends_in: tuple[str, ...] = ()
-    """Rules that all hold at the last frame, such as grasp_success or your own module:function."""
-    reaches: tuple[str, ...] = ()
-    """Rules that each hold after some step."""
-    behaviour: tuple[str, ...] = ()
-    """Behaviours, one of which acted."""
-    start: tuple[str, ...] = ()
-    """Starts, one of which the episode began at."""
-    success: Literal["any", "true", "false"] = "any"
-    """Whether the environment called the last frame a success."""
-    min_length: int | None = None
-    """Fewest steps."""
-    max_length: int | None = None
-    """Most steps."""
+    config: Annotated[FilterConfig, tyro.conf.arg(name="")]
+    """The conditions."""
 
     def run(self) -> None:
-        from cog.datasets.edit.filter import Filter as Wanted
         from cog.datasets.edit.filter import filter_dataset
 
-        wanted = Wanted(
-            ends_in=self.ends_in,
-            reaches=self.reaches,
-            behaviours=self.behaviour,
-            starts=self.start,
-            success=None if self.success == "any" else self.success == "true",
-            min_length=self.min_length,
-            max_length=self.max_length,
-        )
         with counting("filter", "episode") as on_progress:
-            dataset = filter_dataset(self.dataset, self.out, wanted, on_progress)
-        _tell(dataset)
+            dataset = filter_dataset(self.dataset, self.out, self.config, on_progress)
+        _report(dataset)
 
 
 @dataclass(frozen=True)
@@ -221,7 +202,7 @@ class Split:
         with counting("split", "episode") as on_progress:
             datasets = split_dataset(self.dataset, self.out, self.shares, self.seed, on_progress)
         for dataset in datasets:
-            _tell(dataset)
+            _report(dataset)
 
 
 @dataclass(frozen=True)
@@ -241,7 +222,7 @@ class Pack:
 
         with counting("pack", "file") as on_progress:
             dataset = pack_dataset(self.dataset, self.out, on_progress)
-        _tell(dataset)
+        _report(dataset)
 
 
 @dataclass(frozen=True)
@@ -261,7 +242,7 @@ class Unpack:
 
         with counting("unpack", "file") as on_progress:
             dataset = unpack_dataset(self.packed, self.out, on_progress)
-        _tell(dataset)
+        _report(dataset)
 
 
 @dataclass(frozen=True)
@@ -280,7 +261,7 @@ class Sample:
     sampling: Literal["balanced", "uniform"] = "balanced"
     """Whether sources have their shares of the batch, or all transitions are drawn alike."""
     film: Path | None = None
-    """PNG to write, with some observations of each source; none writes no film."""
+    """PNG to write, with some observations of each source. Default: not written."""
 
     def run(self) -> None:
         from cog.core.videos import check_new_sheet, write_sheet
@@ -298,11 +279,11 @@ class Sample:
         console().print(table(f"a batch of {self.batch} from {self.data}", header, rows))
         if self.film is not None:
             if not found.pictures:
-                raise CogError(f"{self.data}: holds states and no images, so there is no film to write")
+                raise CogError("holds states and no images, so there is no film to write", where=self.data)
             write_sheet(self.film, found.pictures)
 
 
-def _tell(dataset: "Dataset") -> None:
+def _report(dataset: "Dataset") -> None:
     console().print(
         f"{dataset.path}: {dataset.episode_count} episodes, {dataset.step_count} steps, "
         f"{dataset.success_count} successes, hash {dataset.hash[:12]}",
@@ -310,7 +291,7 @@ def _tell(dataset: "Dataset") -> None:
 
 
 def _text(value: object) -> str:
-    """A value for a cell; counts by name stand below each other."""
+    """A value for a cell; counts by name are on lines of their own."""
     if isinstance(value, dict):
         return "\n".join(f"{name} {count}" for name, count in value.items()) or "-"
     return str(value)

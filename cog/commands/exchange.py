@@ -9,7 +9,8 @@ from typing import Annotated, Generic, TypeVar
 
 import tyro
 
-from cog.core.console import choose, console, counting, progress
+from cog.core.console import console, counting, progress
+from cog.core.program import choose
 from cog.datasets import exporters, importers
 from cog.datasets.exporters.run import ExportOptions, export
 from cog.datasets.importers.run import ImportConfig, run_import

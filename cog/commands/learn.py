@@ -1,4 +1,4 @@
-"""Commands of the learner: train, evaluate, go on online."""
+"""Commands of the learner: train, evaluate, fine-tune online."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class Train:
     """Continue the run in the output folder from its last checkpoint."""
 
     seeds: tuple[int, ...] = ()
-    """Seeds to train at once, each in a folder seedS of the output folder; none trains the run's own."""
+    """Seeds to train at once, each in a folder seedS of the output folder. Default: the run's own seed."""
 
     evaluate_episodes: int = 0
-    """Episodes from each start after every checkpoint, shown with the losses; 0 evaluates never."""
+    """Episodes from each start after every checkpoint, shown with the losses; 0 disables evaluation."""
     evaluate_starts: tuple[str, ...] = ("open", "closed")
     """Starts of these evaluations; each is written to evaluations/UPDATE in the run's folder."""
 

@@ -28,7 +28,7 @@ class Relabel:
     terminate: bool = True
     """Whether the first rewarded step ends the episode, or rewards persist and nothing terminates."""
     only: str | None = None
-    """Keep only episodes whose last frame satisfies this rule, such as drawer_opened; none keeps all."""
+    """Keep only episodes whose last frame satisfies this rule, such as drawer_opened. Default: all."""
 
     def run(self) -> None:
         from cog.datasets.relabel.view import relabel
