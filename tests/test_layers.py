@@ -19,6 +19,7 @@ LAYERS = (
     ("cog.algorithms", "cog.tabular"),
     ("cog.training",),
     ("cog.evaluation",),
+    ("cog.policy",),
     ("cog.online", "cog.classifier"),
     ("cog.provenance",),
     ("cog.experiments",),

@@ -2,29 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from cog.core.console import console, progress
 
 
 @dataclass(frozen=True)
-class Collect:
-    """Run scripted behaviours in an environment and write their episodes as a dataset."""
+class EpisodeOptions:
+    """Where episodes are made, how they begin, and what is recorded of them."""
 
-    out: Path
-    """Folder of the dataset; an interrupted collection in it resumes."""
-    episodes: int
-    """Number of episodes."""
-    behaviour: tuple[str, ...] = ("grasp",)
-    """Behaviours as NAME, NAME=WEIGHT or NAME=WEIGHT:option=value,...; each episode draws one by weight."""
     start: tuple[str, ...] = ("open",)
     """Starts; each episode draws one of them."""
-    noise: float = 0.1
-    """Standard deviation of the Gaussian noise added to every action component."""
     seed: int = 0
-    """Seed of the whole collection."""
-    keep: Literal["all", "success", "failure"] = "all"
-    """Which episodes are kept; others are drawn again."""
+    """Seed of all episodes."""
     env: str = "cog/DrawerGrasp-v0"
     """Gymnasium id of the environment."""
     env_options: tuple[str, ...] = ()
@@ -33,10 +25,42 @@ class Collect:
     """What is recorded: images and the arm's pose, or the simulator's state."""
     image_size: int = 48
     """Height and width of the recorded images in pixels."""
-    max_steps: int | None = None
-    """Steps after which an episode is cut off; none takes the number of the environment's registration."""
     terminate_on_success: bool = True
-    """Whether an episode ends at success, or the reward persists while the object is held."""
+    """Whether an episode ends at success, or goes on while its reward persists."""
+
+    def spec(self) -> dict[str, Any]:
+        """These options as fields of a collection's spec."""
+        from cog.core.options import parse_options
+
+        return {
+            "starts": self.start,
+            "seed": self.seed,
+            "env": self.env,
+            "env_options": parse_options(self.env_options),
+            "observation": self.observation,
+            "image_size": self.image_size,
+            "terminate_on_success": self.terminate_on_success,
+        }
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Run scripted behaviours and write their episodes as a dataset."""
+
+    out: Path
+    """Folder of the dataset; an interrupted collection in it resumes."""
+    episodes: int
+    """Number of episodes."""
+    made: Annotated[EpisodeOptions, tyro.conf.arg(name="")]
+    """The episodes."""
+    behaviour: tuple[str, ...] = ("grasp",)
+    """Behaviours as NAME, NAME=WEIGHT or NAME=WEIGHT:option=value,...; each episode draws one by weight."""
+    noise: float = 0.1
+    """Standard deviation of the Gaussian noise added to every action component."""
+    keep: Literal["all", "success", "failure"] = "all"
+    """Which episodes are kept; others are drawn again."""
+    max_steps: int | None = None
+    """Steps after which an episode is cut off. Default: what the environment is registered with."""
     episodes_per_shard: int = 50
     """Episodes in one shard, the unit of work and of loss."""
     workers: int = 0
@@ -45,25 +69,18 @@ class Collect:
     """Address of a Dask scheduler to collect on instead of local processes."""
 
     def run(self) -> None:
-        from cog.core.options import parse_options
         from cog.datasets.collection.collect import collect
         from cog.datasets.collection.rollout import registered_steps
         from cog.datasets.collection.spec import CollectionSpec, parse_behaviour
 
         spec = CollectionSpec(
-            env=self.env,
-            env_options=parse_options(self.env_options),
-            starts=self.start,
-            behaviours=tuple(parse_behaviour(text) for text in self.behaviour),
             episodes=self.episodes,
-            episodes_per_shard=self.episodes_per_shard,
+            behaviours=tuple(parse_behaviour(text) for text in self.behaviour),
             noise=self.noise,
-            seed=self.seed,
             keep=self.keep,
-            observation=self.observation,
-            image_size=self.image_size,
-            max_episode_steps=registered_steps(self.env) if self.max_steps is None else self.max_steps,
-            terminate_on_success=self.terminate_on_success,
+            max_episode_steps=registered_steps(self.made.env) if self.max_steps is None else self.max_steps,
+            episodes_per_shard=self.episodes_per_shard,
+            **self.made.spec(),
         )
         with progress("collect", self.episodes, "episode") as advance:
 
@@ -81,52 +98,32 @@ class Collect:
 
 @dataclass(frozen=True)
 class Teleop:
-    """Demonstrate with the keyboard and write the episodes as a dataset; the keys are shown on the screen."""
+    """Demonstrate with the keyboard; the episodes become a dataset.
+
+    The keys are shown on the screen.
+    """
 
     out: Path
     """Folder of the dataset; demonstrations begun in it are continued."""
+    made: Annotated[EpisodeOptions, tyro.conf.arg(name="")]
+    """The episodes."""
     episodes: int = 10
     """Number of episodes in the folder at the end."""
     append: bool = False
-    """Whether this many episodes come on top of those in the folder."""
-    start: tuple[str, ...] = ("open",)
-    """Starts; each episode draws one of them."""
-    seed: int = 0
-    """Seed from which each episode's initial state follows."""
+    """Whether this many episodes are added to those in the folder."""
     speed: float = 0.5
     """Size of an action's component while its key is held, in (0, 1]; a policy learns this speed."""
-    env: str = "cog/DrawerGrasp-v0"
-    """Gymnasium id of the environment."""
-    env_options: tuple[str, ...] = ()
-    """Further arguments of the environment, each as name=value, such as objects=train."""
-    observation: Literal["image", "state"] = "image"
-    """What is recorded: images and the arm's pose, or the simulator's state."""
-    image_size: int = 48
-    """Height and width of the recorded images in pixels."""
     max_steps: int = 200
     """Steps after which an episode is cut off; people need more than scripts."""
-    terminate_on_success: bool = True
-    """Whether an episode ends at success."""
     screen: Literal["auto", "window", "terminal"] = "auto"
     """Where the scene is shown and keys are read; "auto" is a window where there is a display."""
 
     def run(self) -> None:
-        from cog.core.options import parse_options
         from cog.datasets.collection.spec import CollectionSpec
         from cog.datasets.teleop.front_ends import open_front_end
         from cog.datasets.teleop.teleop import teleoperate
 
-        spec = CollectionSpec(
-            episodes=self.episodes,
-            starts=self.start,
-            env=self.env,
-            env_options=parse_options(self.env_options),
-            observation=self.observation,
-            image_size=self.image_size,
-            max_episode_steps=self.max_steps,
-            terminate_on_success=self.terminate_on_success,
-            seed=self.seed,
-        )
+        spec = CollectionSpec(episodes=self.episodes, max_episode_steps=self.max_steps, **self.made.spec())
         dataset = teleoperate(
             spec, self.out, lambda: open_front_end(self.screen), speed=self.speed, append=self.append
         )

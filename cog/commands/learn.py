@@ -1,4 +1,4 @@
-"""Commands of the learner: train, evaluate, go on online."""
+"""Commands of the learner: train, evaluate, fine-tune online."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,10 @@ from cog.training.presets import PRESETS, Preset, preset
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy on merged data; every setting of the preset can be changed."""
+    """Train a policy on merged data.
+
+    Every setting of the preset can be changed.
+    """
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """The run."""
@@ -32,12 +35,24 @@ class Train:
     """Continue the run in the output folder from its last checkpoint."""
 
     seeds: tuple[int, ...] = ()
-    """Seeds to train at once, each in a folder seedS of the output folder; none trains the run's own."""
+    """Seeds to train at once, each in a folder seedS of the output folder. Default: the run's own seed."""
 
     evaluate_episodes: int = 0
-    """Episodes from each start after every checkpoint, shown with the losses; 0 evaluates never."""
+    """Episodes from each start after every checkpoint, shown with the losses; 0 disables evaluation."""
     evaluate_starts: tuple[str, ...] = ("open", "closed")
     """Starts of these evaluations; each is written to evaluations/UPDATE in the run's folder."""
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> "Train":
+        """The command with these options, whose defaults and names follow the preset and the algorithm."""
+        name, kind = _chosen("--preset", arguments, PRESETS[0]), _chosen("--algorithm", arguments, "cql")
+        missing: Path = tyro.MISSING
+        config = preset(name, missing, missing, kind)
+        settings = _narrowed(TrainConfig, "algorithm", type(config.algorithm), kind)
+        command = _narrowed(cls, "config", settings, "")
+        default = command(config=settings(**vars(config)), preset=cast(Preset, name), algorithm=kind)
+        parsed = tyro.cli(command, default=default, prog="cog train", args=arguments)
+        return cls(**{**vars(parsed), "config": TrainConfig(**vars(parsed.config))})
 
     def run(self) -> None:
         from cog.core.parallel import joined, rank, together
@@ -145,18 +160,6 @@ class Train:
         return f"success{of} at {update}: {rates}"
 
 
-def parse_train(arguments: Sequence[str]) -> Train:
-    """Options of `cog train`, whose defaults and names follow the preset and the algorithm among them."""
-    name, kind = _chosen("--preset", arguments, PRESETS[0]), _chosen("--algorithm", arguments, "cql")
-    missing: Path = tyro.MISSING
-    config = preset(name, missing, missing, kind)
-    settings = _narrowed(TrainConfig, "algorithm", type(config.algorithm), kind)
-    command = _narrowed(Train, "config", settings, "")
-    default = command(config=settings(**vars(config)), preset=cast(Preset, name), algorithm=kind)
-    parsed = tyro.cli(command, default=default, prog="cog train", args=arguments)
-    return Train(**{**vars(parsed), "config": TrainConfig(**vars(parsed.config))})
-
-
 def _narrowed(kind: type[Any], field: str, narrow: type[Any], name: str) -> type[Any]:
     """`kind` with `field` of a narrower type, whose options begin with `name`."""
     annotated = Annotated[narrow, tyro.conf.arg(name=name)]  # type: ignore[valid-type]
@@ -179,7 +182,10 @@ def _chosen(option: str, arguments: Sequence[str], default: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Roll a checkpoint out on named starts and report success with its interval."""
+    """Roll a policy out from named starts and report its success.
+
+    Success is reported with its Wilson interval.
+    """
 
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")]
     """The evaluation."""
@@ -195,7 +201,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Finetune:
-    """Continue a trained policy online: it acts, and learns from what it did and from the offline data."""
+    """Continue training a policy online.
+
+    It acts, and learns from what it did and from the offline data.
+    """
 
     config: Annotated[FinetuneConfig, tyro.conf.arg(name="")]
     """The run."""

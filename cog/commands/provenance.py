@@ -22,7 +22,10 @@ PLAIN_WIDTH = 400  # characters of a line where the output is no terminal
 
 @dataclass(frozen=True)
 class Why:
-    """Print what something was made from, up to the first episode: hashes, settings, versions."""
+    """Print what something was made from, back to the first episode.
+
+    Each thing is shown with its hash, settings and version.
+    """
 
     path: tyro.conf.Positional[Path]
     """Dataset, FOLDER@VIEW, merge, run, checkpoint, evaluation, classifier, summary.json or results.json."""
@@ -67,14 +70,14 @@ def verify_deep(path: Path) -> int:
     return 1
 
 
-def _grow(tree: Tree, thing: Thing, told: set[tuple[str, Path]]) -> None:
-    """Add what a thing was made from; what comes again is not told twice."""
+def _grow(tree: Tree, thing: Thing, shown: set[tuple[str, Path]]) -> None:
+    """Add what a thing was made from; what comes again is shown in full once only."""
     for link in thing.links:
         key = (link.thing.kind, link.thing.path)
-        branch = tree.add(_label(link.thing, link, key in told))
-        if key not in told:
-            told.add(key)
-            _grow(branch, link.thing, told)
+        branch = tree.add(_label(link.thing, link, key in shown))
+        if key not in shown:
+            shown.add(key)
+            _grow(branch, link.thing, shown)
     if not thing.recorded and not thing.links:
         tree.add("what it was made from is not recorded")
 

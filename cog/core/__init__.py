@@ -1,6 +1,6 @@
 """Core: what every layer stands on and that knows none of them.
 
 Read `files` (atomic writes, hashes), `sealed` (small files that notice damage), `lock` and `inputs`
-first; then `configs`, `bounds` and `options` (settings), `console` and `exits` (what people see),
-`workers`, `stopping` and `parallel` (processes), `figures` and `videos` (pictures).
+first; then `configs`, `bounds` and `options` (settings), `console` (what people see), `lazy` and `program`
+(the command line), `workers`, `stopping` and `parallel` (processes), `figures` and `videos` (pictures).
 """

@@ -1,8 +1,8 @@
 """The chain: data that lead from A to B and from B to C, but never from A to C.
 
-Trajectory 1 goes right from A to B, then left from B to a dead end; nothing is rewarded. Trajectory 2 goes right
-from E to B, then right from B to C, which pays 1. An imitator of the data that begins at A ends in the dead end as
-often as the data do at B; dynamic programming carries the reward of C back to A through B.
+Trajectory 1 goes right from A to B, then left from B to a dead end; nothing is rewarded. Trajectory 2 goes
+right from E to B, then right from B to C, which pays 1. An imitator of the data that begins at A ends in the
+dead end as often as the data do at B; dynamic programming carries the reward of C back to A through B.
 """
 
 from typing import NamedTuple

@@ -1,10 +1,9 @@
 """Filter: a new dataset of the episodes that satisfy rules on signals, names, outcome and length."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from cog.datasets.edit.config import FilterConfig
 from cog.datasets.edit.subset import OnProgress, write_subset
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.view import rule_for
@@ -12,40 +11,20 @@ from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.errors import CogError, UsageError
 
 
-@dataclass(frozen=True)
-class Filter:
-    """What an episode must satisfy to be kept; what is empty or none asks for nothing."""
-
-    ends_in: tuple[str, ...] = ()
-    """Rules (see `cog.datasets.relabel.rules`) that all hold at the last frame."""
-    reaches: tuple[str, ...] = ()
-    """Rules that each hold after some step."""
-    behaviours: tuple[str, ...] = ()
-    """Names of behaviours, one of which acted."""
-    starts: tuple[str, ...] = ()
-    """Names of starts, one of which it began at."""
-    success: bool | None = None
-    """Whether the environment called the last frame a success."""
-    min_length: int | None = None
-    """Fewest steps."""
-    max_length: int | None = None
-    """Most steps."""
-
-    def to_json(self) -> dict[str, Any]:
-        """What it asks for, as JSON values."""
-        asked = {name: value for name, value in asdict(self).items() if value not in ((), None)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
-
-
-def filter_dataset(path: Path, out: Path, wanted: Filter, on_progress: OnProgress | None = None) -> Dataset:
-    """Copy the episodes that are wanted into a new dataset; `on_progress` is told how many were judged.
+def filter_dataset(
+    path: Path, out: Path, wanted: FilterConfig, on_progress: OnProgress | None = None
+) -> Dataset:
+    """Copy the episodes that are wanted into a new dataset; `on_progress` gets how many were judged.
 
     Raises:
         UsageError: nothing is asked for, or a rule, behaviour or start does not exist.
         CogError: no episode is wanted, a rule fails on one, or the data are damaged; nothing is written.
     """
     if not wanted.to_json():
-        raise UsageError("say which episodes to keep, such as --ends-in grasp_success or --min-length 10")
+        raise UsageError(
+            "every episode would be kept",
+            remedy="say which to keep, such as --ends-in grasp_success or --min-length 10",
+        )
     dataset = open_dataset(path)
     numbers = select(dataset, wanted, on_progress)
     if not numbers:
@@ -56,7 +35,7 @@ def filter_dataset(path: Path, out: Path, wanted: Filter, on_progress: OnProgres
     return write_subset(dataset, numbers, out, {"kind": "filtered", **wanted.to_json()})
 
 
-def select(dataset: Dataset, wanted: Filter, on_progress: OnProgress | None = None) -> list[int]:
+def select(dataset: Dataset, wanted: FilterConfig, on_progress: OnProgress | None = None) -> list[int]:
     """Numbers of the episodes that are wanted.
 
     Raises:
@@ -72,9 +51,9 @@ def select(dataset: Dataset, wanted: Filter, on_progress: OnProgress | None = No
         return (
             all(holds[name][-1] for name in wanted.ends_in)
             and all(holds[name].any() for name in wanted.reaches)
-            and (not wanted.behaviours or episode.behaviour in wanted.behaviours)
-            and (not wanted.starts or episode.start in wanted.starts)
-            and wanted.success in (None, episode.success)
+            and (not wanted.behaviour or episode.behaviour in wanted.behaviour)
+            and (not wanted.start or episode.start in wanted.start)
+            and wanted.success in ("any", "true" if episode.success else "false")
             and (wanted.min_length is None or len(episode) >= wanted.min_length)
             and (wanted.max_length is None or len(episode) <= wanted.max_length)
         )
@@ -87,8 +66,8 @@ def select(dataset: Dataset, wanted: Filter, on_progress: OnProgress | None = No
             numbers.append(number)
         if on_progress is not None:
             on_progress(number + 1, dataset.episode_count)
-    _check_known("behaviour", wanted.behaviours, behaviours)
-    _check_known("start", wanted.starts, starts)
+    _check_known("behaviour", wanted.behaviour, behaviours)
+    _check_known("start", wanted.start, starts)
     return numbers
 
 

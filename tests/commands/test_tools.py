@@ -13,7 +13,8 @@ import torch
 from cog import cli
 from cog.algorithms.cql import CQLConfig
 from cog.core.inputs import Input
-from cog.datasets.edit.filter import Filter, filter_dataset
+from cog.datasets.edit.config import FilterConfig
+from cog.datasets.edit.filter import filter_dataset
 from cog.datasets.edit.split import draw_parts, split_dataset
 from cog.datasets.info import describe
 from cog.datasets.merge import open_merge, write_merge
@@ -100,17 +101,17 @@ def test_a_filter_keeps_exactly_the_episodes_asked_for(options, kept, dataset, t
 @pytest.mark.parametrize(
     "wanted, error, message",
     [
-        (Filter(), UsageError, "say which episodes"),
-        (Filter(ends_in=("flown",)), UsageError, "unknown"),
+        (FilterConfig(), UsageError, "Say which to keep"),
+        (FilterConfig(ends_in=("flown",)), UsageError, "unknown"),
         (
-            Filter(behaviours=("grasp", "gras")),
+            FilterConfig(behaviour=("grasp", "gras")),
             UsageError,
             "no episode has the behaviour 'gras'; there are: grasp, wander",
         ),
-        (Filter(starts=("ajar",)), UsageError, "no episode has the start 'ajar'"),
-        (Filter(min_length=13), CogError, "none of its 12 episodes"),
+        (FilterConfig(start=("ajar",)), UsageError, "no episode has the start 'ajar'"),
+        (FilterConfig(min_length=13), CogError, "none of its 12 episodes"),
         (
-            Filter(reaches=("rules:fails",)),
+            FilterConfig(reaches=("rules:fails",)),
             CogError,
             r"'rules:fails', episode 0: it failed with RuntimeError",
         ),

@@ -36,6 +36,9 @@ def test_every_array_comes_in_with_the_reason_of_each_end(tmp_path, out, capsys)
     assert source.read_bytes() == before and verify(out) == []
     dataset = open_dataset(out)
     assert_same(dataset, flat_arrays())
+    names = ("image", "proprio", "success", "last_frame", "mask", "episode_steps")
+    taken = [dataset.spec["origin"][name] for name in names]
+    assert taken == [None, [], "infos/goal", "next", None, None], "the dataset's hash depends on them"
     ends = [(episode.terminated, episode.truncated) for episode in dataset.episodes()]
     assert ends == [(True, False), (False, True)] * 2
     assert dataset.success_count == 4

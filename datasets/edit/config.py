@@ -1,0 +1,37 @@
+"""Which episodes a filter keeps; only the standard library is imported: the command line starts fast."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """What an episode must satisfy to be kept, all of it; fields left out ask for nothing."""
+
+    ends_in: tuple[str, ...] = ()
+    """Rules that all hold at the last frame, such as grasp_success or your own module:function."""
+    reaches: tuple[str, ...] = ()
+    """Rules that each hold after some step."""
+    behaviour: tuple[str, ...] = ()
+    """Behaviours, one of which acted."""
+    start: tuple[str, ...] = ()
+    """Starts, one of which the episode began at."""
+    success: Literal["any", "true", "false"] = "any"
+    """Whether the environment called the last frame a success."""
+    min_length: int | None = None
+    """Fewest steps."""
+    max_length: int | None = None
+    """Most steps."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What it asks for, as JSON values."""
+        asked = {
+            "ends_in": list(self.ends_in),
+            "reaches": list(self.reaches),
+            "behaviours": list(self.behaviour),
+            "starts": list(self.start),
+            "success": None if self.success == "any" else self.success == "true",
+            "min_length": self.min_length,
+            "max_length": self.max_length,
+        }
+        return {name: value for name, value in asked.items() if value not in ([], None)}
