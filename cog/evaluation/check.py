@@ -18,7 +18,7 @@ def check_scene(
             are wanted and it draws no pictures.
         CogError: the policy was trained on other observations or actions.
     """
-    env = make_environment(scene)
+    env = make_environment(scene, "rgb_array")
     try:
         check_attributes(env, scene.env)
         known = tuple(env.unwrapped.starts)
