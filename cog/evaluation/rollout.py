@@ -144,6 +144,7 @@ class Fleet(Environments):
 
 def _outcome(number: int, recorder: Recorder) -> Outcome:
     """What became of a finished episode."""
+    stages = getattr(recorder.env.unwrapped, "stages", ())
     return Outcome(
         number=number,
         seed=recorder.seed,
@@ -152,7 +153,7 @@ def _outcome(number: int, recorder: Recorder) -> Outcome:
         success_last=recorder.success,
         steps=len(recorder),
         total=recorder.total,
-        furthest=furthest_stage(recorder.signal_values(), recorder.succeeded),
+        furthest=furthest_stage(recorder.signal_values(), recorder.succeeded, stages),
         actions=np.stack(recorder.actions),
     )
 

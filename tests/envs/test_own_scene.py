@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from cog.datasets.collection.collect import collect
-from cog.datasets.collection.rollout import registered_steps
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.merge import write_merge
 from cog.datasets.relabel.view import relabel
+from cog.envs.make import registered_steps
 from cog.errors import CogError, UsageError
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import evaluate
@@ -47,7 +47,7 @@ def test_an_own_scene_with_its_own_behaviour_and_reward_is_collected_trained_on_
 
 
 def test_an_own_scene_knows_only_its_own_behaviours(tmp_path):
-    with pytest.raises(UsageError, match=r"'grasp' is unknown; there are: reach"):
+    with pytest.raises(UsageError, match=r"'grasp' is unknown; this scene has: reach"):
         collect(spec("grasp"), tmp_path / "data", workers=1)
 
 
@@ -83,7 +83,6 @@ def test_episodes_are_as_long_as_the_scene_was_registered_with():
         registered_steps("cog/Nothing-v0")
 
 
-@pytest.mark.filterwarnings("ignore:.*share an object")  # which is the point
 def test_a_scene_that_fills_the_same_arrays_again_is_recorded_as_it_was_seen(tmp_path, monkeypatch):
     plain = next(collect(spec(), tmp_path / "plain", workers=1).episodes())
     see, kept = Line._see, {"signals": {}}

@@ -105,12 +105,6 @@ def test_an_object_in_the_closed_gripper_above_the_tray_is_not_placed():
     assert not rewards.placed(signals | {"gripper_opening": 1.0, "object_tray_distance": 0.1})
 
 
-def test_scene_and_predicate_agree_on_what_is_placed():
-    assert rewards.PLACED_DISTANCE == pick_place.PLACED_DISTANCE
-    assert rewards.PLACED_HEIGHT == pick_place.PLACED_HEIGHT
-    assert rewards.RELEASED_OPENING == pick_place.RELEASED_OPENING
-
-
 def test_no_object_is_both_trained_with_and_held_out():
     assert not {thing.name for thing in TRAIN} & {thing.name for thing in HELD_OUT}
     assert not {(thing.shape, thing.size) for thing in TRAIN} & {(t.shape, t.size) for t in HELD_OUT}

@@ -6,6 +6,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from cog.signals.predicates import Signals
+from cog.signals.stages import always
+
 
 class Reach:
     """A behaviour: go right."""
@@ -20,6 +23,11 @@ class Reach:
         return np.full(8, self.speed, np.float32)
 
 
+def past_the_middle(signals: Signals) -> np.ndarray:
+    """The point is in the right half, (T,) bool."""
+    return np.asarray(signals["place"] > 0.5)
+
+
 class Line(gymnasium.Env):
     """The point starts at the left or in the middle; a picture shows it as a bright column."""
 
@@ -27,6 +35,10 @@ class Line(gymnasium.Env):
     signal_names = ("place",)
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     behaviours = {"reach": Reach}  # noqa: RUF012
+    stages = (
+        ("never passed the middle", always),
+        ("passed the middle, never reached the end", past_the_middle),
+    )
 
     def __init__(
         self,
