@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -47,6 +48,12 @@ def test_an_own_scene_with_its_own_behaviour_and_reward_is_collected_trained_on_
         EvaluateConfig(tmp_path / "run", tmp_path / "eval", ("left", "middle"), 2, workers=1, videos=0)
     )
     assert {result.start for result in report.results} == {"left", "middle"}
+
+
+def test_the_scene_on_the_page_for_own_scenes_is_this_one():
+    root = Path(__file__).parents[2]
+    page, scene = (root / "docs/guides/own-scene.md"), (root / "tests/helpers/toy_scene.py")
+    assert f"```python\n# toy_scene.py\n{scene.read_text()}```" in page.read_text()
 
 
 def test_an_own_scene_knows_only_its_own_behaviours(tmp_path):
