@@ -37,9 +37,10 @@ class Line(gymnasium.Env):
         ("passed the middle, never reached the end", past_the_middle),
     )
 
-    def __init__(self, observation="image", image_size=16, terminate_on_success=True, render_mode=None):
-        self.render_mode = render_mode
-        self.size = image_size
+    def __init__(
+        self, observation="image", image_size=16, terminate_on_success=True, render_mode=None, start="left"
+    ):
+        self.render_mode, self.size, self.start = render_mode, image_size, start
         self.terminate_on_success = terminate_on_success
         self.action_space = spaces.Box(-1, 1, (8,), np.float32)
         image = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
@@ -47,7 +48,7 @@ class Line(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        start = (options or {}).get("start", self.starts[0])
+        start = (options or {}).get("start", self.start)
         self.place = (0.1 if start == "left" else 0.5) + 0.1 * self.np_random.random()
         return self._see()
 
