@@ -15,8 +15,8 @@ import torch
 from cog.core.lock import locked
 from cog.core.parallel import size, together
 from cog.core.stopping import stop_signals
+from cog.datasets.transitions import Transitions
 from cog.errors import CogError, UsageError
-from cog.replay.buffer import Transitions
 from cog.training import checkpoint
 from cog.training.config import TrainConfig
 from cog.training.setup import CONFIG, claim, prepare

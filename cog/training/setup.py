@@ -14,8 +14,9 @@ from cog.core.lock import content
 from cog.core.parallel import rank, together
 from cog.core.sealed import read_sealed
 from cog.datasets.environment import scene_facts
+from cog.datasets.transitions import Transitions
 from cog.errors import CogError, UsageError
-from cog.replay.buffer import Buffer, Transitions
+from cog.replay.buffer import Buffer
 from cog.training import checkpoint
 from cog.training.config import TrainConfig, read_config
 from cog.training.execution import keep_freed_memory, refuse_graph, set_arithmetic
@@ -92,8 +93,8 @@ def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, A
 
     HDF5 is needed only here.
     """
+    from cog.datasets.load import load
     from cog.datasets.merge import open_merge
-    from cog.datasets.transitions import load
 
     merge = open_merge(data)
     transitions: Transitions = load(merge)

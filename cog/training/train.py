@@ -13,8 +13,9 @@ from cog.core.lock import locked
 from cog.core.parallel import RankLost, anywhere, rank, refuse_uneven, together
 from cog.core.sealed import write_sealed
 from cog.core.stopping import stop_signals
+from cog.datasets.transitions import Transitions
 from cog.errors import CogError
-from cog.replay.buffer import Buffer, Transitions
+from cog.replay.buffer import Buffer
 from cog.training import checkpoint
 from cog.training.config import TrainConfig
 from cog.training.execution import executed

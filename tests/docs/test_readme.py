@@ -46,12 +46,13 @@ def test_every_command_of_the_readme_runs(tmp_path):
 
 
 def test_the_readme_names_every_start_and_behaviour():
-    from cog.envs import double_drawer, pick_place
-    from cog.envs.behaviours import BEHAVIOURS
+    from cog.envs import SCENES
+    from cog.envs.make import scene_class
 
     text = README.read_text()
-    for name in [*double_drawer.STARTS, *pick_place.STARTS, *BEHAVIOURS]:
-        assert f"`{name}`" in text, name
+    for scene in map(scene_class, SCENES):
+        for name in [*scene.starts, *scene.behaviours]:
+            assert f"`{name}`" in text, name
 
 
 def test_the_readme_names_every_folder_it_maps():
