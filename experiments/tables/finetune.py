@@ -21,7 +21,7 @@ from cog.online.config import FinetuneConfig
 from cog.online.curve import FIRST_EPISODES, Point, draw_curve, handover, read_curve
 from cog.online.finetune import RECORD
 
-TABLE, PICTURE = "finetune.json", "finetune.png"
+TABLE, PICTURE = "data/finetune.json", "figures/finetune.png"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class SummariseFinetune:
 
     runs: tuple[Path, ...]
     """Folders of finished runs."""
-    out: Path = Path("docs")
-    """Folder for finetune.json and finetune.png."""
+    out: Path = Path("docs/results")
+    """Folder for data/finetune.json and figures/finetune.png."""
 
 
 def gather(runs: Sequence[Path]) -> dict[str, Any]:

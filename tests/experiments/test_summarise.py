@@ -84,5 +84,5 @@ def test_the_command_names_the_settings_that_are_not_the_standard_ones(runs):
 
 
 def test_the_readme_prints_the_committed_table():
-    table = read_json(ROOT / "docs" / "demo.json", "the committed results")
+    table = read_json(ROOT / "docs/results/data/demo.json", "the committed results")
     assert markdown(table) in (ROOT / "README.md").read_text()

@@ -51,5 +51,5 @@ def test_two_runs_of_one_seed_and_none_are_refused(tmp_path):
 
 
 def test_the_readme_prints_the_committed_table():
-    table = read_json(ROOT / "docs" / "finetune.json", "the committed results")
+    table = read_json(ROOT / "docs/results/data/finetune.json", "the committed results")
     assert markdown(table) in (ROOT / "README.md").read_text()
