@@ -1,6 +1,7 @@
 """The `cog` command as its help describes it: commands, their options, defaults and sentences."""
 
 import contextlib
+import dataclasses
 import functools
 import io
 import os
@@ -59,18 +60,35 @@ def command(*words: str) -> Command:
     return Command(words, text, tuple(_options(lines)), tuple(subcommands))
 
 
+def algorithms() -> list[str]:
+    """What `cog train --algorithm` takes."""
+    (choice,) = [option for option in command("train").options if option.words.startswith("--algorithm")]
+    return re.findall(r"\w+", choice.words.removeprefix("--algorithm"))
+
+
+@functools.cache
+def train() -> Command:
+    """`cog train` with the options of every algorithm."""
+    options = command("train").options
+    for name in algorithms():
+        more = command("train", "--algorithm", name).options
+        own = [option for option in more if option.words.startswith(f"--{name.replace('_', '-')}.")]
+        options += tuple(option for option in own if option not in options)
+    return dataclasses.replace(command("train"), options=options)
+
+
 def commands() -> list[Command]:
     """Every command, in the order of `cog --help`, a command with subcommands before these."""
     found = []
     for name in command().subcommands:
-        found.append(command(name))
+        found.append(train() if name == "train" else command(name))
         found += [command(name, part) for part in command(name).subcommands]
     return found
 
 
 def known_flags(words: list[str]) -> set[str]:
     """The flags of the command that a command line names, and those of its subcommands."""
-    top = command(words[0])
+    top = train() if words[0] == "train" else command(words[0])
     return top.flags.union(*(command(words[0], part).flags for part in top.subcommands))
 
 

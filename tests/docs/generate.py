@@ -1,7 +1,7 @@
 """The parts of pages that code makes: `python -m tests.docs.generate` writes them, a test compares them.
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a function here and its arguments.
-Pages of cells are made as a whole by `cog.experiments.tables.rows`.
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a function of this file and its
+arguments. Pages of cells are made as a whole by `cog.experiments.tables.rows`.
 """
 
 import inspect
@@ -14,15 +14,16 @@ from typing import Any
 import gymnasium
 
 import cog.envs
+from cog.envs import scene
 from cog.envs.behaviours import BEHAVIOURS, behaviour_options
 from cog.envs.tabletop import Tabletop
 from cog.experiments.tables import demo, finetune, rows
-from tests.docs.commands import command, commands
+from tests.docs.commands import commands
 from tests.docs.pages import DOCS, pages
 
 DATA = DOCS / "results/data"
 ROWS = ("closed", "blocked_drawer", "blocked_object", "pick_place")
-PART = re.compile(r"(<!-- generated: (.+) -->\n).*?(<!-- end -->\n)", re.S)
+PART = re.compile(r"(<!-- generated: ([^\n]+) -->\n).*?(<!-- end -->\n)", re.S)
 
 
 def table(header: list[str], lines: list[list[str]]) -> str:
@@ -32,12 +33,15 @@ def table(header: list[str], lines: list[list[str]]) -> str:
 
 
 def command_list(*pages: str) -> str:
-    """Every command, what it does, and which of the pages, given as `page=command,command`, has its options."""
+    """Every command and what it does; `pages` say where its options are, as `page=command,command`."""
     page_of = {name: page for page, names in (text.split("=") for text in pages) for name in names.split(",")}
     found = [entry for entry in commands() if len(entry.words) == 1]
     return table(
         ["command", "what it does"],
-        [[f"[`{entry.words[0]}`]({page_of[entry.words[0]]}.md#{entry.words[0]})", entry.text] for entry in found],
+        [
+            [f"[`{entry.words[0]}`]({page_of[entry.words[0]]}.md#{entry.words[0]})", entry.text]
+            for entry in found
+        ],
     )
 
 
@@ -56,16 +60,19 @@ def scenes() -> str:
     """Every scene with its horizon, the sizes of what it shows, its starts and its signals."""
     lines = []
     for env, (_, horizon) in cog.envs.SCENES.items():
-        scene = _scene(env)
+        kind = _scene(env)
         lines.append(
-            [f"`{env}`", str(horizon), str(scene.state_size), _names(scene.starts), _names(scene.signal_names)]
+            [f"`{env}`", str(horizon), str(kind.state_size), _names(kind.starts), _names(kind.signal_names)]
         )
     return table(["environment", "steps", "state", "starts", "signals"], lines)
 
 
 def actions() -> str:
     """What every scene says of its actions and observations."""
-    return inspect.cleandoc(str(Tabletop.__doc__)).split("\n\n", 1)[1]
+    text = inspect.cleandoc(str(Tabletop.__doc__)).split("\n\n", 1)[1]
+    for name in ("POSITION_SCALE", "ROTATION_SCALE"):
+        text = text.replace(f"`scene.{name}`", str(getattr(scene, name)))
+    return text
 
 
 def behaviours() -> str:
@@ -94,7 +101,7 @@ def row_summary() -> str:
 
 
 def committed(row: str | None = None) -> dict[Path, dict[str, Any]]:
-    """Committed results of the rows, or of one; a row whose arms were run by two commands has a second file."""
+    """Committed results of all rows or one; a row whose arms two commands ran has a second file."""
     files = [
         DATA / f"{kind}_{name}{part}.json"
         for kind in ("reproduce", "state")

@@ -1,7 +1,7 @@
 """The pages: README and all of docs, their code blocks, and what a comment says of a block or page.
 
 Above a block that a test cannot run stands `<!-- not run: REASON -->`. A page that needs the data and runs of
-README says so once: `<!-- after: README.md -->`; such a page is tried in a folder in which README's commands ran.
+README says so: `<!-- after: README.md -->`; such a page is tried in a folder in which README's commands ran.
 """
 
 import re
@@ -89,12 +89,14 @@ def prose(page: Path) -> str:
 
 
 def arguments(line: str) -> list[str] | None:
-    """What a line hands to `cog`, also as `python -m cog.cli`, with 1 for shell variables; None if nothing."""
+    """What a line gives to `cog` (or `python -m cog.cli`), shell variables as 1; None if nothing."""
     line = re.sub(r"\$\(\(.*?\)\)|\$\{?\w+\}?", "1", line)
     words = shlex.split(line, comments=True)
     for position, word in enumerate(words):
         if word == "cog" or word.endswith("/cog") or words[position - 1 : position + 1] == ["-m", "cog.cli"]:
             rest = words[position + 1 :]
-            end = next((place for place, word in enumerate(rest) if word in {"&&", "||", "|", "&", ">"}), None)
+            end = next(
+                (place for place, word in enumerate(rest) if word in {"&&", "||", "|", "&", ">"}), None
+            )
             return [word.rstrip(";") for word in rest[:end]]
     return None

@@ -1,4 +1,4 @@
-"""Runs a page as a reader would, top to bottom in one folder, with numbers that take seconds instead of hours."""
+"""Runs a page as a reader would, top to bottom in one folder, with numbers that take seconds, not hours."""
 
 import os
 import re

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def test_every_block_is_run_marked_or_an_illustration(page: Path) -> None:
     assert indented is None, f"{docs.name(page)}: fence this block: {indented[0]}"
 
 
-@pytest.mark.parametrize("block", [b for b in not_run() if b.language == "bash"], ids=lambda block: block.where)
+@pytest.mark.parametrize(
+    "block", [b for b in not_run() if b.language == "bash"], ids=lambda block: block.where
+)
 def test_a_block_that_is_not_run_names_what_exists(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
     assert shell.returncode == 0, f"{block.where}: {shell.stderr}"
@@ -67,7 +70,9 @@ def test_a_block_that_is_not_run_names_what_exists(block: Block, monkeypatch: py
             assert line.split()[1] in MAKE, f"{block.where}: {line}"
 
 
-@pytest.mark.parametrize("block", [b for b in not_run() if b.language == "python"], ids=lambda block: block.where)
+@pytest.mark.parametrize(
+    "block", [b for b in not_run() if b.language == "python"], ids=lambda block: block.where
+)
 def test_python_that_is_not_run_compiles(block: Block) -> None:
     compile(block.text, block.where, "exec")
 
@@ -105,9 +110,9 @@ def test_every_smaller_number_is_of_a_command_on_some_page() -> None:
 
 
 def test_small_numbers_take_the_place_of_the_printed_ones() -> None:
-    assert smaller("evaluate --checkpoint a --episodes 100 --starts open".split()) == (
-        "evaluate --checkpoint a --starts open --episodes 1 --max-episode-steps 3 --workers 1".split()
-    )
+    words = shlex.split("evaluate --checkpoint a --episodes 100 --starts open")
+    small = "evaluate --checkpoint a --starts open --episodes 1 --max-episode-steps 3 --workers 1"
+    assert shlex.join(smaller(words)) == small
     assert smaller(["info", "data"]) == ["info", "data"]
 
 
@@ -127,6 +132,10 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def test_arguments_are_found_behind_variables_and_launchers() -> None:
-    assert arguments("torchrun --nproc-per-node 2 -m cog.cli train --seed $((2 * S))") == ["train", "--seed", "1"]
+    assert arguments("torchrun --nproc-per-node 2 -m cog.cli train --seed $((2 * S))") == [
+        "train",
+        "--seed",
+        "1",
+    ]
     assert arguments('OMP_NUM_THREADS=1 cog collect --out "s$S/task"') == ["collect", "--out", "s1/task"]
     assert arguments("make demo") is None

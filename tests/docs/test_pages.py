@@ -1,4 +1,4 @@
-"""Pages are short, found from the index, and link to what exists; generated parts are as the code makes them."""
+"""Pages are short, found from the index, and link to what exists; generated parts are as code makes them."""
 
 import re
 from pathlib import Path
