@@ -1,4 +1,10 @@
-"""Gymnasium environments on PyBullet: scenes, starts and scripted behaviours."""
+"""Gymnasium environments on PyBullet: scenes, their starts, signals, failure stages and scripted behaviours.
+
+`tabletop` is what every scene is, made of `arm`, `bullet`, `scene` (constants) and `randomise`. `pick_place`,
+`drawer_grasp` and `double_drawer` are the scenes, furnished from `objects` and `cabinet`; `behaviours/` acts
+in them. `make` builds a scene of any origin, `contract` checks it. To add one, write its file and list it in
+`SCENES`.
+"""
 
 import gymnasium
 

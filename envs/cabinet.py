@@ -14,6 +14,8 @@ HANDLE_GAP = np.array([0.0, 0.040, 0.03])  # m, between front and plate, where f
 HANDLE_PLATE = np.array([0.0, 0.077, 0.04])  # m, middle of the T's plate
 DRAWER_CENTRE = np.array([0.0, -0.067, 0.0])  # m, of the tray
 DRAWER_FLOOR = 0.011  # m, height of the tray's upper side
+BOTTOM, TOP = 0, 1  # the drawers of a cabinet with two
+TOP_FACE = np.array([0.0, -0.025, 0.108])  # m, middle of the upper drawer's front
 SLIDE_FORCE = 6.0  # N, friction of a slide
 
 

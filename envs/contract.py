@@ -1,11 +1,13 @@
 """What a scene must bring, checked on its first frame, before an episode is recorded."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from cog.errors import UsageError
+from cog.signals.stages import furthest_stage
 
 OBSERVATIONS = {"image": {"image", "proprio"}, "state": {"state"}}
 """What policies see, by the scene's argument `observation`."""
@@ -50,10 +52,10 @@ def check_attributes(env: Any, name: str) -> None:
 
 
 def check_first_frame(env: Any, name: str, observation: str) -> None:
-    """Reset the environment, twice, and hold what it shows against what it says about itself.
+    """Reset the environment, twice, and compare what it shows with what it says about itself.
 
     Raises:
-        UsageError: its observation or its info has other entries.
+        UsageError: its observation or its info has other entries, or its signals do not suffice for a stage.
     """
     seen, info = env.unwrapped.reset(seed=0)  # without Gymnasium's checks, which name no remedy
     if set(seen) != OBSERVATIONS[observation]:
@@ -72,12 +74,31 @@ def check_first_frame(env: Any, name: str, observation: str) -> None:
     for signal, value in signals.items():
         if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value)):
             raise UsageError(f"signal {signal!r} of {name} must be a finite number, not {value!r}")
+    _check_stages(env, name, signals)
     for word, space in env.observation_space.spaces.items():
         if np.shape(seen[word]) != space.shape:
             raise UsageError(
                 f"{name} shows {word} of shape {np.shape(seen[word])}; its space says {space.shape}"
             )
     env.reset(seed=0)
+
+
+def _check_stages(env: Any, name: str, signals: Mapping[str, float]) -> None:
+    """Judge the first frame by the scene's failure stages, if it has any: later is too late.
+
+    Raises:
+        UsageError: they are not pairs of a name and a predicate on its signals.
+    """
+    values = {signal: np.array([value]) for signal, value in signals.items()}
+    for number, stage in enumerate(getattr(env.unwrapped, "stages", ())):
+        try:
+            word, predicate = stage
+            furthest_stage(values, False, [(word, predicate)])
+        except Exception as error:  # a predicate of the user's own may raise anything
+            raise UsageError(
+                f"stage {number} of {name} must be a pair of a name and a predicate on its signals "
+                f"({type(error).__name__}: {error}); see cog.signals.stages"
+            ) from error
 
 
 def draws_pictures(env: Any) -> bool:

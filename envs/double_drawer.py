@@ -6,15 +6,19 @@ over its handle, where the fingers would go, and must be moved to the tray or as
 task begins.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from cog.envs import scene
-from cog.envs.cabinet import DRAWER_CENTRE, DRAWER_FLOOR, HANDLE_GAP, Cabinet
+from cog.envs.behaviours.base import Behaviour
+from cog.envs.behaviours.chains import CloseThenOpen, MoveBlocker, MoveBlockerThenOpen
+from cog.envs.behaviours.close_drawer import CloseTopDrawer
+from cog.envs.cabinet import DRAWER_CENTRE, DRAWER_FLOOR, HANDLE_GAP, TOP, Cabinet
 from cog.envs.drawer_grasp import DrawerGrasp
-from cog.envs.objects import Thing, load_object
+from cog.envs.objects import BLOCKER_HEIGHT, Thing, load_object
 from cog.envs.scene import Camera, Range, Workspace, draw, outside
 from cog.envs.tabletop import PROPRIO_SIZE, length
 
@@ -22,13 +26,9 @@ from cog.envs.tabletop import PROPRIO_SIZE, length
 CABINET_URDF = scene.ASSETS / "double_cabinet.urdf"
 CABINET_POSITION = np.array([0.33, -0.02, 0.0])  # middle of the lower front face, on the table
 DRAWER_TRAVEL = 0.13  # m, of both drawers; the stops are 0.01 m further
-BOTTOM, TOP = 0, 1  # the drawers
 FRONT_WALL = 0.067  # m, from the middle of the lower drawer's tray to the inside of its front
-TOP_FACE = np.array([0.0, -0.025, 0.108])  # m, middle of the upper drawer's front, in its own frame
 TRAY_POSITION = np.array([0.145, 0.215, 0.0])  # m, middle of the tray, which never moves
 TRAY_FLOOR = 0.004  # m
-BLOCKER_HEIGHT = 0.145  # m, of the arch's knob; its beam covers the gap behind the handle
-BLOCKER_CENTRE = 0.07  # m, height of its centre of mass
 BLOCKING = np.array([0.0, 0.041, 0.0])  # m, where it stands over the handle; drawer's frame
 
 
@@ -94,6 +94,13 @@ class DoubleDrawer(DrawerGrasp):
         "blocker_gripper_distance",
         "blocker_height",
     )
+    behaviours: ClassVar[Mapping[str, type[Behaviour]]] = {
+        **DrawerGrasp.behaviours,
+        "close_top_drawer": CloseTopDrawer,
+        "close_then_open": CloseThenOpen,
+        "move_blocker": MoveBlocker,
+        "move_blocker_then_open": MoveBlockerThenOpen,
+    }
     state_size = PROPRIO_SIZE + 3 + 4 + 1 + 3 + 3 + 1 + 3 + 1
 
     def furnish(self, start: str, thing: Thing, rng: np.random.Generator) -> np.ndarray:

@@ -10,10 +10,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cog.envs import scene
+from cog.envs.behaviours.base import Behaviour
+from cog.envs.behaviours.close_drawer import CloseDrawer
+from cog.envs.behaviours.open_drawer import OpenDrawer
 from cog.envs.cabinet import DRAWER_CENTRE, DRAWER_FLOOR, HANDLE_GAP, Cabinet
 from cog.envs.objects import Thing, load_object
 from cog.envs.scene import Camera, Range, Workspace, draw, outside
-from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, grasped, length
+from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, length
+from cog.signals.predicates import (
+    Signals,
+    drawer_accessible,
+    grasp_success,
+    handle_reached,
+    object_held,
+    object_reached,
+)
+from cog.signals.stages import always
 
 # --- Constants of the scene ----------------------------------------------------------------------
 CABINET_URDF = scene.ASSETS / "cabinet.urdf"
@@ -73,12 +85,17 @@ def draw_layout(start: Start, rng: np.random.Generator) -> Layout:
     )
 
 
+def object_reached_in_drawer(signals: Signals) -> np.ndarray:
+    """The fingers are around the object; above a closed drawer they may be as near to it."""
+    return np.asarray(drawer_accessible(signals) & object_reached(signals))
+
+
 class DrawerGrasp(Tabletop):
     """A WidowX-250 before a cabinet with one drawer that holds an object.
 
-    Success: `object_height` > 0.10 m and `object_gripper_distance` < 0.06 m. The state observation (22,)
-    appends object position (m) and quaternion, drawer opening, handle position (m), cabinet position and
-    heading.
+    Success is `grasp_success`: `object_height` > 0.10 m and `object_gripper_distance` < 0.06 m. The state
+    observation (22,) appends object position (m) and quaternion, drawer opening, handle position (m), cabinet
+    position and heading.
     """
 
     workspace = Workspace(
@@ -99,6 +116,18 @@ class DrawerGrasp(Tabletop):
         "gripper_height",
         "object_drawer_distance",
     )
+    stages = (
+        ("never reached the handle", always),
+        ("reached the handle, drawer not opened", handle_reached),
+        ("drawer open, never reached the object", drawer_accessible),
+        ("reached the object, no grasp", object_reached_in_drawer),
+        ("grasped, dropped or out of time", object_held),
+    )
+    behaviours: ClassVar[Mapping[str, type[Behaviour]]] = {
+        **Tabletop.behaviours,
+        "open_drawer": OpenDrawer,
+        "close_drawer": CloseDrawer,
+    }
     state_size = PROPRIO_SIZE + 3 + 4 + 1 + 3 + 3
     cabinet: Cabinet
 
@@ -139,7 +168,7 @@ class DrawerGrasp(Tabletop):
         }
 
     def success(self, signals: Mapping[str, float]) -> bool:
-        return grasped(signals)
+        return bool(grasp_success(signals))
 
     def state(self) -> list[Any]:
         cabinet = self.cabinet

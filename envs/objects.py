@@ -1,4 +1,4 @@
-"""The objects to be grasped: primitive shapes, some to train with, some held out."""
+"""The objects to be grasped: primitive shapes, some to train with, some held out; and the arch in the way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ MASS = 0.04  # kg
 FRICTION = 1.5  # lateral
 SPINNING_FRICTION = 0.01
 ROLLING_FRICTION = 0.003  # m, so that round things come to rest
+BLOCKER_HEIGHT = 0.145  # m, of the arch's knob; its beam covers the gap behind the handle
+BLOCKER_CENTRE = 0.07  # m, height of its centre of mass
 
 
 @dataclass(frozen=True)

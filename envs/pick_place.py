@@ -7,16 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cog.envs import scene
+from cog.envs.behaviours.base import Behaviour
+from cog.envs.behaviours.carry import Place
+from cog.envs.behaviours.chains import PickAndPlace
 from cog.envs.objects import Thing, load_object
 from cog.envs.scene import Camera, Range, Workspace, draw, outside
 from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, length
+from cog.signals.predicates import Signals, above_tray, object_held, object_reached, placed, set_down
+from cog.signals.stages import always
 
 # --- Constants of the scene ----------------------------------------------------------------------
 TRAY_POSITION = np.array([0.20, -0.02, 0.0])  # nominal middle of the tray
 OBJECT_POSITION = np.array([0.31, 0.09, 0.0])  # nominal place of the object on the table
-PLACED_DISTANCE = 0.045  # m, largest horizontal distance from the tray's middle
-PLACED_HEIGHT = 0.05  # m, largest height of the object's centre
-RELEASED_OPENING = 0.8  # least finger opening; the object lies there by itself
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,17 @@ _SEEN = {"held": Start(held=True), "table": Start(held=False)}
 STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}
 
 
+def held_above_tray(signals: Signals) -> np.ndarray:
+    """The gripper holds the object above the tray; one that is thrown passes over it, too."""
+    return np.asarray(object_held(signals) & above_tray(signals))
+
+
 class PickPlace(Tabletop):
     """A WidowX-250 before an object and a tray.
 
-    Success: the object lies in the tray (`object_tray_distance` < 0.045 m, `object_height` < 0.05 m) and the
-    fingers have let go of it (`gripper_opening` > 0.8). The state observation (18,) appends object position
-    (m) and quaternion and tray position (m).
+    Success is `placed`: the object lies in the tray (`object_tray_distance` < 0.045 m, `object_height` <
+    0.05 m) and the fingers have let go of it (`gripper_opening` > 0.8). The state observation (18,) appends
+    object position (m) and quaternion and tray position (m).
     """
 
     workspace = Workspace(
@@ -68,6 +75,18 @@ class PickPlace(Tabletop):
         "gripper_opening",
         "gripper_height",
     )
+    stages = (
+        ("never reached the object", always),
+        ("reached the object, no grasp", object_reached),
+        ("grasped, never above the tray", object_held),
+        ("above the tray, not set down", held_above_tray),
+        ("set down in the tray, not released", set_down),
+    )
+    behaviours: ClassVar[Mapping[str, type[Behaviour]]] = {
+        **Tabletop.behaviours,
+        "place": Place,
+        "pick_and_place": PickAndPlace,
+    }
     state_size = PROPRIO_SIZE + 3 + 4 + 3
 
     def furnish(self, start: str, thing: Thing, rng: np.random.Generator) -> np.ndarray:
@@ -110,9 +129,7 @@ class PickPlace(Tabletop):
         }
 
     def success(self, signals: Mapping[str, float]) -> bool:
-        inside = signals["object_tray_distance"] < PLACED_DISTANCE
-        down = signals["object_height"] < PLACED_HEIGHT
-        return inside and down and signals["gripper_opening"] > RELEASED_OPENING
+        return bool(placed(signals))
 
     def state(self) -> list[Any]:
         return [*self._client.pose(self.object), self._tray_position]

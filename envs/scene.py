@@ -25,10 +25,6 @@ ROTATION_SCALE = 0.10  # rad
 SWITCH = 0.5  # a gripper or neutral component beyond this switches
 ROTATION_LIMIT = np.array([0.35, 0.35, 0.60])  # roll, pitch, yaw away from pointing down
 
-# --- A grasp: the object is off the ground and in the gripper ------------------------------------
-GRASP_HEIGHT = 0.10  # m, `object_height` must exceed it
-GRASP_DISTANCE = 0.06  # m, `object_gripper_distance` must stay below it
-
 Range = tuple[float, float]
 """Lowest and highest value of a uniform distribution."""
 

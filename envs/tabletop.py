@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import gymnasium
@@ -11,10 +11,14 @@ from gymnasium import spaces
 
 from cog.envs import scene
 from cog.envs.arm import Arm
+from cog.envs.behaviours.base import Behaviour
+from cog.envs.behaviours.grasp import Grasp
+from cog.envs.behaviours.wander import Wander
 from cog.envs.bullet import Client
 from cog.envs.objects import OBJECT_SETS, Thing
 from cog.envs.randomise import RANDOMISATIONS, randomise_camera, randomise_friction, randomise_lighting
 from cog.errors import UsageError
+from cog.signals.stages import Stage
 
 PROPRIO_SIZE = 8
 ACTION_SIZE = 8
@@ -44,6 +48,10 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     """Names of the distributions of initial states; the first is the default."""
     signal_names: ClassVar[tuple[str, ...]]
     """What `signals` records."""
+    stages: ClassVar[Sequence[Stage]]
+    """How far an episode can get, see `cog.signals.stages`; predicates of `cog.signals.predicates`."""
+    behaviours: ClassVar[Mapping[str, type[Behaviour]]] = {"grasp": Grasp, "wander": Wander}
+    """Name -> scripted policy that can act here."""
     state_size: ClassVar[int]
     """Length of the state observation."""
     object: int
@@ -112,7 +120,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
 
     @abstractmethod
     def success(self, signals: Mapping[str, float]) -> bool:
-        """Whether the scene's task is solved."""
+        """Whether the scene's task is solved: a predicate of `cog.signals.predicates` at one frame."""
 
     @abstractmethod
     def state(self) -> list[Any]:
@@ -266,9 +274,3 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
 def length(offset: np.ndarray) -> float:
     """Length of an offset, m."""
     return math.sqrt(offset @ offset)
-
-
-def grasped(signals: Mapping[str, float]) -> bool:
-    """The object is off the ground and in the gripper."""
-    lifted = signals["object_height"] > scene.GRASP_HEIGHT
-    return lifted and signals["object_gripper_distance"] < scene.GRASP_DISTANCE

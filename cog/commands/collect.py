@@ -47,8 +47,8 @@ class Collect:
     def run(self) -> None:
         from cog.core.options import parse_options
         from cog.datasets.collection.collect import collect
-        from cog.datasets.collection.rollout import registered_steps
         from cog.datasets.collection.spec import CollectionSpec, parse_behaviour
+        from cog.envs.make import registered_steps
 
         spec = CollectionSpec(
             env=self.env,

@@ -10,15 +10,18 @@ from cog.networks.encoder import ObservationShape
 
 def check_scene(
     scene: Scene, shape: ObservationShape, actions: int, starts: Sequence[str], films: bool = False
-) -> None:
-    """Build the environment once and hold the policy's shapes and the starts against it.
+) -> tuple[str, ...]:
+    """Build the environment once and compare it with the policy's shapes and the starts.
+
+    Returns:
+        The names of the scene's failure stages, from least to most.
 
     Raises:
         UsageError: no such environment or start, something is missing that every scene needs, or `films`
             are wanted and it draws no pictures.
         CogError: the policy was trained on other observations or actions.
     """
-    env = make_environment(scene)
+    env = make_environment(scene, "rgb_array")
     try:
         check_attributes(env, scene.env)
         known = tuple(env.unwrapped.starts)
@@ -39,5 +42,6 @@ def check_scene(
         check_first_frame(env, scene.env, "state" if scene.image is None else "image")
         if films and not draws_pictures(env):
             raise UsageError(f"{scene.env} draws no picture in render(); evaluate it with --videos 0")
+        return tuple(name for name, _ in getattr(env.unwrapped, "stages", ()))
     finally:
         env.close()

@@ -59,7 +59,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         raise missing_extra("imageio-ffmpeg", "report")
     checkpoint = checkpoints.load(config.checkpoint)
     config, scene = _in_its_scene(config, checkpoint.scene, str(checkpoint.folder), checkpoint.shape)
-    check_scene(
+    stages = check_scene(
         scene, checkpoint.shape, checkpoint.action_dimensions, config.starts, films=config.videos != 0
     )
     identity = {
@@ -97,6 +97,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
             "update": checkpoint.update,
             "torch": torch.__version__,
             "confidence": CONFIDENCE,
+            "stages": list(stages),
             "results": [_summary(start, outcomes) for start in config.starts],
             "pictures": pictures,
             "episodes": [_record(outcome) for outcome in outcomes],

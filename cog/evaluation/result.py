@@ -1,6 +1,6 @@
 """The result of an evaluation: read from its folder, shown as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,17 @@ from cog.core.console import table
 from cog.core.files import read_json
 from cog.errors import CogError
 from cog.evaluation.intervals import CONFIDENCE, Rate
-from cog.signals.stages import STAGES
 
 FORMAT = 1
 RESULT = "evaluation.json"
+STAGES_BEFORE = (
+    "never reached the handle",
+    "reached the handle, drawer not opened",
+    "drawer open, never reached the object",
+    "reached the object, no grasp",
+    "grasped, dropped or out of time",
+)
+"""The only stages there were before scenes declared theirs and evaluations recorded them."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def open_evaluation(folder: Path) -> Evaluation:
                 rate=_rate(entry),
                 last=_rate(entry.get("last_step", entry)),  # once, every episode ended at success
                 mean_steps=entry["mean_steps"],
-                failures={stage: entry["failures"][stage] for stage in _ordered(entry["failures"])},
+                failures=_ordered(entry["failures"], value.get("stages", STAGES_BEFORE)),
             )
             for entry in value["results"]
         )
@@ -125,6 +132,7 @@ def _rate(entry: Mapping[str, Any]) -> Rate:
     return Rate(entry["successes"], entry["episodes"], entry["low"], entry["high"])
 
 
-def _ordered(failures: Mapping[str, int]) -> list[str]:
-    """Stages from least to most; unknown ones last."""
-    return sorted(failures, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES))
+def _ordered(failures: Mapping[str, int], stages: Sequence[str]) -> dict[str, int]:
+    """Failures by stage, in the order of `stages`; unknown ones last."""
+    places = {stage: place for place, stage in enumerate(stages)}
+    return dict(sorted(failures.items(), key=lambda entry: places.get(entry[0], len(places))))

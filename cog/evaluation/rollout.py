@@ -4,15 +4,16 @@ Episode i of a start always occupies row i mod B of a batch of B rows, whether o
 running: floating-point results may depend on a batch's size and on the row, never on the row's company.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
+from cog.datasets.collection.recorder import Recorder
 from cog.envs.make import Environments, Scene, make_environment
 from cog.errors import CogError
 from cog.evaluation.policy import Policy
@@ -20,6 +21,9 @@ from cog.signals.stages import furthest_stage
 
 _CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.online.explore
 _EVALUATION_STREAM = 2  # without it, episodes would begin as those collected under the same seed did
+
+Act = Callable[[np.ndarray | None, np.ndarray, np.ndarray], np.ndarray]
+"""Actions (B, A) for images (B, H, W, 3) uint8 or none, poses (B, P) and standard normal noise (B, K, A)."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,55 @@ def episode_seeds(seed: int, episodes: int) -> list[int]:
     return [int(sequence.generate_state(1)[0]) for sequence in sequences]
 
 
+def act_side_by_side(
+    environments: Environments,
+    group: Group,
+    act: Act,
+    draws: int,
+    stream: int,
+    *,
+    keep_observations: bool = False,
+    end_at_success: bool = False,
+) -> list[Recorder]:
+    """Run a group of at most B episodes to their ends, one batch of B rows for the policy at every step.
+
+    Args:
+        environments: one for each row; episode i acts in row i mod B.
+        group: the episodes.
+        act: the policy. Rows without a running episode hold what they held before.
+        draws: K, the draws (A,) of noise that an episode gets at every step.
+        stream: keeps the noise of an episode apart from other draws that follow from its seed.
+        keep_observations: whether the recorders keep every observation.
+        end_at_success: whether an episode ends at its first success even where the environment goes on.
+
+    Returns:
+        The finished episodes, in the order of the group.
+    """
+    rows, scene = environments.rows, environments.scene
+    running: dict[int, Recorder] = {}
+    generators: dict[int, np.random.Generator] = {}
+    for number, seed in zip(group.numbers, group.seeds, strict=True):
+        env = environments.env(number % rows)
+        running[number % rows] = Recorder(env, seed, group.start, keep_observations=keep_observations)
+        generators[number % rows] = np.random.default_rng([seed, stream])
+    episodes = list(running.values())
+    poses = np.zeros((rows, *episodes[0].observation[scene.pose].shape), np.float32)
+    images = None if scene.image is None else np.zeros((rows, *scene.image), np.uint8)
+    noise = np.zeros((rows, draws, *episodes[0].env.action_space.shape), np.float32)
+    while running:
+        for row, episode in running.items():
+            poses[row] = episode.observation[scene.pose]
+            noise[row] = generators[row].standard_normal(noise.shape[1:], np.float32)
+            if images is not None:
+                images[row] = episode.observation["image"]
+        actions = act(images, poses, noise)
+        for row, episode in list(running.items()):
+            episode.step(actions[row])
+            if episode.over or (end_at_success and episode.success):
+                del running[row]
+    return episodes
+
+
 class Fleet(Environments):
     """A policy and B environments in this process; to be closed."""
 
@@ -80,70 +133,29 @@ class Fleet(Environments):
 
     def roll(self, group: Group) -> list[Outcome]:
         """Run the episodes of a group to their ends."""
-        rows = self.rows
-        running = {
-            number % rows: _Episode(self.env(number % rows), number, seed, group.start)
-            for number, seed in zip(group.numbers, group.seeds, strict=True)
-        }
-        episodes = list(running.values())
-        pose = self.scene.pose
-        size = episodes[0].observation[pose].shape[0]
-        poses = np.zeros((rows, size), np.float32)
-        images = None if self.scene.image is None else np.zeros((rows, *self.scene.image), np.uint8)
-        noise = np.zeros((rows, self.draws, *episodes[0].env.action_space.shape), np.float32)
-        while running:
-            for row, episode in running.items():
-                poses[row] = episode.observation[pose]
-                if images is not None:
-                    images[row] = episode.observation["image"]
-                if self.draws:
-                    noise[row] = episode.rng.standard_normal(noise.shape[1:], np.float32)
-            if self.acting == "critic":
-                actions = self.policy.choose(images, poses, noise)
-            else:
-                actions = self.policy.act(images, poses, noise[:, 0] if self.draws else None)
-            for row, episode in list(running.items()):
-                if episode.step(actions[row]):
-                    del running[row]
-        return [episode.outcome() for episode in episodes]
+        recorders = act_side_by_side(self, group, self._act, self.draws, _CANDIDATE_STREAM)
+        return [_outcome(*pair) for pair in zip(group.numbers, recorders, strict=True)]
+
+    def _act(self, images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        if self.acting == "critic":
+            return self.policy.choose(images, poses, noise)
+        return self.policy.act(images, poses, noise[:, 0] if self.draws else None)
 
 
-class _Episode:
-    """One running episode."""
-
-    def __init__(self, env: Any, number: int, seed: int, start: str) -> None:
-        self.env = env
-        self.number, self.seed, self.start = number, seed, start
-        self.rng = np.random.default_rng([seed, _CANDIDATE_STREAM])
-        self.observation, info = env.reset(seed=seed, options={"start": start})
-        self.signals = [dict(info["signals"])]  # a scene may fill the same one again
-        self.actions: list[np.ndarray] = []
-        self.total = 0.0
-        self.success = self.success_last = bool(info["success"])
-
-    def step(self, action: np.ndarray) -> bool:
-        """Apply an action (A,); whether the episode is over."""
-        self.actions.append(action.copy())
-        self.observation, reward, terminated, truncated, info = self.env.step(action)
-        self.signals.append(dict(info["signals"]))
-        self.total += float(reward)
-        self.success_last = bool(info["success"])
-        self.success |= self.success_last
-        return bool(terminated or truncated)
-
-    def outcome(self) -> Outcome:
-        signals = {name: np.array([entry[name] for entry in self.signals]) for name in self.signals[0]}
-        return Outcome(
-            number=self.number,
-            seed=self.seed,
-            start=self.start,
-            success=self.success,
-            success_last=self.success_last,
-            steps=len(self.actions),
-            total=self.total,
-            furthest=furthest_stage(signals, self.success),
-            actions=np.stack(self.actions),
-        )
+def _outcome(number: int, recorder: Recorder) -> Outcome:
+    """What became of a finished episode."""
+    stages = getattr(recorder.env.unwrapped, "stages", ())
+    return Outcome(
+        number=number,
+        seed=recorder.seed,
+        start=recorder.start,
+        success=recorder.succeeded,
+        success_last=recorder.success,
+        steps=len(recorder),
+        total=recorder.total,
+        furthest=furthest_stage(recorder.signal_values(), recorder.succeeded, stages),
+        actions=np.stack(recorder.actions),
+    )
 
 
 def roll_in_worker(
@@ -160,16 +172,16 @@ def replay(scene: Scene, outcome: Outcome, size: int) -> np.ndarray:
     Raises:
         CogError: the episode ended otherwise than before; the environment does not follow from its seed.
     """
-    env = make_environment(scene)
+    env = make_environment(scene, "rgb_array")
     try:
-        success = bool(env.reset(seed=outcome.seed, options={"start": outcome.start})[1]["success"])
+        recorder = Recorder(env, outcome.seed, outcome.start, keep_observations=False)
         frames = [_shrunk(env.render(), size)]
         for action in outcome.actions:
-            success |= bool(env.step(action)[-1]["success"])
+            recorder.step(action)
             frames.append(_shrunk(env.render(), size))
     finally:
         env.close()
-    if success != outcome.success:
+    if recorder.succeeded != outcome.success:
         raise CogError(
             f"episode {outcome.number} (seed {outcome.seed}, start '{outcome.start}') ended otherwise when "
             f"replayed; {scene.env} must follow from its seed alone"

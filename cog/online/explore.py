@@ -4,14 +4,16 @@ Episode i always acts in row i mod B of a batch of B rows, and its seed fixes it
 from the policy: the same weights give the same episodes, whoever else runs.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from cog.datasets.collection.recorder import Recorder
 from cog.datasets.episode import Episode
 from cog.envs.make import Environments, Scene
 from cog.evaluation.policy import Policy
+from cog.evaluation.rollout import Group, act_side_by_side
 
 _ONLINE_STREAM = 3  # collections and evaluations under the same seed begin otherwise
 _NOISE_STREAM = 4
@@ -35,81 +37,22 @@ class Explorer(Environments):
 
     def roll(self, policy: Policy, numbers: Sequence[int]) -> list[Episode]:
         """Run these episodes, at most B of them, to their ends; rewards and terminals are recorded."""
-        rows = self.rows
-        running = {}
-        for number in numbers:
-            row = number % rows
-            running[row] = _Running(self.env(row), online_seed(self.seed, number), self.start)
-        episodes = list(running.values())
-        pose = self.scene.pose
-        poses = np.zeros((rows, *episodes[0].observations[0][pose].shape), np.float32)
-        images = None if self.scene.image is None else np.zeros((rows, *self.scene.image), np.uint8)
-        noise = np.zeros((rows, *episodes[0].env.action_space.shape), np.float32)
-        while running:
-            for row, episode in running.items():
-                poses[row] = episode.observations[-1][pose]
-                noise[row] = episode.rng.standard_normal(noise.shape[1:], np.float32)
-                if images is not None:
-                    images[row] = episode.observations[-1]["image"]
-            actions = policy.act(images, poses, noise)
-            for row, episode in list(running.items()):
-                if episode.step(actions[row]):
-                    del running[row]
-        return [episode.recorded(self.reward, policy.update) for episode in episodes]
 
+        def act(images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
+            return policy.act(images, poses, noise[:, 0])
 
-def _copy(observation: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays to keep: a scene may fill the same ones again."""
-    return {name: np.array(value) for name, value in observation.items()}
-
-
-class _Running:
-    """One running episode and all that it has shown."""
-
-    def __init__(self, env: Any, seed: int, start: str) -> None:
-        self.env, self.seed, self.start = env, seed, start
-        self.rng = np.random.default_rng([seed, _NOISE_STREAM])
-        observation, info = env.reset(seed=seed, options={"start": start})
-        self.observations = [_copy(observation)]
-        self.signals = [dict(info["signals"])]
-        self.actions: list[np.ndarray] = []
-
-    def step(self, action: np.ndarray) -> bool:
-        """Apply an action (A,); whether the episode is over."""
-        self.actions.append(action.copy())
-        observation, _, self.terminated, self.truncated, info = self.env.step(action)
-        self.observations.append(_copy(observation))
-        self.signals.append(dict(info["signals"]))
-        self.success = bool(info["success"])
-        return bool(self.success or self.terminated or self.truncated)
-
-    def recorded(self, reward: float, update: int) -> Episode:
-        """The finished episode."""
-        rewards = np.zeros(len(self.actions), np.float32)
-        rewards[-1] = reward * self.success
-        terminals = np.zeros(len(self.actions), bool)
-        terminals[-1] = self.success or self.terminated
-
-        def stacked(name: str) -> np.ndarray | None:
-            present = name in self.observations[0]
-            return np.stack([entry[name] for entry in self.observations]) if present else None
-
-        return Episode(
-            actions=np.stack(self.actions),
-            signals={
-                name: np.array([entry[name] for entry in self.signals], np.float32)
-                for name in self.signals[0]
-            },
-            images=stacked("image"),
-            proprio=stacked("proprio"),
-            state=stacked("state"),
-            seed=self.seed,
-            start=self.start,
-            behaviour="policy",
-            options={"update": update},
-            success=self.success,
-            terminated=bool(self.terminated),
-            truncated=bool(self.truncated),
-            rewards=rewards,
-            terminals=terminals,
+        seeds = tuple(online_seed(self.seed, number) for number in numbers)
+        group = Group(self.start, tuple(numbers), seeds)
+        recorders = act_side_by_side(
+            self, group, act, 1, _NOISE_STREAM, keep_observations=True, end_at_success=True
         )
+        return [self._paid(recorder, policy.update) for recorder in recorders]
+
+    def _paid(self, recorder: Recorder, update: int) -> Episode:
+        """A finished episode with its rewards (T,) and terminals (T,)."""
+        rewards = np.zeros(len(recorder), np.float32)
+        rewards[-1] = self.reward * recorder.success
+        terminals = np.zeros(len(recorder), bool)
+        terminals[-1] = recorder.success or recorder.terminated
+        episode = recorder.episode("policy", {"update": update}, noise=0.0)
+        return replace(episode, rewards=rewards, terminals=terminals)

@@ -41,7 +41,7 @@ from cog.online.config import FinetuneConfig
 from cog.online.curve import PICTURE, Point, draw_curve, write_curve
 from cog.online.explore import Explorer
 from cog.online.replay import Replay
-from cog.replay.buffer import Buffer, Transitions
+from cog.replay.buffer import Buffer
 from cog.training import checkpoint as checkpoints
 from cog.training.config import TrainConfig
 from cog.training.guard import refuse_bad_parameters, refuse_divergence, to_host
@@ -109,9 +109,9 @@ class _Run:
         holding: contextlib.ExitStack,
     ) -> None:
         """Check everything, lock the folder, restore what a run that was interrupted had reached."""
+        from cog.datasets.load import load
         from cog.datasets.merge import open_merge
         from cog.datasets.storage.growing import GrowingDataset
-        from cog.datasets.transitions import load
 
         start = checkpoints.load(config.checkpoint)
         if start.config.algorithm != "cql":
@@ -131,7 +131,7 @@ class _Run:
         check_scene(self.scene, start.shape, start.action_dimensions, (config.start,))
         record = _record(config, self.scene, start)
         _refuse_foreign(config.out, record)
-        transitions: Transitions = load(merge)
+        transitions = load(merge)
         self.settings = online_settings(start.config, config)
         torch.set_num_threads(start.config.threads or torch.get_num_threads())
         keep_freed_memory()

@@ -2,57 +2,18 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cog.core.parallel import own
+from cog.datasets.transitions import Transitions
 from cog.errors import CogError, UsageError
 from cog.networks.encoder import ObservationShape
 from cog.replay.frames import OnDevice, OnHost, fitting
-
-
-class Transitions(Protocol):
-    """Flat arrays of F frames and S steps (see cog.datasets.transitions)."""
-
-    @property
-    def frames(self) -> np.ndarray | None:
-        """(F, H, W, C) uint8, or none in state mode."""
-
-    @property
-    def proprio(self) -> np.ndarray:
-        """(F, P) float32."""
-
-    @property
-    def actions(self) -> np.ndarray:
-        """(S, A) float32 in [-1, 1]."""
-
-    @property
-    def rewards(self) -> np.ndarray:
-        """(S,) float32."""
-
-    @property
-    def terminals(self) -> np.ndarray:
-        """(S,) bool."""
-
-    @property
-    def frame_index(self) -> np.ndarray:
-        """(S,) int64: the frame before each step; the frame after is the next one."""
-
-    @property
-    def source(self) -> np.ndarray:
-        """(S,) int64: number of the source that each step comes from."""
-
-    @property
-    def sources(self) -> Sequence[Mapping[str, Any]]:
-        """One {role, name, share, steps} a source."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of everything above."""
 
 
 class Batch(NamedTuple):

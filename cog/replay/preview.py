@@ -35,8 +35,8 @@ def preview(
     """
     if batch_size < 1:
         raise UsageError(f"a batch holds at least one transition, got {batch_size}")
+    from cog.datasets.load import load
     from cog.datasets.merge import open_merge
-    from cog.datasets.transitions import load
 
     transitions = load(open_merge(data))
     cql = CQLConfig()

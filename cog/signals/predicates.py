@@ -1,11 +1,17 @@
-"""Reward rules by name: predicates on recorded signals, from which any episode can be relabelled."""
+"""Predicates on recorded signals: reward rules by name, the success of a scene, how far an episode got.
+
+Every threshold of a scene stands here and nowhere else, so that data are labelled as the scene judges.
+"""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-Signals = Mapping[str, np.ndarray]
+Signals = Mapping[str, Any]
+"""Name -> values (T,) of an episode, or the one value of a frame."""
 Predicate = Callable[[Signals], np.ndarray]
+"""Whether something holds at each frame, (T,) bool, or at the one frame, () bool."""
 
 GRASP_HEIGHT = 0.10  # m above the table that the object must exceed
 GRASP_DISTANCE = 0.06  # m, largest distance between object and gripper centre
@@ -15,6 +21,10 @@ MOVED_DISTANCE = 0.08  # m, from the handle, beyond which a blocking object is o
 PLACED_DISTANCE = 0.045  # m, largest horizontal distance between object and tray
 PLACED_HEIGHT = 0.05  # m, largest height of the object's centre
 RELEASED_OPENING = 0.8  # least opening of fingers that have let go
+HANDLE_REACHED = 0.04  # m, handle-gripper distance at which the fingers are at the handle
+ACCESSIBLE_FRACTION = 0.80  # share of the travel from which the object can be taken; open starts lie beyond
+OBJECT_REACHED = 0.035  # m, object-gripper distance at which the fingers are around the object
+OBJECT_LIFTED = 0.05  # m, height of the object that only a grasp explains; it rests below 0.03
 
 
 def grasp_success(signals: Signals) -> np.ndarray:
@@ -39,11 +49,40 @@ def blocker_moved(signals: Signals) -> np.ndarray:
     return np.asarray(signals["blocker_gap_distance"] > MOVED_DISTANCE)
 
 
+def handle_reached(signals: Signals) -> np.ndarray:
+    """The fingers are at the handle, (T,) bool."""
+    return np.asarray(signals["handle_gripper_distance"] < HANDLE_REACHED)
+
+
+def drawer_accessible(signals: Signals) -> np.ndarray:
+    """The drawer is out so far that the object can be taken, (T,) bool."""
+    return np.asarray(signals["drawer_opening"] > ACCESSIBLE_FRACTION)
+
+
+def object_reached(signals: Signals) -> np.ndarray:
+    """The fingers are around the object, or above it, (T,) bool."""
+    return np.asarray(signals["object_gripper_distance"] < OBJECT_REACHED)
+
+
+def object_held(signals: Signals) -> np.ndarray:
+    """The object is off its support and in the gripper, (T,) bool."""
+    lifted = signals["object_height"] > OBJECT_LIFTED
+    return np.asarray(lifted & (signals["object_gripper_distance"] < GRASP_DISTANCE))
+
+
+def above_tray(signals: Signals) -> np.ndarray:
+    """The object is within the tray's bounds seen from above, at any height, (T,) bool."""
+    return np.asarray(signals["object_tray_distance"] < PLACED_DISTANCE)
+
+
+def set_down(signals: Signals) -> np.ndarray:
+    """The object is in the tray, held or not, (T,) bool."""
+    return np.asarray(above_tray(signals) & (signals["object_height"] < PLACED_HEIGHT))
+
+
 def placed(signals: Signals) -> np.ndarray:
     """The object lies in the tray and the fingers have let go of it, (T,) bool; the pick-and-place task."""
-    inside = signals["object_tray_distance"] < PLACED_DISTANCE
-    down = signals["object_height"] < PLACED_HEIGHT
-    return np.asarray(inside & down & (signals["gripper_opening"] > RELEASED_OPENING))
+    return np.asarray(set_down(signals) & (signals["gripper_opening"] > RELEASED_OPENING))
 
 
 def recorded_success(signals: Signals) -> np.ndarray:
@@ -59,6 +98,7 @@ PREDICATES: dict[str, Predicate] = {
     "placed": placed,
     "recorded_success": recorded_success,
 }
+"""What a reward rule may name."""
 
 KEPT: Mapping[str, str] = {"classifier": "cog.classifier.network:open_classifier"}
 """Rules kept in folders: kind -> the `module:function` that opens one, imported when a rule names it."""

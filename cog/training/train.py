@@ -276,8 +276,8 @@ def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, A
 
     HDF5 is needed only here.
     """
+    from cog.datasets.load import load
     from cog.datasets.merge import open_merge
-    from cog.datasets.transitions import load
 
     merge = open_merge(data)
     transitions: Transitions = load(merge)

@@ -1,4 +1,4 @@
-"""Record an episode while it is acted, by whoever chooses the actions."""
+"""An episode in progress: whoever chooses the actions steps it, and reads or keeps what it showed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +10,26 @@ from cog.errors import CogError
 
 
 class Recorder:
-    """An environment in the middle of an episode, and all that it has shown."""
+    """An environment in the middle of an episode, and what it has shown since its reset.
 
-    def __init__(self, env: Any, seed: int, start: str) -> None:
-        """Reset the environment to the initial state of this seed and start."""
+    `observation` and `success` are those of the last frame; `succeeded` says whether any frame was a success;
+    `total` is the sum of the environment's rewards. Signals and actions are always kept, as copies: a scene
+    may fill the same arrays again.
+    """
+
+    def __init__(self, env: Any, seed: int, start: str, *, keep_observations: bool = True) -> None:
+        """Reset the environment to the initial state of this seed and start.
+
+        Without `keep_observations` only the last one is there, which saves the memory of T + 1 images; no
+        `Episode` can be made then.
+        """
         self.env, self.seed, self.start = env, seed, start
-        self.names = env.unwrapped.signal_names
-        self.observations: list[dict[str, np.ndarray]] = []
+        self.names: tuple[str, ...] = tuple(env.unwrapped.signal_names)
         self.signals: list[dict[str, float]] = []
         self.actions: list[np.ndarray] = []
+        self.total = 0.0
         self.succeeded = self.terminated = self.truncated = False
+        self._observations: list[dict[str, np.ndarray]] | None = [] if keep_observations else None
         self._see(*env.reset(seed=seed, options={"start": start}))
 
     def __len__(self) -> int:
@@ -32,18 +42,26 @@ class Recorder:
         return self.terminated or self.truncated
 
     def step(self, action: np.ndarray) -> None:
-        """Apply an action (A,) float32 in [-1, 1]."""
-        observation, _, terminated, truncated, info = self.env.step(action)
-        self.actions.append(action)
+        """Apply an action (A,) float32 in [-1, 1].
+
+        Raises:
+            CogError: the frame that follows lacks a signal or a success.
+        """
+        self.actions.append(np.array(action))
+        observation, reward, terminated, truncated, info = self.env.step(action)
         self._see(observation, info)
+        self.total += float(reward)
         self.terminated, self.truncated = bool(terminated), bool(truncated)
+
+    def signal_values(self) -> dict[str, np.ndarray]:
+        """Each signal at each frame so far, name -> (T + 1,) float64."""
+        return {name: np.array([entry[name] for entry in self.signals]) for name in self.names}
 
     def episode(self, behaviour: str, options: Mapping[str, Any], noise: float) -> Episode:
         """The steps so far, at least one, as an episode acted by `behaviour`."""
-        signals = {name: [entry[name] for entry in self.signals] for name in self.names}
         return Episode(
             actions=np.stack(self.actions),
-            signals={name: np.array(values, np.float32) for name, values in signals.items()},
+            signals={name: values.astype(np.float32) for name, values in self.signal_values().items()},
             images=self._stacked("image"),
             proprio=self._stacked("proprio"),
             state=self._stacked("state"),
@@ -58,20 +76,24 @@ class Recorder:
         )
 
     def _see(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        """Keep copies of what a frame shows: a scene may fill the same arrays again."""
         try:
             signals = {name: float(info["signals"][name]) for name in self.names}
             self.success = bool(info["success"])
         except (KeyError, TypeError, ValueError) as error:
             raise CogError(
-                f"frame {len(self.observations)} of the episode with seed {self.seed} has no number for a "
+                f"frame {len(self.signals)} of the episode with seed {self.seed} has no number for a "
                 f"signal or no success ({type(error).__name__}: {error}); every info needs "
                 f"info['success'] and info['signals'] with {', '.join(self.names)}"
             ) from error
-        self.observations.append({name: np.array(value) for name, value in observation.items()})
+        self.observation = {name: np.array(value) for name, value in observation.items()}
+        if self._observations is not None:
+            self._observations.append(self.observation)
         self.signals.append(signals)
         self.succeeded |= self.success
 
     def _stacked(self, name: str) -> np.ndarray | None:
-        present = name in self.observations[0]
-        return np.stack([entry[name] for entry in self.observations]) if present else None
+        """An observation at each frame, (T + 1, ...), or none if the scene does not show it."""
+        if self._observations is None:
+            raise ValueError("this recorder does not keep observations")
+        present = name in self._observations[0]
+        return np.stack([entry[name] for entry in self._observations]) if present else None

@@ -10,57 +10,12 @@ from cog.datasets.collection.spec import CollectionSpec, Plan
 from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import shard_name
 from cog.datasets.storage.shard import encode_shard
-from cog.envs.contract import check_attributes, check_first_frame, load_scene
+from cog.envs.contract import check_attributes, check_first_frame
+from cog.envs.make import make_environment
 from cog.errors import CogError, UsageError
 
 ATTEMPTS = 50  # at an episode of the kind that `keep` asks for
 _ACTING_STREAM = 1  # keeps the behaviour's draws apart from the environment's, which uses the bare seed
-
-
-def make_environment(spec: CollectionSpec, render_mode: str | None = None) -> Any:
-    """Build the environment of a spec, with a picture for people if `render_mode` asks for one.
-
-    Raises:
-        UsageError: there is none of that id, or it refuses the arguments.
-    """
-    import gymnasium
-
-    import cog.envs  # noqa: F401  (registers the ids)
-
-    load_scene(spec.env)
-    try:
-        return gymnasium.make(
-            spec.env,
-            start=spec.starts[0],
-            observation=spec.observation,
-            image_size=spec.image_size,
-            terminate_on_success=spec.terminate_on_success,
-            max_episode_steps=spec.max_episode_steps,
-            render_mode=render_mode,
-            **dict(spec.env_options),
-        )
-    except (gymnasium.error.Error, TypeError) as error:
-        raise UsageError(f"environment {spec.env!r} cannot be built: {error}") from error
-
-
-def registered_steps(env: str) -> int:
-    """The steps of an episode that an environment was registered with, as module:id or id.
-
-    Raises:
-        UsageError: there is no such environment, or it was registered without a number of steps.
-    """
-    import gymnasium
-
-    import cog.envs  # noqa: F401  (registers the ids)
-
-    load_scene(env)
-    try:
-        steps = gymnasium.spec(env.rpartition(":")[2]).max_episode_steps
-    except gymnasium.error.Error as error:
-        raise UsageError(f"environment {env!r} cannot be built: {error}") from error
-    if steps is None:
-        raise UsageError(f"environment {env!r} is registered without max_episode_steps; give --max-steps")
-    return steps
 
 
 def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
@@ -72,9 +27,9 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
     """
     from cog.envs.behaviours import make_behaviour
 
-    env = make_environment(spec)
+    env = make_environment(spec.scene())
     try:
-        facts = scene_facts(env, spec)
+        facts = describe_environment(env, spec)
         check_first_frame(env, spec.env, spec.observation)
         for choice in spec.behaviours:
             try:
@@ -92,7 +47,7 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
         env.close()
 
 
-def scene_facts(env: Any, spec: CollectionSpec) -> dict[str, Any]:
+def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
     """Describe the environment of a spec for the manifest.
 
     Raises:
@@ -124,7 +79,7 @@ def collect_shard(spec: CollectionSpec, shard: int) -> tuple[bytes, int, int, in
     Raises:
         CogError: no attempt at an episode gave what `spec.keep` asks for.
     """
-    env = make_environment(spec)
+    env = make_environment(spec.scene())
     try:
         episodes = [_collect_episode(env, spec, number) for number in spec.shard_episodes(shard)]
     finally:

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from cog.core.bounds import refuse_below, refuse_seed
 from cog.core.files import hash_json
 from cog.core.options import read_pairs
 from cog.errors import UsageError
+
+if TYPE_CHECKING:
+    from cog.envs.make import Scene
 
 Keep = Literal["all", "success", "failure"]
 _PLAN_STREAM = 1  # keeps the plan's draws apart from the seeds of attempts
@@ -93,6 +96,14 @@ class CollectionSpec:
         weights = [choice.weight for choice in self.behaviours]
         if not all(math.isfinite(weight) and weight > 0 for weight in weights):
             raise UsageError(f"behaviour weights must be finite and positive, got {weights}")
+
+    def scene(self) -> "Scene":
+        """The environment that the episodes are collected in."""
+        from cog.envs.make import Scene
+
+        image = (self.image_size, self.image_size, 3) if self.observation == "image" else None
+        options = tuple(self.env_options.items())
+        return Scene(self.env, image, self.max_episode_steps, options, self.terminate_on_success)
 
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON values, from which `from_json` rebuilds it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from cog.core.files import hash_json
 from cog.datasets.collection.recorder import Recorder
-from cog.datasets.collection.rollout import make_environment, scene_facts
+from cog.datasets.collection.rollout import describe_environment
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.episode import Episode
 from cog.datasets.storage.claim import claimed
@@ -37,6 +37,7 @@ from cog.datasets.teleop.keyboard import (
     is_open,
 )
 from cog.envs.contract import check_first_frame, draws_pictures
+from cog.envs.make import make_environment
 from cog.errors import UsageError
 
 BEHAVIOUR = BehaviourChoice("teleop")
@@ -78,9 +79,9 @@ def teleoperate(
         CogError: the folder holds something else or the disk is full; episodes saved before stay.
     """
     check_speed(speed)
-    env = make_environment(spec, render_mode="rgb_array")
+    env = make_environment(spec.scene(), "rgb_array")
     try:
-        facts = scene_facts(env, spec)
+        facts = describe_environment(env, spec)
         _check_scene(env, spec)
         with front_end() as screen, claimed(out, origin(spec), facts):
             dataset = GrowingDataset(out, origin(spec), facts)
@@ -143,7 +144,7 @@ class _Demonstration:
     def _begin(self) -> None:
         """Go to the initial state of this episode."""
         self.recorder = Recorder(self.env, self.seed, self.start)
-        observation = self.recorder.observations[0]
+        observation = self.recorder.observation
         self.gripper_open = is_open(observation["proprio" if "proprio" in observation else "state"])
 
     def _act(self, keys: Set[str], toggled: bool) -> bool:

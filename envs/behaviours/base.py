@@ -1,12 +1,17 @@
-"""A behaviour: a scripted closed-loop policy in numbered phases that notices trouble and recovers."""
+"""A behaviour: a scripted closed-loop policy in numbered phases that notices trouble and recovers.
+
+A scene names its behaviours, so behaviours import scenes for their types only.
+"""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from cog.envs import scene
-from cog.envs.tabletop import Tabletop
+
+if TYPE_CHECKING:
+    from cog.envs.tabletop import Tabletop
 
 OPEN, CLOSE = 0.7, -0.7  # gripper commands, clear of the switch and of noise
 STAY, RETURN = -0.7, 0.7  # neutral commands
@@ -17,10 +22,8 @@ class Behaviour(ABC):
     """One skill: `phases` names its phases, `phase` is the current one, `done` tells that it has finished."""
 
     phases: ClassVar[tuple[str, ...]]
-    scene: ClassVar[type] = Tabletop
-    """The scene, or family of scenes, that it needs."""
 
-    def __init__(self, env: Tabletop, rng: np.random.Generator) -> None:
+    def __init__(self, env: "Tabletop", rng: np.random.Generator) -> None:
         self.env = env
         self.rng = rng
         self.phase = 0

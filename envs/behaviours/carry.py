@@ -1,14 +1,15 @@
 """Carry: set a held object down in the tray; pick up an object, or the blocker, and take it there."""
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
 from cog.envs.behaviours.grasp import Grasp
-from cog.envs.double_drawer import BLOCKER_CENTRE, BLOCKER_HEIGHT, DoubleDrawer
-from cog.envs.pick_place import PickPlace
-from cog.envs.tabletop import Tabletop
+from cog.envs.objects import BLOCKER_CENTRE, BLOCKER_HEIGHT
+
+if TYPE_CHECKING:
+    from cog.envs.tabletop import Tabletop
 
 ABOVE_TRAY = 0.025  # m, horizontal error that allows lowering
 LOWERED = 0.012  # m, error in height at which the fingers open
@@ -23,12 +24,11 @@ GRIP_BELOW_TOP = 0.02  # m, where the blocker is held
 class Place(Behaviour):
     """Phases: 0 above the tray, 1 lower, 2 release, 3 lift, 4 return to neutral."""
 
-    scene: ClassVar[type] = PickPlace
     release_height: ClassVar[float] = 0.03
     """Height (m) at which the fingers let go."""
     phases = ("above the tray", "lower", "release", "lift", "return to neutral")
 
-    def __init__(self, env: Tabletop, rng: np.random.Generator, suboptimal: bool = False) -> None:
+    def __init__(self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False) -> None:
         """`suboptimal`: with probability one half it aims up to 20 cm beside the tray."""
         super().__init__(env, rng)
         self._carry = env.workspace.clearance + 0.03
@@ -73,7 +73,6 @@ class Place(Behaviour):
 class GraspBlocker(Grasp):
     """Take the arch by its knob; the phases are those of `Grasp`."""
 
-    scene = DoubleDrawer
     hover = -0.02  # the knob stands higher than all other furniture
     astray = 0.75
     tries = 3
@@ -94,5 +93,4 @@ class GraspBlocker(Grasp):
 class PlaceBlocker(Place):
     """Set the arch down in the tray; the phases are those of `Place`."""
 
-    scene = DoubleDrawer
     release_height = BLOCKER_HEIGHT - GRIP_BELOW_TOP + 0.005

@@ -1,6 +1,6 @@
 """Chains: behaviours one after the other, as the prior data of the paper's harder starts were collected."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from cog.envs.behaviours.carry import GraspBlocker, Place, PlaceBlocker
 from cog.envs.behaviours.close_drawer import CloseTopDrawer
 from cog.envs.behaviours.grasp import Grasp
 from cog.envs.behaviours.open_drawer import HastyOpenDrawer, OpenDrawer
-from cog.envs.double_drawer import DoubleDrawer
-from cog.envs.pick_place import PickPlace
-from cog.envs.tabletop import Tabletop
+
+if TYPE_CHECKING:
+    from cog.envs.tabletop import Tabletop
 
 
 class Chain(Behaviour):
@@ -21,7 +21,7 @@ class Chain(Behaviour):
     """The behaviours."""
     phases = ("as its links",)
 
-    def __init__(self, env: Tabletop, rng: np.random.Generator, suboptimal: bool = False) -> None:
+    def __init__(self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False) -> None:
         """`suboptimal`: every link is the clumsy version of itself, and the first that fails is the last."""
         super().__init__(env, rng)
         self._suboptimal = suboptimal
@@ -46,26 +46,22 @@ class Chain(Behaviour):
 class PickAndPlace(Chain):
     """Grasp the object and set it down in the tray."""
 
-    scene = PickPlace
     links = (Grasp, Place)
 
 
 class CloseThenOpen(Chain):
     """Push the upper drawer shut, then open the lower one."""
 
-    scene = DoubleDrawer
     links = (CloseTopDrawer, OpenDrawer)
 
 
 class MoveBlocker(Chain):
     """Take the arch off the handle to the tray."""
 
-    scene = DoubleDrawer
     links = (GraspBlocker, PlaceBlocker)
 
 
 class MoveBlockerThenOpen(Chain):
     """Take the arch to the tray, then open the lower drawer."""
 
-    scene = DoubleDrawer
     links = (GraspBlocker, PlaceBlocker, HastyOpenDrawer)

@@ -4,8 +4,7 @@ import numpy as np
 
 from cog.envs.behaviours.base import CLOSE, raised
 from cog.envs.behaviours.move_drawer import MoveDrawer
-from cog.envs.cabinet import HANDLE_PLATE
-from cog.envs.double_drawer import TOP, TOP_FACE, DoubleDrawer
+from cog.envs.cabinet import HANDLE_PLATE, TOP, TOP_FACE
 
 IN_FRONT = np.array([0.0, 0.045, 0.0])  # m, from the plate or front to where the push begins; drawer's frame
 PUSH_HEIGHT = 0.045  # m
@@ -32,7 +31,6 @@ class CloseDrawer(MoveDrawer):
 class CloseTopDrawer(MoveDrawer):
     """Phases: 0 before the front, 1 descend, 2 push, 3 lift, 4 return to neutral; a stall starts again."""
 
-    scene = DoubleDrawer
     phases = ("before the upper drawer", "descend", "push", "lift", "return to neutral")
     drawer = TOP
     direction = -1

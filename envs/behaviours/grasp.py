@@ -1,12 +1,14 @@
 """Grasp: take the object, out of the open drawer or from the table."""
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
-from cog.envs.tabletop import Tabletop
+
+if TYPE_CHECKING:
+    from cog.envs.tabletop import Tabletop
 
 ALIGNED = 0.012  # m, horizontal error that allows the descent
 LOST = 0.025  # m, horizontal error that stops it
@@ -32,7 +34,7 @@ class Grasp(Behaviour):
     """Height (m) above the clearance at which it notices that the fingers hold nothing."""
 
     def __init__(
-        self, env: Tabletop, rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
+        self, env: "Tabletop", rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
     ) -> None:
         """A behaviour for `env`.
 

@@ -2,12 +2,14 @@
 
 import math
 from abc import abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from cog.envs.behaviours.base import RETURN, Behaviour, raised, sideways
-from cog.envs.drawer_grasp import DrawerGrasp
+
+if TYPE_CHECKING:
+    from cog.envs.drawer_grasp import DrawerGrasp
 
 DESCENT_STEPS = 8  # a descent that takes longer stands on an edge
 STALLED_STEPS = 3  # moving steps without progress before it tries again
@@ -20,7 +22,6 @@ CLUMSY_TRIES = 2  # descents after which a clumsy behaviour gives up
 class MoveDrawer(Behaviour):
     """Phases: 0 above the drawer, 1 descend, 2 move it, 3 lift, 4 return to neutral; a stall starts again."""
 
-    scene = DrawerGrasp
     drawer: ClassVar[int] = 0
     """Which drawer, from the bottom up."""
     direction: ClassVar[int]
@@ -45,7 +46,7 @@ class MoveDrawer(Behaviour):
     """Steps after which a clumsy movement gives up."""
 
     def __init__(
-        self, env: DrawerGrasp, rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
+        self, env: "DrawerGrasp", rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
     ) -> None:
         """A behaviour for `env`.
 

@@ -1,9 +1,13 @@
 """Wander: move between random points above and around the furniture, to no purpose."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, STAY, Behaviour
-from cog.envs.tabletop import Tabletop
+
+if TYPE_CHECKING:
+    from cog.envs.tabletop import Tabletop
 
 ARRIVED = 0.02  # m
 LEG_STEPS = 8  # a leg that takes longer is blocked: choose another point
@@ -16,7 +20,7 @@ class Wander(Behaviour):
 
     def __init__(
         self,
-        env: Tabletop,
+        env: "Tabletop",
         rng: np.random.Generator,
         lowest: float = 0.05,
         close_probability: float = 0.2,

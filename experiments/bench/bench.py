@@ -9,7 +9,8 @@ from typing import Any
 
 from cog.core.console import console, messages, progress
 from cog.core.files import code_version, write_json
-from cog.envs import DOUBLE_DRAWER, DRAWER_GRASP, PICK_PLACE
+from cog.envs import SCENES
+from cog.envs.make import scene_class
 from cog.errors import missing_extra
 from cog.experiments.bench.ceilings import computing, machine, measure_ceilings
 from cog.experiments.bench.collect import MESH_ROBOT, measure_collection
@@ -27,8 +28,6 @@ from cog.experiments.bench.update import bench_config, chosen
 from cog.training.train import usable_device
 
 FORMAT = 1
-SCENE_STARTS = {DRAWER_GRASP: "closed", DOUBLE_DRAWER: "closed", PICK_PLACE: "table"}
-"""Every scene, and the start whose episodes are timed."""
 NOTES = {
     "collection": "the first shard of every worker is left out, and with it the start of its process",
     "updates": (
@@ -125,7 +124,8 @@ def measure(config: BenchConfig) -> Report:
 def measure_environment(config: BenchConfig) -> list[Figure]:
     """The section `environment`: each scene on one core, beside the mesh robot's loop in turn."""
     figures = []
-    for env, start in SCENE_STARTS.items():
+    for env in SCENES:
+        start = scene_class(env).starts[0]
         steps = max(1, round(50 * config.seconds))
         found = measure_scene(BenchEnvironment(rounds=2 * config.rounds, steps=steps, env=env, start=start))
         figures += [

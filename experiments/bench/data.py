@@ -25,12 +25,12 @@ from cog.core.console import console, progress, table
 from cog.core.files import fsync, write_json
 from cog.core.workers import processes
 from cog.datasets.episode import Episode
+from cog.datasets.load import load
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.layout import Arrays, pack
 from cog.datasets.storage.shard import FRAMES_PER_CHUNK, ROWS_PER_CHUNK, read_shard, write_shard
-from cog.datasets.transitions import load
 from cog.experiments.script import script
 from cog.replay.buffer import Buffer
 from cog.training.presets import preset

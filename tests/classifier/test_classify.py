@@ -16,12 +16,12 @@ from cog.classifier.network import judge, open_classifier, save
 from cog.classifier.verdicts import best_threshold, measure
 from cog.core.inputs import Input
 from cog.datasets.episode import Episode
+from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge
 from cog.datasets.relabel.view import labelled, open_view, relabel
 from cog.datasets.storage.dataset import Dataset, open_dataset, write_dataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError, UsageError
 from cog.evaluation.intervals import wilson
 from tests.conftest import make_episode

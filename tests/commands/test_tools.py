@@ -15,11 +15,11 @@ from cog.core.inputs import Input
 from cog.datasets.edit.filter import Filter, filter_dataset
 from cog.datasets.edit.split import draw_parts, split_dataset
 from cog.datasets.info import describe
+from cog.datasets.load import load
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import open_dataset, write_dataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError, UsageError
 from cog.replay.buffer import Buffer
 from cog.replay.preview import preview

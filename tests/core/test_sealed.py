@@ -10,13 +10,13 @@ import pytest
 
 from cog.core.files import hash_json
 from cog.core.sealed import SealError, read_sealed, write_sealed
+from cog.datasets.load import load
 from cog.datasets.merge import open_merge
 from cog.datasets.relabel.view import labelled, open_view, relabel
 from cog.datasets.storage.claim import KIND
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.growing import GrowingDataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError
 from cog.training import checkpoint
 from cog.training.train import train

@@ -16,11 +16,12 @@ import pytest
 
 import cog.datasets.collection.rollout
 from cog.datasets.collection.collect import collect
-from cog.datasets.collection.rollout import collect_shard, make_environment, roll_out
+from cog.datasets.collection.rollout import collect_shard, roll_out
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec, Plan, parse_behaviour
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.shard import decode_shard
 from cog.datasets.storage.verify import verify
+from cog.envs.make import make_environment
 from cog.errors import CogError, UsageError
 from cog.signals.predicates import grasp_success
 from tests.conftest import assert_same_episode
@@ -276,7 +277,7 @@ def test_recorded_options_noise_and_names_are_those_of_the_spec(prior):
 
 def test_an_episode_replays_from_its_recorded_seed(prior):
     recorded = next(iter(prior.episodes()))
-    env = make_environment(PRIOR)
+    env = make_environment(PRIOR.scene())
     choice = BehaviourChoice(recorded.behaviour, 1.0, recorded.options)
     again, _ = roll_out(env, PRIOR, Plan(recorded.start, choice), recorded.seed)
     env.close()
@@ -284,7 +285,7 @@ def test_an_episode_replays_from_its_recorded_seed(prior):
 
 
 def test_recorded_actions_lead_through_the_recorded_frames(prior):
-    env = make_environment(PRIOR)
+    env = make_environment(PRIOR.scene())
     episode = next(iter(prior.episodes()))
     observation, _ = env.reset(seed=episode.seed, options={"start": episode.start})
     for t, action in enumerate(episode.actions):

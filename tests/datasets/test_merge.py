@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from cog.datasets.info import describe
+from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge, parse_source, write_merge
 from cog.datasets.relabel.view import labelled, relabel
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError, UsageError
 from tests.conftest import forge
 
@@ -56,7 +56,7 @@ def test_loaded_transitions_equal_the_episodes_one_by_one(merge):
                 step += 1
     assert step == len(transitions.actions) == sum(entry["steps"] for entry in transitions.sources)
     assert len(transitions.frames) == step + 7 + 5 + 9
-    assert transitions.rewards[transitions.source > 0].max() == 0 < transitions.reward_max == 1
+    assert transitions.rewards[transitions.source > 0].max() == 0 < transitions.rewards.max() == 1
 
 
 def test_state_datasets_load_without_frames(make_dataset):

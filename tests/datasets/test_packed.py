@@ -12,6 +12,7 @@ import pytest
 from cog import cli
 from cog.datasets.edit.filter import Filter, filter_dataset
 from cog.datasets.info import describe
+from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel.view import relabel
@@ -20,7 +21,6 @@ from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.growing import GrowingDataset
 from cog.datasets.storage.packed import pack_dataset, unpack_dataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError
 from tests.conftest import assert_same_episode, make_episode
 

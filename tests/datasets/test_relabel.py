@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cog.core.files import hash_json
+from cog.datasets.load import load
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel.view import labelled, open_view, relabel
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError, UsageError
 from tests.conftest import forge, make_episode
 

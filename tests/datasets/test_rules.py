@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
+from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge
 from cog.datasets.relabel.rules import parse_rule, runs_own_code
 from cog.datasets.relabel.view import count_ending_in, labelled, open_view, relabel
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError, UsageError
 from cog.signals import predicates as rewards
 from tests.conftest import make_episode

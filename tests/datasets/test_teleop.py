@@ -11,15 +11,15 @@ import gymnasium
 import numpy as np
 import pytest
 
-from cog.datasets.collection.rollout import make_environment
 from cog.datasets.collection.spec import CollectionSpec
+from cog.datasets.load import load
 from cog.datasets.merge import write_merge
 from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.verify import verify
 from cog.datasets.teleop.keyboard import KEYS, MOVES, action_of, help_lines
 from cog.datasets.teleop.teleop import teleoperate
-from cog.datasets.transitions import load
+from cog.envs.make import make_environment
 from cog.errors import CogError, UsageError
 from tests.helpers.toy_scene import Line
 
@@ -101,7 +101,7 @@ def test_every_key_is_on_the_screen():
 
 def test_the_pictures_directions_are_those_of_the_keys():
     """Where the gripper's tip moves in the image, by the camera's own matrices."""
-    env = make_environment(replace(DRAWER, observation="state"))
+    env = make_environment(replace(DRAWER, observation="state").scene())
     env.reset(seed=0)
     camera, api = env.unwrapped.camera, env.unwrapped._client.api
     view = np.array(api.computeViewMatrix(camera.eye, camera.target, (0, 0, 1))).reshape(4, 4).T
@@ -116,7 +116,7 @@ def test_the_pictures_directions_are_those_of_the_keys():
 
 def someone_grasps(spec, number):
     """Keys that lift the object, found by looking into the simulator, and the frames they lead through."""
-    env = make_environment(spec)
+    env = make_environment(spec.scene())
     observation, _ = env.reset(seed=spec.episode_seed(number, 0), options={"start": "open"})
     keys, frames, success = [], [observation["image"]], False
 
@@ -151,7 +151,7 @@ def test_a_demonstration_is_saved_verified_relabelled_merged_and_replays_bit_for
     assert "success: enter or backspace?" in script.screens[-1][1]
     np.testing.assert_array_equal(episode.images, frames)
 
-    env = make_environment(DRAWER)
+    env = make_environment(DRAWER.scene())
     observation, info = env.reset(seed=episode.seed, options={"start": episode.start})
     for t, action in enumerate(episode.actions):
         np.testing.assert_array_equal(observation["image"], episode.images[t])

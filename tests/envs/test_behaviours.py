@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import cog.envs
-from cog.envs.behaviours import BEHAVIOURS, behaviour_options, make_behaviour
+from cog.envs.behaviours import behaviour_options, make_behaviour
+from cog.envs.make import scene_class
 from cog.errors import UsageError
 from cog.experiments.tables import behaviours as measure_behaviours
 
@@ -62,9 +63,19 @@ def test_noise_of_the_collector_leaves_the_behaviours_useful():
 
 
 def test_every_behaviour_has_readable_phases_and_options():
-    for name, behaviour in BEHAVIOURS.items():
-        assert behaviour.phases and all(behaviour.phases), name
-        assert all(value is not None for value in behaviour_options(name).values())
+    for env in cog.envs.SCENES:
+        known = scene_class(env).behaviours
+        for name, behaviour in known.items():
+            assert behaviour.phases and all(behaviour.phases), name
+            assert all(value is not None for value in behaviour_options(name, known).values())
+
+
+def test_a_scene_has_the_behaviours_that_fit_it_and_no_others():
+    drawers = {"grasp", "wander", "open_drawer", "close_drawer"}
+    assert set(scene_class(cog.envs.DRAWER_GRASP).behaviours) == drawers
+    assert set(scene_class(cog.envs.PICK_PLACE).behaviours) == {"grasp", "wander", "place", "pick_and_place"}
+    more = {"close_top_drawer", "close_then_open", "move_blocker", "move_blocker_then_open"}
+    assert set(scene_class(cog.envs.DOUBLE_DRAWER).behaviours) == drawers | more
 
 
 @pytest.mark.parametrize(
@@ -88,9 +99,9 @@ def test_unknown_behaviours_and_options_are_refused_by_name():
     env = gymnasium.make(cog.envs.DRAWER_GRASP, observation="state")
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match=r"'juggle'.*grasp, place"):
+    with pytest.raises(UsageError, match=r"'juggle' is unknown; this scene has: grasp, wander, open_drawer"):
         make_behaviour("juggle", env.unwrapped, rng)
-    with pytest.raises(UsageError, match=r"needs the scene PickPlace"):
+    with pytest.raises(UsageError, match=r"'place' is unknown; this scene has: grasp"):
         make_behaviour("place", env.unwrapped, rng)
     with pytest.raises(UsageError, match=r"no option 'vigour'.*aim_error"):
         make_behaviour("grasp", env.unwrapped, rng, {"vigour": 1.0})

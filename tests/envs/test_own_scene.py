@@ -1,21 +1,25 @@
 """A scene that the toolkit does not know goes through the whole chain."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 
 from cog.datasets.collection.collect import collect
-from cog.datasets.collection.rollout import registered_steps
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.merge import write_merge
 from cog.datasets.relabel.view import relabel
+from cog.envs.make import registered_steps, scene_class
 from cog.errors import CogError, UsageError
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import evaluate
+from cog.evaluation.result import STAGES_BEFORE, open_evaluation
 from cog.training.presets import preset
 from cog.training.train import train
+from tests.helpers.policies import tiny_run
 from tests.helpers.toy_scene import Line, Reach
 
 ENV = "tests.helpers.toy_scene:toy/Line-v0"
@@ -46,8 +50,14 @@ def test_an_own_scene_with_its_own_behaviour_and_reward_is_collected_trained_on_
     assert {result.start for result in report.results} == {"left", "middle"}
 
 
+def test_the_scene_on_the_page_for_own_scenes_is_this_one():
+    root = Path(__file__).parents[2]
+    page, scene = (root / "docs/guides/own-scene.md"), (root / "tests/helpers/toy_scene.py")
+    assert f"```python\n# toy_scene.py\n{scene.read_text()}```" in page.read_text()
+
+
 def test_an_own_scene_knows_only_its_own_behaviours(tmp_path):
-    with pytest.raises(UsageError, match=r"'grasp' is unknown; there are: reach"):
+    with pytest.raises(UsageError, match=r"'grasp' is unknown; this scene has: reach"):
         collect(spec("grasp"), tmp_path / "data", workers=1)
 
 
@@ -83,7 +93,6 @@ def test_episodes_are_as_long_as_the_scene_was_registered_with():
         registered_steps("cog/Nothing-v0")
 
 
-@pytest.mark.filterwarnings("ignore:.*share an object")  # which is the point
 def test_a_scene_that_fills_the_same_arrays_again_is_recorded_as_it_was_seen(tmp_path, monkeypatch):
     plain = next(collect(spec(), tmp_path / "plain", workers=1).episodes())
     see, kept = Line._see, {"signals": {}}
@@ -112,6 +121,9 @@ def seen_otherwise(change):
         return observation, info
 
     return changed
+
+
+PASSED = [name for name, _ in Line.stages]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +159,67 @@ def test_a_signal_that_a_later_frame_lacks_is_named_with_the_frame(tmp_path, mon
     monkeypatch.setattr(Line, "_see", seen_otherwise(forget))
     with pytest.raises(CogError, match=r"frame \d+ of the episode with seed \d+ .*'place'"):
         collect(spec(), tmp_path / "data", workers=1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("far", r"stage 1 of .* must be a pair of a name and a predicate"),
+        (("far", "place > 0.5"), "must be a pair .*not callable"),
+        (("far", lambda signals: signals["height"] > 1), "predicate on its signals .*height"),
+    ],
+)
+def test_a_stage_that_cannot_be_judged_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, stage, said
+):
+    monkeypatch.setattr(Line, "stages", (Line.stages[0], stage))
+    with pytest.raises(UsageError, match=said):
+        collect(spec(), tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()
+
+
+def idle(tmp_path, name="eval"):
+    """Failed episodes from both starts: the policy hardly moves, and the time is short."""
+    run = tiny_run(tmp_path / "run", proprio=1)
+    short = {"env": ENV, "max_episode_steps": 2, "workers": 1, "videos": 0}
+    return evaluate(EvaluateConfig(run, tmp_path / name, ("left", "middle"), 6, **short))
+
+
+def test_failures_are_told_apart_by_the_stages_of_the_scene_from_least_to_most(tmp_path):
+    report = idle(tmp_path)
+    assert json.loads((tmp_path / "eval/evaluation.json").read_text())["stages"] == PASSED
+    assert set(report.result("left").failures) == {PASSED[0]}
+    assert list(report.result("middle").failures) in (PASSED, PASSED[1:])
+    assert open_evaluation(tmp_path / "eval") == report
+
+
+def test_a_scene_without_stages_is_evaluated_as_before_there_were_any(tmp_path, monkeypatch):
+    monkeypatch.delattr(Line, "stages")
+    assert {stage for result in idle(tmp_path).results for stage in result.failures} == {"failure"}
+
+
+def test_an_evaluation_from_before_scenes_had_stages_is_read_in_their_old_order(tmp_path):
+    idle(tmp_path)
+    value = json.loads((tmp_path / "eval/evaluation.json").read_text())
+    del value["stages"]
+    value["results"][0]["failures"] = {"drawn": 1, STAGES_BEFORE[4]: 2, STAGES_BEFORE[1]: 3}
+    (tmp_path / "eval/evaluation.json").write_text(json.dumps(value))
+    found = open_evaluation(tmp_path / "eval").results[0].failures
+    assert list(found.items()) == [(STAGES_BEFORE[1], 3), (STAGES_BEFORE[4], 2), ("drawn", 1)]
+
+
+def test_a_scene_without_behaviours_has_none(tmp_path, monkeypatch):
+    monkeypatch.delattr(Line, "behaviours")
+    with pytest.raises(UsageError, match="'reach' is unknown; this scene has: none"):
+        collect(spec(), tmp_path / "data", workers=1)
+
+
+def test_what_a_scene_brings_is_read_without_building_it(monkeypatch):
+    monkeypatch.setattr(Line, "__init__", lambda self: pytest.fail("built"))
+    assert scene_class(ENV).starts == ("left", "middle")
+    assert list(scene_class("cog/PickPlace-v0").behaviours)[-1] == "pick_and_place"
+    with pytest.raises(UsageError, match="Nothing-v0"):
+        scene_class("cog/Nothing-v0")
 
 
 def test_a_scene_without_starts_or_with_other_spaces_is_refused(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from cog.core.files import hash_file
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.info import describe
+from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel.view import labelled, open_view, relabel
@@ -28,7 +29,6 @@ from cog.datasets.storage.packed import pack_dataset, unpack_dataset
 from cog.datasets.storage.problem import DataError
 from cog.datasets.storage.shard import read_shard
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.errors import CogError
 from cog.training import checkpoint
 from tests.conftest import assert_same_episode, make_episode

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from cog.datasets import writer as writer_module
 from cog.datasets.action_scale import ActionScale
+from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import write_merge
 from cog.datasets.relabel.view import labelled, relabel
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.problem import DataError
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import load
 from cog.datasets.writer import DatasetWriter
 from cog.errors import CogError, UsageError
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from cog.datasets.load import load
 from cog.datasets.merge import open_merge
 from cog.datasets.storage.dataset import open_dataset
-from cog.datasets.transitions import load
 from cog.errors import CogError, UsageError
 from cog.evaluation.intervals import wilson
 from cog.evaluation.result import open_evaluation

@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 from cog.datasets.collection.collect import collect
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.episode import Episode
+from cog.datasets.load import load
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import open_dataset, write_dataset
 from cog.datasets.storage.growing import GrowingDataset
 from cog.datasets.storage.verify import verify
-from cog.datasets.transitions import from_episodes, load
+from cog.datasets.transitions import from_episodes
 from cog.envs.make import Scene
 from cog.errors import CogError
 from cog.evaluation.config import EvaluateConfig
@@ -248,7 +249,7 @@ def test_a_run_leaves_curve_dataset_and_an_ordinary_checkpoint(
     assert dataset.success_count == points[-1].collected
     assert verify(finished.out / "online") == []
     merge = write_merge(tmp_path / "more.json", [f"{finished.out / 'online'}@stored"])
-    assert load(merge).reward_max in (0.0, 10.0)
+    assert load(merge).rewards.max() in (0.0, 10.0)
     assert checkpoints.load(finished.out).update == 4 + 15
     asked = EvaluateConfig(finished.out, tmp_path / "e", ("left",), 3, acting="critic", candidates=2)
     report = evaluate(dataclasses.replace(asked, workers=1, videos=0))  # in its data's scene

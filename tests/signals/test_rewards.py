@@ -4,7 +4,6 @@ import gymnasium
 import numpy as np
 
 import cog.envs
-from cog.envs import scene
 from cog.envs.behaviours import make_behaviour
 from cog.signals import predicates as rewards
 
@@ -36,11 +35,6 @@ def test_grasp_success_is_the_environments_success_at_every_step():
         signals, verdicts = episode_signals("grasp", "open", seed)
         assert any(verdicts) and not all(verdicts)
         assert rewards.grasp_success(signals).tolist() == verdicts
-
-
-def test_the_thresholds_of_learner_and_scene_are_the_same():
-    assert rewards.GRASP_HEIGHT == scene.GRASP_HEIGHT
-    assert rewards.GRASP_DISTANCE == scene.GRASP_DISTANCE
 
 
 def test_drawer_opened_becomes_true_while_the_drawer_is_pulled():
