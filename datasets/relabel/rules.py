@@ -1,23 +1,33 @@
 """Rules: the reward of each step, written in a small language that is parsed and never run as code.
 
-Step t is judged by what it led to, frame t + 1. A rule is true or false on a step, which as a reward is 1
-or 0, or it is a number.
+Step t leads from frame t to frame t + 1, and a rule judges it by the latter, by what the step led to:
 
-| written | what it is on a step |
-| --- | --- |
-| `object_height`, `"eef pos/2"` | a signal; quotes hold any name |
-| `0.1`, `zero`, `a + b`, `a - b`, `a * b`, `-a` | a number; what is true counts as 1 |
-| `grasp_success` | a named predicate, see `cog.signals.predicates` |
-| `a < b`, `a <= b < c`; `>`, `>=`, `==`, `!=` | a comparison; constants take the signal's precision |
-| `X for 3 steps` | X holds, and held on the 2 steps before; no step before the first counts |
-| `not X`, `X and Y`, `X or Y` | logic |
-| `first(X)` | X holds for the first time in the episode |
-| `to_go(r, 0.99)` | r now plus 0.99 times this value on the next step: the discounted return |
-| `classifier:FOLDER`, `classifier:"a b"` | a success classifier says so, see `cog classify` |
-| `mine:gentle` | a number: what your own function `gentle` in `mine.py` makes of the whole episode |
+    frame     0     1     2     3
+    step         0     1     2           signals[1:] are the values that a rule sees, one a step
 
-From loose to tight: `or`, `and`, `not`, `for`, comparisons, `+` and `-`, `*`, a sign; parentheses group.
-Where a name is a predicate's and a signal's, the predicate is meant.
+A rule is true or false on a step, which as a reward is 1 or 0, or it is a number.
+
+| written | or | what it is on a step |
+| --- | --- | --- |
+| `object_height` | `signal("eef pos/2")`, `"eef pos/2"` | a signal; quotes hold any name |
+| `0.1`, `zero` | | a number, the same on all steps; what is true counts as 1 |
+| `a + b`, `a - b`, `a * b`, `a / b`, `-a` | | arithmetic; it is an error to divide by 0 |
+| `grasp_success` | | a named predicate, see `cog.signals.predicates` |
+| `a < b`, `a <= b < c`; `>`, `>=`, `==`, `!=` | | a comparison |
+| `not X`, `X and Y`, `X or Y` | | logic |
+| `held(X, 3)` | `X for 3 steps` | X holds, and held on the 2 steps before; none before the first counts |
+| `first(X)` | | X holds for the first time in the episode |
+| `to_go(r, 0.99)` | | r now plus 0.99 times this value on the next step: the discounted return |
+| `classifier("a b")` | `classifier:FOLDER` | a success classifier says so, see `cog classify` |
+| `function("mine:gentle")` | `mine:gentle` | what your own function in `mine.py` makes of the episode |
+
+From loose to tight: `or`, `and`, `not`, `for`, comparisons, `+` and `-`, `*` and `/`, a sign; parentheses
+group. All but `for` is Python, and so are the precedences. Constants take the precision of the signals
+(float32), so `object_height > 0.1` is to the bit what a predicate with that threshold is. Where a name is a
+predicate's and a signal's, the predicate is meant; `signal("...")` means the signal.
+
+A rule is identified by its text: a view keeps it as it was written, so two spellings of one rule give the
+same rewards and two views.
 """
 
 from collections.abc import Sequence
@@ -28,9 +38,11 @@ import numpy as np
 
 from cog.core.inputs import Input
 from cog.datasets.episode import Episode
-from cog.datasets.relabel.grammar import Parser, tokens
+from cog.datasets.relabel.grammar import Parser
 from cog.datasets.relabel.terms import TermError, Values, relocated
-from cog.errors import CogError, UsageError
+from cog.datasets.relabel.words import FUNCTION, split
+from cog.errors import CogError
+from cog.signals.predicates import KEPT
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Rule:
     """A parsed rule."""
 
     text: str
-    """As it was written."""
+    """As it was written; its identity."""
     values: Values
     """What it computes."""
     inputs: tuple[Input, ...]
@@ -85,14 +97,14 @@ def relocate(text: str, base: Path, to: Path) -> str:
     """The same rule with its folders, given relative to `base`, named relative to `to`.
 
     Raises:
-        UsageError: the rule holds what is no word, or a folder's name cannot be quoted.
+        UsageError: the rule holds what is not a word, or a folder's name cannot be quoted.
     """
     pieces, end = [], 0
-    for token in tokens(text):
-        if token.kept:
-            kind, folder = token.kept
-            pieces += [text[end : token.start], f"{kind}:{_quoted(relocated(folder, base, to))}"]
-            end = token.start + len(token.text)
+    for word in split(text):
+        kind, name = word.reference or ("", "")
+        if kind in KEPT:
+            pieces += [text[end : word.start], word.moved(relocated(name, base, to))]
+            end = word.start + len(word.text)
     return "".join(pieces) + text[end:]
 
 
@@ -100,15 +112,6 @@ def runs_own_code(text: str) -> bool:
     """Whether to apply the rule is to import and run a user's function.
 
     Raises:
-        UsageError: the rule holds what is no word.
+        UsageError: the rule holds what is not a word.
     """
-    return any(token.kind == "outside" and not token.kept for token in tokens(text))
-
-
-def _quoted(folder: str) -> str:
-    """A folder as it may stand after the colon."""
-    if [token.kind for token in tokens(f"a:{folder}")] == ["outside", "end"]:
-        return folder
-    if '"' in folder:
-        raise UsageError(f"folder {folder!r}: a rule cannot name it, for its name has a quotation mark")
-    return f'"{folder}"'
+    return any(word.reference is not None and word.reference[0] == FUNCTION for word in split(text))
