@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-
 import cog.envs
 from cog.envs import scene
-from cog.envs.behaviours import BEHAVIOURS, behaviour_options
+from cog.envs.behaviours import behaviour_options
+from cog.envs.make import scene_class
 from cog.envs.tabletop import Tabletop
 from cog.experiments.tables import demo, finetune, rows
 from tests.docs.commands import commands
@@ -60,7 +59,7 @@ def scenes() -> str:
     """Every scene with its horizon, the sizes of what it shows, its starts and its signals."""
     lines = []
     for env, (_, horizon) in cog.envs.SCENES.items():
-        kind = _scene(env)
+        kind = scene_class(env)
         lines.append(
             [f"`{env}`", str(horizon), str(kind.state_size), _names(kind.starts), _names(kind.signal_names)]
         )
@@ -76,13 +75,22 @@ def actions() -> str:
 
 
 def behaviours() -> str:
-    """Every behaviour with the scenes that it acts in, what it does and its options."""
+    """Every behaviour with what it does, its options and the scenes that bring it."""
+    kinds = {env: scene_class(env).behaviours for env in cog.envs.SCENES}
+    found = {name: kind for known in kinds.values() for name, kind in known.items()}
     lines = []
-    for name, kind in BEHAVIOURS.items():
-        where = [env for env in cog.envs.SCENES if issubclass(_scene(env), getattr(kind, "scene", object))]
-        given = ", ".join(f"`{key}={json.dumps(value)}`" for key, value in behaviour_options(name).items())
+    for name, kind in found.items():
+        options = behaviour_options(name, found).items()
+        given = ", ".join(f"`{option}={json.dumps(value)}`" for option, value in options)
+        where = [env for env, known in kinds.items() if name in known]
         lines.append([f"`{name}`", str(kind.__doc__).split("\n")[0], given or "none", _names(where)])
     return table(["behaviour", "what it does", "options and defaults", "environments"], lines)
+
+
+def stages() -> str:
+    """How far an episode of each scene can get."""
+    lines = [[f"`{env}`", "; ".join(name for name, _ in scene_class(env).stages)] for env in cog.envs.SCENES]
+    return table(["environment", "a failed episode is put at the last of these that it reached"], lines)
 
 
 def demo_table() -> str:
@@ -115,7 +123,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     made.__name__: made
     for made in (
         *(command_list, options),
-        *(scenes, actions, behaviours),
+        *(scenes, actions, behaviours, stages),
         *(demo_table, finetune_table, row_summary),
     )
 }
@@ -138,12 +146,6 @@ def made() -> Iterator[tuple[Path, str]]:
             yield page, filled(text)
     for row in ROWS:
         yield DOCS / f"results/cells-{row}.md", rows.page(list(committed(row).values()))
-
-
-def _scene(env: str) -> Any:
-    entry = gymnasium.spec(env).entry_point
-    assert isinstance(entry, str)
-    return gymnasium.envs.registration.load_env_creator(entry)
 
 
 def _names(names: Any) -> str:
