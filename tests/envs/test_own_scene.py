@@ -185,7 +185,7 @@ def idle(tmp_path, name="eval"):
     return evaluate(EvaluateConfig(run, tmp_path / name, ("left", "middle"), 6, **short))
 
 
-def test_failures_are_told_apart_by_the_stages_of_the_scene_from_least_to_most(tmp_path):
+def test_failures_are_counted_by_the_stages_of_the_scene_from_least_to_most(tmp_path):
     report = idle(tmp_path)
     assert json.loads((tmp_path / "eval/evaluation.json").read_text())["stages"] == PASSED
     assert set(report.result("left").failures) == {PASSED[0]}

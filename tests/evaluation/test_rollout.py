@@ -26,7 +26,7 @@ class Watched:
 
 
 def alone(seed, draws):
-    """The actions (T, A) of one episode, with nobody beside it."""
+    """The actions (T, A) of one episode that runs alone."""
     env = make_environment(SCENE)
     rng = np.random.default_rng([seed, STREAM])
     observation, _ = env.reset(seed=seed, options={"start": "left"})
