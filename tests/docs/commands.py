@@ -54,10 +54,10 @@ def command(*words: str) -> Command:
             assert not error.code, f"cog {' '.join(words)} --help: exit code {error.code}"
     # Into a text without an encoding, boxes are drawn as a title above a line of dashes.
     head, *boxes = re.split(r"^ .*\n -{10,} *$", printed.getvalue(), flags=re.M)
-    text = " ".join(head.strip().split("\n\n", 1)[-1].split())
+    paragraphs = [" ".join(part.split()) for part in head.strip().split("\n\n")[1:] if part[0] not in " -"]
+    subcommands = re.findall(r"^ +(?:[*•] )?([a-z][a-z0-9_]*) {2,}[A-Z]", printed.getvalue(), flags=re.M)
     lines = [line.rstrip() for box in boxes for line in box.splitlines()]
-    subcommands = [found[1] for line in lines if (found := re.match(r" +[*•-] (\w+)", line))]
-    return Command(words, text, tuple(_options(lines)), tuple(subcommands))
+    return Command(words, " ".join(paragraphs), tuple(_options(lines)), tuple(subcommands))
 
 
 def algorithms() -> list[str]:
