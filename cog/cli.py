@@ -1,78 +1,94 @@
-"""The `cog` command: parse options by type, run, and turn errors into one line and an exit code."""
+"""The `cog` command: choose one command, parse its options by type, run it, exit with its code."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import tyro
 
-from cog.commands import bench, classify, data, export, tools
-from cog.commands import collect as collection
-from cog.commands import exchange as travel
-from cog.commands import experiments as chain
-from cog.commands import learn as learning
-from cog.commands import provenance as lineage
-from cog.core.exits import ended
-from cog.training.presets import PRESETS, Preset, preset
+from cog.core.console import choose, exit_codes
+from cog.core.lazy import Entry
+
+ABOUT = "Connect a new skill to past experience with offline reinforcement learning."
+
+
+def _entry(module: str, name: str, help: str) -> Entry:
+    return Entry(f"cog.commands.{module}", name, help)
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "collect": _entry("collect", "Collect", "Run scripted behaviours and write their episodes as a dataset."),
+    "teleop": _entry("collect", "Teleop", "Demonstrate with the keyboard; the episodes become a dataset."),
+    "import": _entry("exchange", "Import", "Turn data of another package into a dataset."),
+    "relabel": _entry("rewards", "Relabel", "Give a dataset rewards by a rule; its shards stay as they are."),
+    "classify": _entry("rewards", "Classify", "Train a success classifier, to reward data without signals."),
+    "merge": _entry("datasets", "Merge", "Join task and prior datasets into one training set."),
+    "verify": _entry("datasets", "Verify", "Check a dataset, merge or run, and name what is wrong."),
+    "export": _entry("exchange", "Export", "Write a dataset or a merge in the format of another tool."),
+    "train": _entry("learn", "Train", "Train a policy on merged data."),
+    "evaluate": _entry("learn", "Evaluate", "Roll a policy out from named starts and report its success."),
+    "finetune": _entry("learn", "Finetune", "Continue training a policy online."),
+    "demo": _entry("experiments", "Demo", "Run the whole chain, from collection to a report."),
+    "reproduce": _entry("experiments", "Reproduce", "Repeat the paper's experiments."),
+    "info": _entry("datasets", "Info", "Print what a dataset holds."),
+    "filter": _entry("datasets", "Filter", "Copy the episodes that satisfy conditions into a new dataset."),
+    "split": _entry("datasets", "Split", "Draw the episodes of a dataset into several new datasets."),
+    "pack": _entry("datasets", "Pack", "Put a whole dataset, views included, into one file."),
+    "unpack": _entry("datasets", "Unpack", "Write the files of a packed dataset into a new folder."),
+    "sample": _entry("datasets", "Sample", "Show what the first batch of a training run holds."),
+    "why": _entry("provenance", "Why", "Print what something was made from, back to the first episode."),
+    "bench": _entry("experiments", "Bench", "Measure how fast environment, data and updates are here."),
+}
+"""Every command, with the module that is imported when it is chosen."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `cog` and exit: 0 done, 1 failed, 2 wrong usage."""
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # scenes and rewards of one's own are modules of the current folder
+    with exit_codes():
+        sys.exit(parse(sys.argv[1:] if arguments is None else arguments).run())
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # scenes and rewards of one's own are modules of the current folder
-    return ended(lambda: parse(arguments).run())
+    """Run one command line in this process and return its exit code."""
+    try:
+        main(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    raise AssertionError("main always exits")
 
 
 def parse(arguments: Sequence[str]) -> Any:
-    """The command that `arguments` ask for; exits with 2 when there is none or an option is unknown."""
-    subcommands: dict[str, Any] = {
-        "collect": collection.Collect,
-        "teleop": collection.Teleop,
-        "import": travel.Import,
-        "relabel": data.Relabel,
-        "classify": classify.Classify,
-        "merge": data.Merge,
-        "verify": data.Verify,
-        "export": export.Export,
-        "train": learning.Train,
-        "evaluate": learning.Evaluate,
-        "finetune": learning.Finetune,
-        "demo": chain.Demo,
-        "reproduce": chain.Reproduce,
-        "info": data.Info,
-        "filter": tools.Filter,
-        "split": tools.Split,
-        "pack": tools.Pack,
-        "unpack": tools.Unpack,
-        "sample": tools.Sample,
-        "why": lineage.Why,
-        "bench": bench.Bench,
-    }
-    if arguments[:1] == ["train"]:
-        return _parse_train(arguments[1:])
-    return tyro.extras.subcommand_cli_from_dict(
-        subcommands,
-        prog="cog",
-        description="Connect a new skill to past experience with offline reinforcement learning.",
-        args=arguments,
-    )
+    """The command that `arguments` ask for, with its options; --help and unknown options exit.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    name, entry, options = choose(COMMANDS, "command", "cog COMMAND [OPTIONS]", ABOUT, arguments)
+    command = entry.load()
+    if name == "train":
+        return _parse_train(options)
+    if hasattr(command, "parse"):  # its options depend on its first argument
+        return command.parse(options)
+    return tyro.cli(command, prog=f"cog {name}", args=options)
 
 
-def _parse_train(arguments: Sequence[str]) -> learning.Train:
+def _parse_train(arguments: Sequence[str]) -> Any:
     """Options of `cog train`: the defaults are those of the preset that the options name."""
+    from cog.commands.learn import Train
+    from cog.training.presets import Preset, preset
+
     name = _chosen_preset(arguments)
     missing: Path = tyro.MISSING
-    default = learning.Train(config=preset(name, data=missing, out=missing), preset=cast(Preset, name))
-    return tyro.cli(learning.Train, default=default, prog="cog train", args=arguments)
+    default = Train(config=preset(name, data=missing, out=missing), preset=cast(Preset, name))
+    return tyro.cli(Train, default=default, prog="cog train", args=arguments)
 
 
 def _chosen_preset(arguments: Sequence[str]) -> str:
+    from cog.training.presets import PRESETS
+
     for position, argument in enumerate(arguments):
         if argument.startswith("--preset="):
             return argument.partition("=")[2]

@@ -6,11 +6,13 @@ from typing import TypeVar
 
 import tyro
 
-from cog.core.exits import ended
+from cog.core.console import exit_codes
 
 Settings = TypeVar("Settings")
 
 
 def script(settings: type[Settings], work: Callable[[Settings], None]) -> None:
     """Do the work with the settings of the command line, and exit: 0 done, 1 failed, 2 wrong usage."""
-    sys.exit(ended(lambda: work(tyro.cli(settings))))
+    with exit_codes():
+        work(tyro.cli(settings))
+    sys.exit(0)

@@ -9,7 +9,7 @@ from cog.core.console import console, progress
 
 @dataclass(frozen=True)
 class Collect:
-    """Run scripted behaviours in an environment and write their episodes as a dataset."""
+    """Run scripted behaviours and write their episodes as a dataset."""
 
     out: Path
     """Folder of the dataset; an interrupted collection in it resumes."""
@@ -81,7 +81,10 @@ class Collect:
 
 @dataclass(frozen=True)
 class Teleop:
-    """Demonstrate with the keyboard and write the episodes as a dataset; the keys are shown on the screen."""
+    """Demonstrate with the keyboard; the episodes become a dataset.
+
+    The keys are shown on the screen.
+    """
 
     out: Path
     """Folder of the dataset; demonstrations begun in it are continued."""

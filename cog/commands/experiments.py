@@ -1,17 +1,21 @@
-"""Commands of the whole chain: the demo and the paper's experiments."""
+"""Commands of the whole chain, the demo and the paper's experiments, and the benchmark of this machine."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
+from cog.experiments.bench.config import BenchConfig
 from cog.experiments.demo.config import DemoConfig
 from cog.experiments.paper.config import ReproduceConfig
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Run the whole chain: collect, relabel, merge, train four arms, evaluate, report."""
+    """Run the whole chain, from collection to a report.
+
+    Collect, relabel, merge, train four arms, evaluate, report.
+    """
 
     config: Annotated[DemoConfig, tyro.conf.arg(name="")]
     """The demo."""
@@ -24,7 +28,10 @@ class Demo:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Repeat the paper's experiments, every arm on every row, and set the results beside its own."""
+    """Repeat the paper's experiments.
+
+    Every arm runs on every row; the results are compared with the paper's.
+    """
 
     config: Annotated[ReproduceConfig, tyro.conf.arg(name="")]
     """The experiments."""
@@ -33,3 +40,19 @@ class Reproduce:
         from cog.experiments.paper.reproduce import reproduce
 
         reproduce(self.config)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure how fast environment, data and updates are here.
+
+    Each is compared with something known, in turns.
+    """
+
+    config: Annotated[BenchConfig, tyro.conf.arg(name="")]
+    """The benchmark."""
+
+    def run(self) -> None:
+        from cog.experiments.bench.bench import bench
+
+        bench(self.config)

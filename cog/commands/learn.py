@@ -24,7 +24,10 @@ TRAINING_NOTE = {
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy on merged data; every setting of the preset can be changed."""
+    """Train a policy on merged data.
+
+    Every setting of the preset can be changed.
+    """
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """The run."""
@@ -148,7 +151,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Roll a checkpoint out on named starts and report success with its interval."""
+    """Roll a policy out from named starts and report its success.
+
+    Success is reported with its Wilson interval.
+    """
 
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")]
     """The evaluation."""
@@ -164,7 +170,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Finetune:
-    """Continue a trained policy online: it acts, and learns from what it did and from the offline data."""
+    """Continue training a policy online.
+
+    It acts, and learns from what it did and from the offline data.
+    """
 
     config: Annotated[FinetuneConfig, tyro.conf.arg(name="")]
     """The run."""

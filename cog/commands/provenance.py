@@ -22,7 +22,10 @@ PLAIN_WIDTH = 400  # characters of a line where the output is no terminal
 
 @dataclass(frozen=True)
 class Why:
-    """Print what something was made from, up to the first episode: hashes, settings, versions."""
+    """Print what something was made from, back to the first episode.
+
+    Each thing is shown with its hash, settings and version.
+    """
 
     path: tyro.conf.Positional[Path]
     """Dataset, FOLDER@VIEW, merge, run, checkpoint, evaluation, classifier, summary.json or results.json."""

@@ -17,6 +17,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from cog.core.lazy import Entry, look_up
+from cog.errors import CogError, FailedElsewhere, UsageError
+
 PLAIN_INTERVAL = 10.0  # s between lines when the output is no terminal
 
 Advance = Callable[[int, str], None]
@@ -37,6 +40,44 @@ def _plain_console(stream: TextIO, stderr: bool) -> Console:
     """A console that shows text as it is: paths may hold [brackets] and :colons:."""
     wrap = not stream.isatty()
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=wrap)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Print an error of the toolkit in one line and exit with its code; without one, go on."""
+    try:
+        yield
+    except FailedElsewhere as error:
+        sys.exit(error.exit_code)
+    except CogError as error:
+        messages().print(f"cog: {error}", style="red")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        messages().print("cog: interrupted", style="red")
+        sys.exit(CogError.exit_code)
+
+
+def choose(
+    entries: Mapping[str, Entry], what: str, usage: str, about: str, arguments: Sequence[str]
+) -> tuple[str, Entry, list[str]]:
+    """The entry that the first of a command line's arguments names, its name, and the other arguments.
+
+    `--help` in its place lists all entries and exits; `what` says what an entry is, as in "command".
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    name, *rest = arguments or ("",)
+    if name not in ("", "-h", "--help"):
+        return name, look_up(entries, name, what), rest
+    rows = Table.grid(padding=(0, 2))
+    for key, entry in entries.items():
+        rows.add_row(f"  {key}", entry.help)
+    screen = console() if name else messages()
+    screen.print(f"usage: {usage}\n\n{about}\n")
+    screen.print(rows)
+    screen.print(f"\n--help after a {what} shows its options.")
+    sys.exit(0 if name else UsageError.exit_code)
 
 
 @contextmanager

@@ -19,12 +19,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from cog.errors import CogError, Told, UsageError
+from cog.errors import CogError, FailedElsewhere, UsageError
 
 # The longest wait for a rank that is alive but busy, as rank 0 is while it evaluates. One that dies closes
 # its connections, which the others notice at once.
 PATIENCE = datetime.timedelta(hours=1)
-_FINE, _FAILED, _USAGE = range(3)
 _WORDS = 4000  # bytes of an error that ranks tell each other
 
 
@@ -148,7 +147,7 @@ def together() -> Iterator[None]:
 
     Raises:
         CogError: on rank 0, its own error or the first other rank's.
-        Told: on the other ranks.
+        FailedElsewhere: on the other ranks.
     """
     if size() == 1:
         yield
@@ -161,17 +160,17 @@ def together() -> Iterator[None]:
     except CogError as error:
         mine = error
     records = gathered(_record(mine)).tolist()
-    failed = [number for number, record in enumerate(records) if record[0] != _FINE]
+    failed = [number for number, record in enumerate(records) if record[0]]
     if not failed:
         return
     first = failed[0]
-    usage = records[first][0] == _USAGE
+    code = records[first][0]
     text = bytes(records[first][1:]).rstrip(b"\0").decode(errors="ignore")
     if rank() != 0:
-        raise Told(text, usage) from mine
+        raise FailedElsewhere(text, code) from mine
     if mine is not None:
         raise mine
-    raise (UsageError if usage else CogError)(f"rank {first}: {text}")
+    raise (UsageError if code == UsageError.exit_code else CogError)(f"rank {first}: {text}")
 
 
 def _connected() -> bool:
@@ -180,8 +179,8 @@ def _connected() -> bool:
 
 
 def _record(error: CogError | None) -> Tensor:
-    """What a rank tells the others of its error, (1 + _WORDS,) uint8."""
-    code = _FINE if error is None else _USAGE if isinstance(error, UsageError) else _FAILED
+    """What a rank tells the others of its error: exit code (0 for none) and text, (1 + _WORDS,) uint8."""
+    code = 0 if error is None else error.exit_code
     text = b"" if error is None else str(error).encode()[:_WORDS]
     return torch.frombuffer(bytearray([code, *text.ljust(_WORDS, b"\0")]), dtype=torch.uint8)
 

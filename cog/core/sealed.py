@@ -22,11 +22,11 @@ class SealError(CogError):
     """A file is not what was written, or was written by a newer version; `field` is where that shows."""
 
     def __init__(self, file: Path, field: str, rule: str, remedy: str) -> None:
-        super().__init__(file, field, rule, remedy)  # all of them, for a worker process hands it on by these
-        self.file, self.field, self.rule, self.remedy = file, field, rule, remedy
+        super().__init__(rule, where=f"{file}: field '{field}'", remedy=remedy)
+        self.file, self.field = file, field
 
-    def __str__(self) -> str:
-        return f"{self.file}: field '{self.field}': {self.rule}; {self.remedy}"
+    def __reduce__(self) -> tuple[type, tuple[Path, str, str, str]]:
+        return type(self), (self.file, self.field, self.what, str(self.remedy))  # for worker processes
 
 
 def write_sealed(path: Path, kind: str, value: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def read_sealed(
 
     Raises:
         CogError: the file is missing or unreadable.
-        SealError: it is no file of this kind, a newer version wrote it, or it is not what was written.
+        SealError: it is not a file of this kind, a newer version wrote it, or it is not what was written.
     """
     try:
         value = read_json(path, what, read)

@@ -66,7 +66,7 @@ def train(
         CogError: `out` holds another run, the data cannot be used, a loss is not finite or Q runs away.
         Interrupted: SIGINT or SIGTERM came to any rank; the state was saved first.
         RankLost: another rank has died; the last checkpoint is as it was.
-        Told: on ranks beside the first, any of these that ends them all.
+        FailedElsewhere: on ranks above 0, any of these that ends them all.
     """
     with contextlib.ExitStack() as held:
         try:

@@ -12,7 +12,7 @@ from cog.datasets.merge import Merge, Source
 from cog.datasets.relabel.view import labelled
 from cog.datasets.storage.problem import DataError, Problem
 
-ORIGIN = "cog"  # under this name every export tells where it came from
+ORIGIN = "cog"  # under this name every export records where it came from
 
 Progress = Callable[[int, str], None]
 """Called with the number of episodes that are written, and a note."""
@@ -52,7 +52,7 @@ class Contents:
     merge: Merge
     """The sources."""
     on_progress: Progress
-    """Told of every episode."""
+    """Called after every episode."""
 
     @property
     def episode_count(self) -> int:
@@ -122,6 +122,6 @@ def _flags(episode: Episode) -> np.ndarray:
 
 
 def _ends_early(source: Source, number: int) -> DataError:
-    rule = "a step before the last is terminal, which this format cannot say"
+    rule = "a step before the last is terminal, which this format cannot express"
     remedy = "export a view that ends its episodes there (cog relabel)"
     return DataError(Problem(source.dataset.path, "terminals", rule, remedy, number))

@@ -11,17 +11,37 @@ that was cut off is kept in the file but is never sampled, as in everything that
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
 
+from cog.core.files import write_atomically
 from cog.datasets.exporters.contents import ORIGIN, Contents, Numbered
 from cog.datasets.exporters.hdf5 import new_hdf5
+from cog.datasets.exporters.run import ExportOptions
 from cog.errors import UsageError
 
 VERSION = "2.1"  # of the layout, which d3rlpy checks
 COLUMNS = ("observations", "actions", "rewards", "terminated")
+
+
+@dataclass(frozen=True)
+class D3RLPYExport(ExportOptions):
+    """How a d3rlpy file is written."""
+
+    format: ClassVar[str] = "d3rlpy"
+
+    observation: str | None = None
+    """The one observation to write, such as image. Default: all of them, two as a tuple."""
+
+    def write(self, contents: Contents, out: Path) -> int:
+        names = observation_names(contents, self.observation)
+        sampled: list[int] = []
+        write_atomically(out, lambda path: sampled.append(write(path, contents, names)))
+        return sampled[0]
 
 
 def observation_names(contents: Contents, chosen: str | None) -> tuple[str, ...]:

@@ -13,14 +13,17 @@ LeRobot records, an episode has no frame after its last step.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
-from cog.core.files import write_json
+from cog.core.bounds import refuse_below
+from cog.core.files import write_folder_atomically, write_json
 from cog.datasets.exporters.contents import ORIGIN, Contents, Numbered
+from cog.datasets.exporters.run import ExportOptions
 from cog.datasets.exporters.statistics import Statistics, as_lists, of_values, together
 from cog.errors import missing_extra
 
@@ -41,6 +44,28 @@ FLAGS = ("next.done", "next.truncated")
 Columns = dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class LeRobotExport(ExportOptions):
+    """How a LeRobot folder is written."""
+
+    format: ClassVar[str] = "lerobot"
+
+    fps: int
+    """Steps in a second."""
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than one step in a second.
+
+        Raises:
+            UsageError: naming it.
+        """
+        refuse_below(self, 1, "fps")
+
+    def write(self, contents: Contents, out: Path) -> int:
+        write_folder_atomically(out, lambda folder: write(folder, contents, self.fps))
+        return contents.step_count
+
+
 def write(folder: Path, contents: Contents, fps: int) -> None:
     """Fill a folder that is there already; `fps` is the number of steps in a second.
 
@@ -49,7 +74,7 @@ def write(folder: Path, contents: Contents, fps: int) -> None:
         OSError: the files cannot be written.
     """
     try:
-        import pyarrow  # noqa: F401 - told before any work is done
+        import pyarrow  # noqa: F401 - missing packages are reported before any work is done
     except ImportError as error:
         raise missing_extra("pyarrow", "lerobot") from error
     data, episodes = _Data(folder), _Table(folder / EPISODES_PATH)
@@ -121,7 +146,7 @@ def _entry(
 
 
 def _info(contents: Contents, fps: int) -> dict[str, Any]:
-    """What info.json says beside the counts."""
+    """What info.json holds apart from the counts."""
     shapes = {NAMES[name]: shape for name, shape in contents.shapes.items()} | {
         "action": contents.action_shape
     }

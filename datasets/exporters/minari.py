@@ -13,31 +13,50 @@ refuses the folder, as it should: it would take every image for a JPEG.
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
 
-from cog.core.files import write_json
+from cog.core.files import write_folder_atomically, write_json
 from cog.datasets.exporters.contents import ORIGIN, Contents, Numbered
 from cog.datasets.exporters.hdf5 import images_in_chunks, new_hdf5
+from cog.datasets.exporters.run import ExportOptions
 from cog.errors import UsageError
 
-VERSION = "0.5.4"  # the layout's; the first that can be told that images are no JPEGs
+VERSION = "0.5.4"  # the layout's; the first that can record that images are not JPEGs
 FRAMES_PER_CHUNK = 16
 _ID = re.compile(r"(?:[-\w][-\w/]*/)?[-\w]+?-v\d+")
+
+
+@dataclass(frozen=True)
+class MinariExport(ExportOptions):
+    """How a Minari folder is written."""
+
+    format: ClassVar[str] = "minari"
+
+    name: str | None = None
+    """Id of the dataset, with which the path must end. Default: the folder's name."""
+
+    def write(self, contents: Contents, out: Path) -> int:
+        name = dataset_id(out, self.name)
+        write_folder_atomically(out, lambda folder: write(folder, contents, name))
+        return contents.step_count
 
 
 def dataset_id(out: Path, name: str | None) -> str:
     """Minari's id of the dataset in the folder `out`: `name`, which must end its path, or the folder's name.
 
     Raises:
-        UsageError: it is no id, or the folder has another name.
+        UsageError: it is not an id, or the folder has another name.
     """
     found = out.name if name is None else name
     if not _ID.fullmatch(found):
-        raise UsageError(f"Minari calls datasets NAME-vNUMBER, such as drawer-v0; {found!r} is no such name")
+        raise UsageError(
+            f"invalid Minari id {found!r}", remedy="name datasets NAME-vNUMBER, such as drawer-v0"
+        )
     if out.parts[-len(Path(found).parts) :] != Path(found).parts:
         raise UsageError(f"Minari finds the dataset {found!r} in a folder of that name, but --out is {out}")
     return found

@@ -12,15 +12,49 @@ There are no `states`: these are MuJoCo's, to reset its scenes by.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
 
+from cog.core.bounds import refuse_outside, refuse_seed
+from cog.core.files import write_atomically
+from cog.datasets.edit.split import SEED_BITS
 from cog.datasets.exporters.contents import ORIGIN, Contents, Numbered
 from cog.datasets.exporters.hdf5 import images_in_chunks, new_hdf5
+from cog.datasets.exporters.run import ExportOptions
+from cog.errors import UsageError
 
 GYM_TYPE = 2  # robomimic's number for Gym environments
+
+
+@dataclass(frozen=True)
+class RobomimicExport(ExportOptions):
+    """How a robomimic file is written."""
+
+    format: ClassVar[str] = "robomimic"
+
+    valid_share: float = 0.0
+    """Share of the episodes under the filter key valid, the others under train; 0 writes neither key."""
+    seed: int = 0
+    """Seed of the draw of that share."""
+
+    def __post_init__(self) -> None:
+        """Refuse a share outside [0, 1) and a seed out of range.
+
+        Raises:
+            UsageError: naming it.
+        """
+        refuse_outside(self, "[0, 1)", "valid_share")
+        refuse_seed(self.seed, SEED_BITS)
+
+    def write(self, contents: Contents, out: Path) -> int:
+        if self.valid_share and contents.episode_count < 2:
+            raise UsageError("valid_share needs at least two episodes")
+        write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed))
+        return contents.step_count
 
 
 def write(path: Path, contents: Contents, valid_share: float = 0.0, seed: int = 0) -> None:

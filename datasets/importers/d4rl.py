@@ -1,11 +1,14 @@
 """D4RL-style flat HDF5 files as a source: rows of `observations` and `actions`, cut where episodes end."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
+from cog.core.bounds import refuse_below
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.source import Choice, Recording, check_following, with_last
+from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, check_following, with_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -13,23 +16,39 @@ TAKEN = {"observations", "next_observations", "actions", "rewards", "terminals",
 ROWS_AT_ONCE = 65536
 
 
+@dataclass(frozen=True)
+class D4RLOptions(ImportOptions):
+    """What to take from a flat file."""
+
+    format: ClassVar[str] = "d4rl"
+
+    last_frame: LastFrame = "next"
+    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+    episode_steps: int | None = None
+    """Steps of a full episode, for files that do not mark time limits."""
+
+    def __post_init__(self) -> None:
+        """Refuse a number of steps below 1.
+
+        Raises:
+            UsageError: naming it.
+        """
+        refuse_below(self, 1, "episode_steps")
+
+    def open(self, path: Path) -> "D4RLSource":
+        return D4RLSource(path, self)
+
+
 class D4RLSource:
     """A flat file, open."""
 
-    def __init__(self, path: Path, choice: Choice) -> None:
+    def __init__(self, path: Path, choice: D4RLOptions) -> None:
         """Open the file and find where its episodes begin and end.
 
         Raises:
-            UsageError: a choice has no meaning for such a file, or nothing tells where episodes end.
-            DataError: this is no flat file.
+            UsageError: the array that marks success does not exist, or nothing marks where episodes end.
+            DataError: this is not a flat file.
         """
-        for option, value in (("--image", choice.image), ("--mask", choice.mask)):
-            if value is not None:
-                raise UsageError(f"{path}: {option} has no meaning for a flat file of states")
-        if choice.proprio:
-            raise UsageError(
-                f"{path}: --proprio has no meaning for a flat file, whose states are taken whole"
-            )
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
         held = self._file.arrays()
@@ -47,7 +66,7 @@ class D4RLSource:
         key = choice.success
         if key is not None and ">" not in key and key not in held:
             have = ", ".join(held)
-            raise UsageError(f"{path}: there is no array '{key}' to tell success; there are: {have}")
+            raise UsageError(f"there is no array '{key}' that marks success; there are: {have}", where=path)
         self.environment = {"id": "unknown"}
         self._rewarded = "rewards" in held
         self._terminals = self._flags("terminals")
@@ -104,8 +123,9 @@ class D4RLSource:
             self.notes.append("time limits are not marked: episodes end where the observations jump")
         elif not marked:
             raise UsageError(
-                f"{self.path}: there are neither timeouts nor next_observations to tell where episodes end; "
-                "give the number of steps of a full one with --episode-steps"
+                "there are neither timeouts nor next_observations that show where episodes end",
+                where=self.path,
+                remedy="pass the number of steps of a full episode with --episode-steps",
             )
         over[-1] = True
         return np.flatnonzero(over) + 1

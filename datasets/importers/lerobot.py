@@ -2,14 +2,15 @@
 
 import importlib.util
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
 from cog.core.files import read_json
-from cog.datasets.importers.source import Choice, Recording, choose, untaken, with_last
+from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, choose, untaken, with_last
 from cog.datasets.importers.video import VideoReader
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError, missing_extra
@@ -23,22 +24,33 @@ ACTION, REWARD = "action", "next.reward"
 ANOTHER = "check that the folder is whole, or restore it from a copy"
 
 
+@dataclass(frozen=True)
+class LeRobotOptions(ObservationOptions):
+    """What to take from a LeRobot folder."""
+
+    format: ClassVar[str] = "lerobot"
+
+    last_frame: LastFrame = "next"
+    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+
+    def open(self, path: Path) -> "LeRobotSource":
+        return LeRobotSource(path, self)
+
+
 class LeRobotSource:
     """A LeRobot folder, open; it keeps T observations for T actions."""
 
-    def __init__(self, path: Path, choice: Choice) -> None:
+    def __init__(self, path: Path, choice: LeRobotOptions) -> None:
         """Open the folder and find what is to be taken.
 
         Raises:
-            UsageError: a key that was chosen does not exist, or a choice has no meaning here.
+            UsageError: a key that was chosen does not exist.
             CogError: pyarrow or av is not installed.
-            DataError: this is no LeRobot folder of format v3.
+            DataError: this is not a LeRobot folder of format v3.
         """
         for package in ("pyarrow", "av"):
             if importlib.util.find_spec(package) is None:
                 raise missing_extra(package, "lerobot")
-        if choice.mask is not None or choice.episode_steps is not None:
-            raise UsageError(f"{path}: --mask and --episode-steps have no meaning for a LeRobot folder")
         self.path, self._choice = path, choice
         try:
             info = read_json(path / INFO, "the description of a LeRobot folder")
@@ -60,7 +72,9 @@ class LeRobotSource:
         self._key = None if choice.success is None or ">" in choice.success else choice.success
         if self._key is not None and self._key not in self._features:
             have = ", ".join(self._features)
-            raise UsageError(f"{path}: there is no feature '{self._key}' to tell success; there are: {have}")
+            raise UsageError(
+                f"there is no feature '{self._key}' that marks success; there are: {have}", where=path
+            )
         self._episodes = self._read_episodes()
         self.files = self._list_files()
         self.environment = {"id": str(info.get("robot_type") or "unknown"), "fps": self._rate}
@@ -92,7 +106,7 @@ class LeRobotSource:
             vectors=with_last(np.concatenate(parts, axis=1), None, last) if parts else None,
             rewards=columns[REWARD].reshape(-1) if REWARD in columns else None,
             success=None if self._key is None else columns[self._key].reshape(-1),
-            truncated=True,  # the folder does not tell why an episode ends
+            truncated=True,  # the folder does not say why an episode ends
             options={"tasks": [str(task) for task in entry.get("tasks") or []]},
         )
 

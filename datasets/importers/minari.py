@@ -4,38 +4,43 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from cog.core.files import read_json
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.source import Choice, Recording, choose, untaken
+from cog.datasets.importers.source import ObservationOptions, Recording, choose, untaken
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
 METADATA, MAIN = "metadata.json", "main_data.hdf5"
-SOLE = "observations"  # key of observations that are no dictionary
+SOLE = "observations"  # key of observations that are not a dictionary
 LOSSLESS = "write it again with jpeg_encoding=False; JPEG does not give back the images that were recorded"
+
+
+@dataclass(frozen=True)
+class MinariOptions(ObservationOptions):
+    """What to take from a Minari dataset."""
+
+    format: ClassVar[str] = "minari"
+
+    def open(self, path: Path) -> "MinariSource":
+        return MinariSource(path, self)
 
 
 class MinariSource:
     """A Minari dataset, open; it keeps T + 1 observations and the reason why each episode ended."""
 
-    def __init__(self, path: Path, choice: Choice) -> None:
+    def __init__(self, path: Path, choice: MinariOptions) -> None:
         """Open the folder (the dataset's, or its `data`) and find what is to be taken.
 
         Raises:
-            UsageError: a key that was chosen does not exist, or a choice has no meaning here.
-            DataError: this is no Minari dataset, or it is kept in a form that is not read.
+            UsageError: a key that was chosen does not exist.
+            DataError: this is not a Minari dataset, or it is kept in a form that is not read.
         """
-        for option, given in (
-            ("--mask", choice.mask is not None),
-            ("--episode-steps", choice.episode_steps is not None),
-            ("--last-frame", choice.last_frame != "next"),
-        ):
-            if given:
-                raise UsageError(f"{path}: {option} has no meaning for a Minari dataset")
         self.path = path
         folder = path / "data" if (path / "data").is_dir() else path
         try:
@@ -133,7 +138,9 @@ class MinariSource:
             return None
         if f"{name}/{key}" not in self._file:
             have = ", ".join(self._file.arrays(name))
-            raise UsageError(f"{self.path}: {name} has no array '{key}' to tell success; it has: {have}")
+            raise UsageError(
+                f"{name} has no array '{key}' that marks success; it has: {have}", where=self.path
+            )
         values = self._file.read(f"{name}/{key}").reshape(-1)
         return values[1:] if len(values) == steps + 1 else values
 

@@ -3,28 +3,52 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.source import Choice, Recording, check_following, choose, untaken, with_last
+from cog.datasets.importers.source import (
+    LastFrame,
+    ObservationOptions,
+    Recording,
+    check_following,
+    choose,
+    untaken,
+    with_last,
+)
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 TAKEN = {"actions", "obs", "next_obs", "rewards"}
 
 
+@dataclass(frozen=True)
+class RobomimicOptions(ObservationOptions):
+    """What to take from a robomimic file."""
+
+    format: ClassVar[str] = "robomimic"
+
+    last_frame: LastFrame = "next"
+    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+    mask: str | None = None
+    """Name of a subset of the episodes. Default: all episodes."""
+
+    def open(self, path: Path) -> "RobomimicSource":
+        return RobomimicSource(path, self)
+
+
 class RobomimicSource:
     """A robomimic file, open; its episodes in the order of their numbers."""
 
-    def __init__(self, path: Path, choice: Choice) -> None:
+    def __init__(self, path: Path, choice: RobomimicOptions) -> None:
         """Open the file and find what is to be taken.
 
         Raises:
             UsageError: a key or mask that was chosen does not exist.
-            DataError: this is no robomimic file.
+            DataError: this is not a robomimic file.
         """
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
@@ -73,7 +97,7 @@ class RobomimicSource:
             vectors=np.concatenate(columns, axis=1) if columns else None,
             rewards=self._file.read(rewards).reshape(-1) if rewards in self._file else None,
             success=None if success is None or ">" in success else self._steps(place, success),
-            truncated=True,  # the file does not tell why an episode ends
+            truncated=True,  # the file does not say why an episode ends
         )
 
     def _list(self) -> list[str]:
@@ -83,7 +107,9 @@ class RobomimicSource:
             masks = self._file.names("mask")
             if self._choice.mask not in masks:
                 have = ", ".join(masks) or "none"
-                raise UsageError(f"{self.path}: there is no mask '{self._choice.mask}'; there are: {have}")
+                raise UsageError(
+                    f"there is no mask '{self._choice.mask}'; there are: {have}", where=self.path
+                )
             chosen = self._file.texts(f"mask/{self._choice.mask}")
             for name in chosen:
                 if name not in demos:
@@ -91,12 +117,12 @@ class RobomimicSource:
                     raise DataError(Problem(self.path, f"mask/{self._choice.mask}", rule, ANOTHER))
             demos = chosen
         if not demos:
-            rule = "must hold episodes demo_0, demo_1, ...; this is no robomimic file"
+            rule = "must hold episodes demo_0, demo_1, ...; this is not a robomimic file"
             raise DataError(Problem(self.path, "data", rule, ANOTHER))
         return sorted(demos, key=lambda name: int(name.removeprefix("demo_")))
 
     def _arguments(self) -> dict[str, Any]:
-        """What the file tells of its environment, as JSON."""
+        """What the file says of its environment, as JSON."""
         text = self._file.attribute("data", "env_args")
         try:
             value = json.loads(text) if isinstance(text, str | bytes) else {}
@@ -140,5 +166,7 @@ class RobomimicSource:
         """The chosen success entries."""
         if f"{place}/{key}" not in self._file:
             have = ", ".join(self._file.names(place))
-            raise UsageError(f"{self.path}: {place} has no array '{key}' to tell success; it has: {have}")
+            raise UsageError(
+                f"{place} has no array '{key}' that marks success; it has: {have}", where=self.path
+            )
         return self._file.read(f"{place}/{key}").reshape(-1)

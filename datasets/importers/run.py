@@ -1,6 +1,6 @@
 """Run an import: every episode of a source through the writer, and an account of what was left out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,14 +11,62 @@ from cog.core.files import hash_file
 from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.pictures import Colour
-from cog.datasets.importers.source import Choice, Recording, Source
+from cog.datasets.importers.source import ImportOptions, Recording, Source
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.writer import DatasetWriter
 from cog.errors import UsageError
 
-OnProgress = Callable[[int], None]
-Bounds = ActionScale | Literal["unit", "measured"]
+OnProgress = Callable[[int, int], None]
+
+# A dataset records every one of these, whether its format has the option or not: its hash depends on them.
+NOT_TAKEN: Mapping[str, Any] = {
+    "image": None,
+    "proprio": (),
+    "success": None,
+    "last_frame": "next",
+    "mask": None,
+    "episode_steps": None,
+}
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """How an import is written, whatever its format."""
+
+    action_bounds: Literal["unit", "measured"] = "unit"
+    """Whether actions lie in [-1, 1] already, or are scaled from the bounds measured over all of them."""
+    action_low: tuple[float, ...] = ()
+    """Lower bounds of the source's actions, one for each component or one for all; they become -1."""
+    action_high: tuple[float, ...] = ()
+    """Upper bounds of the source's actions, one for each component or one for all; they become 1."""
+    image_size: int = 48
+    """Height and width to which images are stretched, in pixels; 0 keeps theirs."""
+    colour: Colour = "rgb"
+    """Order of the colours in the source's images."""
+    episodes_per_shard: int = 50
+    """Episodes in one shard, the unit of loss."""
+
+    def scale(self, source: Source) -> ActionScale | None:
+        """The bounds of the source's actions, or none where they lie in [-1, 1] already.
+
+        Raises:
+            UsageError: bounds are given and to be measured, or are not one for each component.
+        """
+        if not self.action_low and not self.action_high:
+            if self.action_bounds == "unit":
+                return None
+            return ActionScale.measured(source.actions(episode) for episode in range(len(source)))
+        if self.action_bounds == "measured":
+            raise UsageError("action bounds are given and to be measured", remedy="choose one of the two")
+        parts = source.actions(0).shape[-1]
+        low, high = (
+            bounds * parts if len(bounds) == 1 else bounds for bounds in (self.action_low, self.action_high)
+        )
+        return ActionScale(low, high)
+
+
+DEFAULTS = ImportConfig()
 
 
 @dataclass(frozen=True)
@@ -32,70 +80,66 @@ class Imported:
 
 
 def run_import(
-    source: Source,
+    path: Path,
     out: Path,
-    kind: str,
-    choice: Choice,
-    *,
-    bounds: Bounds = "unit",
-    image_size: int | None = 48,
-    colour: Colour = "rgb",
-    episodes_per_shard: int = 50,
-    on_progress: OnProgress = lambda done: None,
+    options: ImportOptions,
+    config: ImportConfig = DEFAULTS,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Imported:
     """Write the episodes of a source as the dataset `out`.
 
     Args:
-        source: what to import.
+        path: file or folder of the source.
         out: folder of the dataset, new or empty.
-        kind: name of the source's format.
-        choice: what to take; the source was opened with it.
-        bounds: those of the source's actions, or `measured` over them all, or `unit`: they lie in [-1, 1].
-        image_size: height and width to which images are stretched; none keeps theirs.
-        colour: order of the colours in the source's images.
-        episodes_per_shard: episodes in one shard.
-        on_progress: told the number of episodes so far.
+        options: its format, and what to take from it.
+        config: how it is written.
+        on_progress: called with the number of episodes so far, and of all.
 
     Raises:
-        UsageError: the success rule cannot be read.
+        UsageError: an option asks for what the source does not have, or the success rule cannot be read.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
-    judge = success_rule(choice.success)
-    scale = None if bounds == "unit" else bounds
-    if scale == "measured":
-        scale = ActionScale.measured(source.actions(episode) for episode in range(len(source)))
+    source = options.open(path)
+    judge = success_rule(options.success)
+    scale = config.scale(source)
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
+    taken = {**NOT_TAKEN, **vars(options)}
     tally = _Tally()
     writer = DatasetWriter(
         out,
-        image_size=image_size,
-        colour=colour,
+        image_size=config.image_size or None,
+        colour=config.colour,
         action_scale=scale,
         environment=source.environment,
-        origin={"kind": "import", "format": kind, "files": [entry.hash for entry in inputs], **vars(choice)},
+        origin={
+            "kind": "import",
+            "format": options.format,
+            "files": [entry.hash for entry in inputs],
+            **taken,
+        },
         inputs=inputs,
-        episodes_per_shard=episodes_per_shard,
+        episodes_per_shard=config.episodes_per_shard,
     )
     with writer:
         for episode in range(len(source)):
             recording = source.read(episode)
             try:
-                _add(writer, recording, judge, tally, kind)
+                _add(writer, recording, judge, tally, options.format)
             except DataError as error:
                 problem = replace(error.problem, episode=episode)
                 if problem.file == out:  # of the writer; pictures that come one by one name their own file
                     problem = _renamed(problem, source, recording.name)
                 raise DataError(problem) from error
-            on_progress(episode + 1)
+            on_progress(episode + 1, len(source))
         if len(writer) == 0:
             rule = "no episode has a step that is followed by an observation"
             raise DataError(Problem(source.path, "actions", rule, "import with --last-frame repeat"))
     assert writer.dataset is not None
-    return Imported(writer.dataset, (*source.notes, *tally.notes(), *_facts(writer.dataset, choice)))
+    return Imported(writer.dataset, (*source.notes, *tally.notes(), *_facts(writer.dataset, options)))
 
 
 def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
-    """The function that tells the steps (T,) of a recording that succeed; none where nothing tells.
+    """The function that marks the steps (T,) of a recording that succeed; none where nothing does.
 
     Raises:
         UsageError: a rule on the reward cannot be read.
@@ -110,7 +154,9 @@ def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
     except ValueError:
         least = np.nan
     if name.strip() != "reward" or not np.isfinite(least):
-        raise UsageError(f"success rule {text!r} cannot be read; write reward>NUMBER, or the key of an array")
+        raise UsageError(
+            f"invalid success rule {text!r}", remedy="write reward>NUMBER, or the key of an array"
+        )
 
     def judge(recording: Recording) -> np.ndarray:
         if recording.rewards is None:
@@ -188,13 +234,13 @@ def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 
 
-def _facts(dataset: Dataset, choice: Choice) -> Iterator[str]:
+def _facts(dataset: Dataset, options: ImportOptions) -> Iterator[str]:
     """What stands in the place of what the source does not hold, and how actions were mapped."""
     if dataset.environment.get("proprio_absent"):
         yield "no pose was taken: one constant 0 stands in its place"
     if "reward" not in dataset.signal_names:
         yield "the source has no rewards"
-    if choice.success is None:
+    if options.success is None:
         yield "no success was taken (--success); no episode counts as one"
     if FACT in dataset.environment:
         yield "actions were scaled to [-1, 1]; the map is recorded as 'action_scale' in the manifest"

@@ -1,9 +1,10 @@
 """A source: a file or folder that another package wrote, read episode by episode."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -12,24 +13,37 @@ from cog.errors import UsageError
 
 NONE = "none"  # as an option: take nothing
 LastFrame = Literal["next", "drop", "repeat"]
+"""What follows the last action: the source's next observation, nothing, or the last frame once more."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What to take from a source."""
+class ImportOptions(ABC):
+    """What to take from a source, and how to open it; every format adds options of its own."""
+
+    format: ClassVar[str]
+    """Name of the format."""
+
+    success: str | None = None
+    """What marks success: reward>NUMBER, or the key of an array that is positive at success."""
+
+    @abstractmethod
+    def open(self, path: Path) -> "Source":
+        """Open a file or folder of the format.
+
+        Raises:
+            UsageError: an option asks for what the source does not have.
+            CogError: it cannot be read, or a package that reads it is not installed.
+        """
+
+
+@dataclass(frozen=True)
+class ObservationOptions(ImportOptions):
+    """The same for formats whose observations have names."""
 
     image: str | None = None
-    """Key of the images; `none` takes none, nothing the only ones there are."""
+    """Key of the images; "none" takes none. Default: the only images of the source."""
     proprio: tuple[str, ...] = ()
-    """Keys of the vectors, joined in this order: the pose beside images, or the state without them."""
-    success: str | None = None
-    """`reward>X`, or the key of an array with one entry a step that is positive at success."""
-    last_frame: LastFrame = "next"
-    """What follows the last action: the source's next observation, nothing, or the last frame once more."""
-    mask: str | None = None
-    """Name of a subset of the episodes, in robomimic files."""
-    episode_steps: int | None = None
-    """Steps of a full episode, for flat files that do not mark time limits."""
+    """Keys of the vectors, joined in this order: the pose next to images, or the state; "none" takes none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +87,7 @@ class Source(Protocol):
 
     @property
     def environment(self) -> Mapping[str, Any]:
-        """Facts of the environment that the source tells, `id` among them."""
+        """Facts of the environment that the source records, `id` among them."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -90,7 +104,7 @@ class Source(Protocol):
 
 
 def choose(
-    path: Path, choice: Choice, images: Sequence[str], vectors: Sequence[str]
+    path: Path, choice: ObservationOptions, images: Sequence[str], vectors: Sequence[str]
 ) -> tuple[str | None, tuple[str, ...]]:
     """The keys of the images and vectors to take, out of those there are.
 
@@ -99,24 +113,24 @@ def choose(
     """
     have = f"it has images {_listed(images)} and vectors {_listed(vectors)}"
     if choice.image is None and len(images) > 1:
-        raise UsageError(f"{path}: choose images with --image; {have}")
+        raise UsageError(have, where=path, remedy="choose images with --image")
     image = next(iter(images), None) if choice.image is None else choice.image
     image = None if image == NONE else image
     if image is not None and image not in images:
-        raise UsageError(f"{path}: there are no images '{image}'; {have}")
+        raise UsageError(f"there are no images '{image}'; {have}", where=path)
     if choice.proprio == (NONE,):
         chosen: tuple[str, ...] = ()
     elif choice.proprio:
         chosen = choice.proprio
     elif image is not None and vectors:
-        raise UsageError(f"{path}: choose the pose beside the images with --proprio, or 'none'; {have}")
+        raise UsageError(have, where=path, remedy="choose the pose with --proprio, or 'none'")
     else:
         chosen = tuple(vectors)
     for key in chosen:
         if key not in vectors:
-            raise UsageError(f"{path}: there is no vector '{key}'; {have}")
+            raise UsageError(f"there is no vector '{key}'; {have}", where=path)
     if image is None and not chosen:
-        raise UsageError(f"{path}: neither images nor vectors would be taken; {have}")
+        raise UsageError(f"neither images nor vectors would be taken; {have}", where=path)
     return image, chosen
 
 

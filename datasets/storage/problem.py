@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cog.errors import CogError
+from cog.errors import CogError, sentences
 
 RECOLLECT = "run cog verify --repair on its dataset, or restore it from a copy"
 
@@ -23,14 +23,22 @@ class Problem:
     episode: int | None = None
     """Number of the episode within the file, where one can be named."""
 
-    def __str__(self) -> str:
+    @property
+    def where(self) -> str:
+        """File, episode and field."""
         episode = "" if self.episode is None else f"episode {self.episode}, "
-        return f"{self.file}: {episode}field '{self.field}': {self.rule}; {self.remedy}"
+        return f"{self.file}: {episode}field '{self.field}'"
+
+    def __str__(self) -> str:
+        return sentences(self.rule, self.where, self.remedy)
 
 
 class DataError(CogError):
     """Stored or offered data break a rule."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
+        super().__init__(problem.rule, where=problem.where, remedy=problem.remedy)
         self.problem = problem
+
+    def __reduce__(self) -> tuple[type, tuple[Problem]]:
+        return type(self), (self.problem,)  # a worker process hands it on by its problem

@@ -104,5 +104,5 @@ def _problem(error: CogError, file: Path, remedy: str = CHECK) -> Problem:
     if isinstance(error, DataError):
         return error.problem
     if isinstance(error, SealError):
-        return Problem(error.file, error.field, error.rule, error.remedy)
+        return Problem(error.file, error.field, error.what, str(error.remedy))
     return Problem(file, "content", str(error), remedy)

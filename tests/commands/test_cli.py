@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and what it refuses."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -23,9 +24,11 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
     code = (
         "import sys\n"
         "from cog import cli\n"
-        "try:\n    cli.run(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
-        "heavy = {'torch', 'pybullet', 'gymnasium', 'h5py', 'wandb'} & set(sys.modules)\n"
+        "assert cli.run(['--help']) == 0\n"
+        "heavy = {'torch', 'pybullet', 'gymnasium', 'h5py', 'wandb', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "commands = {name for name in sys.modules if name.startswith('cog.commands.')}\n"
+        "assert not commands, commands\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -33,8 +36,40 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
         "collect teleop relabel merge verify train evaluate finetune demo reproduce info filter split pack "
         "unpack sample why import export classify bench"
     )
-    for name in names.split():
-        assert name in run.stdout
+    assert set(names.split()) == set(cli.COMMANDS)
+    for name, entry in cli.COMMANDS.items():
+        assert f"{name} " in run.stdout and entry.help in run.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_commands_line_in_the_list_is_the_first_of_its_own_help(name):
+    entry = cli.COMMANDS[name]
+    assert inspect.getdoc(entry.load()).splitlines()[0] == entry.help
+
+
+def test_an_unknown_command_names_the_nearest_one(capsys):
+    assert cli.run(["colect"]) == 2
+    assert capsys.readouterr().err == "cog: there is no command 'colect'. Did you mean 'collect'?\n"
+    assert cli.run(["zzz"]) == 2
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in cli.COMMANDS)
+
+
+def test_no_command_at_all_lists_them_and_is_wrong_usage(capsys):
+    assert cli.run([]) == 2
+    assert "collect" in capsys.readouterr().err
+
+
+def test_between_main_and_a_command_there_is_no_other_frame(monkeypatch):
+    class Looks:
+        def run(self):
+            self.caller = inspect.currentframe().f_back.f_code
+
+    command = Looks()
+    monkeypatch.setattr(cli, "parse", lambda arguments: command)
+    with pytest.raises(SystemExit):
+        cli.main(["anything"])
+    assert command.caller is cli.main.__code__
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_text_that_was_never_written_is_refused(text, sealed):
 
 def test_a_file_edited_or_laid_out_by_hand_is_refused_with_a_remedy(sealed):
     sealed.write_text(json.dumps(json.loads(sealed.read_text())))
-    with pytest.raises(SealError, match=r"a\.json: field 'seal': .*edited; make it again"):
+    with pytest.raises(SealError, match=r"a\.json: field 'seal': .*edited. Make it again"):
         read(sealed)
 
 

@@ -145,18 +145,18 @@ def test_an_image_without_a_pose_is_said(source, out, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "choose images with --image"),
-        (["--image", "agentview_image"], "choose the pose beside the images with --proprio"),
+        ([], "Choose images with --image"),
+        (["--image", "agentview_image"], "Choose the pose with --proprio"),
         (["--image", "side"], "there are no images 'side'; it has images agentview_image"),
         ([*KEYS, "robot0_joint"], "there is no vector 'robot0_joint'"),
         (["--image", "none", "--proprio", "none"], "neither images nor vectors"),
         ([*KEYS, "--mask", "test"], "there is no mask 'test'; there are: train, valid"),
-        ([*KEYS, "--success", "reward>high"], "success rule 'reward>high' cannot be read"),
-        ([*KEYS, "--success", "won"], "no array 'won' to tell success; it has: actions, dones"),
+        ([*KEYS, "--success", "reward>high"], "invalid success rule 'reward>high'"),
+        ([*KEYS, "--success", "won"], "no array 'won' that marks success; it has: actions, dones"),
         ([*KEYS, "--action-low", "0", "--action-high", "0"], "each low below its high"),
         ([*KEYS, "--action-low", "0"], "one low and one high each"),
-        ([*KEYS, "--action-bounds", "measured", "--action-low", "0"], "not both"),
-        ([*KEYS, "--episode-steps", "0"], "at least 1"),
+        ([*KEYS, "--action-bounds", "measured", "--action-low", "0"], "Choose one of the two"),
+        ([*KEYS, "--episode-steps", "5"], "--episode-steps"),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage_and_names_what_there_is(options, said, source, out, capsys):
@@ -273,7 +273,7 @@ def test_a_file_that_is_none_of_robomimics_is_refused(tmp_path, out, capsys):
     with h5py.File(tmp_path / "other.hdf5", "w") as file:
         file["data/x"] = 1
     assert run("robomimic", tmp_path / "other.hdf5", "--out", out) == 1
-    assert "this is no robomimic file" in " ".join(capsys.readouterr().err.split())
+    assert "this is not a robomimic file" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_description_of_the_environment_is_read_as_json_alone(source, out, capsys):

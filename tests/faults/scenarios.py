@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from cog import cli
-from cog.core import exits
 from cog.datasets.merge import open_merge
 from cog.datasets.storage.dataset import open_dataset, write_dataset
 from cog.datasets.storage.verify import verify
@@ -69,8 +68,8 @@ def demonstrations(work: Path) -> list[Step]:
             teleoperate(spec, work / "mine", lambda: script, speed=1.0)
         except CogError as error:
             print(error, file=sys.stderr)
-            return exits.FAILED
-        return exits.DONE
+            return error.exit_code
+        return 0
 
     return [demonstrate]
 

@@ -5,7 +5,8 @@ import pickletools
 import numpy as np
 import pytest
 
-from cog.datasets.exporters.run import ExportOptions, export
+from cog.datasets.exporters.d3rlpy import D3RLPYExport
+from cog.datasets.exporters.run import export
 from tests.packages.conftest import same
 
 d3rlpy = pytest.importorskip("d3rlpy", reason="needs d3rlpy: make packages")
@@ -27,7 +28,7 @@ def test_the_version_is_the_one_that_was_tried():
 @pytest.mark.parametrize("kind", ["image", "state", "merge"])
 def test_every_array_comes_back(kind, make_source, tmp_path):
     source = make_source(kind)
-    export("d3rlpy", source.merge, tmp_path / "data.h5")
+    export(D3RLPYExport(), source.merge, tmp_path / "data.h5")
     buffer = load(tmp_path / "data.h5")
     assert len(buffer.episodes) == len(source.episodes)
     for found, episode in zip(buffer.episodes, source.episodes, strict=True):
@@ -44,7 +45,7 @@ def test_every_array_comes_back(kind, make_source, tmp_path):
 
 def test_the_transitions_that_it_draws_are_the_source_s(make_source, tmp_path):
     source = make_source("image")
-    result = export("d3rlpy", source.merge, tmp_path / "data.h5", ExportOptions(observation="image"))
+    result = export(D3RLPYExport(observation="image"), source.merge, tmp_path / "data.h5")
     buffer = load(tmp_path / "data.h5")
     assert buffer.transition_count == result.sampled < result.steps
     for found, episode in zip(buffer.episodes, source.episodes, strict=True):
@@ -61,7 +62,7 @@ def test_its_own_dump_has_the_same_datasets(make_source, tmp_path):
     import h5py
 
     source = make_source("merge")
-    export("d3rlpy", source.merge, tmp_path / "ours.h5")
+    export(D3RLPYExport(), source.merge, tmp_path / "ours.h5")
     with (tmp_path / "theirs.h5").open("w+b") as file:
         load(tmp_path / "ours.h5").dump(file)
     with h5py.File(tmp_path / "ours.h5") as ours, h5py.File(tmp_path / "theirs.h5") as theirs:
@@ -72,7 +73,7 @@ def test_its_own_dump_has_the_same_datasets(make_source, tmp_path):
 
 
 def test_neither_its_dump_nor_the_export_is_a_pickle(make_source, tmp_path):
-    export("d3rlpy", make_source("state").merge, tmp_path / "ours.h5")
+    export(D3RLPYExport(), make_source("state").merge, tmp_path / "ours.h5")
     with (tmp_path / "theirs.h5").open("w+b") as file:
         load(tmp_path / "ours.h5").dump(file)
     for name in ("ours.h5", "theirs.h5"):
@@ -85,7 +86,7 @@ def test_neither_its_dump_nor_the_export_is_a_pickle(make_source, tmp_path):
 @pytest.mark.parametrize("observation", ["image", "proprio", "state"])
 def test_its_cql_learns_from_the_file(observation, make_source, tmp_path):
     source = make_source("state" if observation == "state" else "image")
-    export("d3rlpy", source.merge, tmp_path / "data.h5", ExportOptions(observation=observation))
+    export(D3RLPYExport(observation=observation), source.merge, tmp_path / "data.h5")
     model = d3rlpy.algos.CQLConfig(batch_size=4, n_action_samples=2).create(device="cpu:0")
     losses = model.fit(
         load(tmp_path / "data.h5"),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cog.datasets.exporters import lerobot as layout
-from cog.datasets.exporters.run import ExportOptions, export
+from cog.datasets.exporters.lerobot import LeRobotExport
+from cog.datasets.exporters.run import export
 from tests.packages.conftest import SIZE
 
 pytest.importorskip("lerobot", reason="needs LeRobot: make packages")
@@ -15,7 +16,7 @@ pytest.importorskip("lerobot", reason="needs LeRobot: make packages")
 from lerobot.datasets.compute_stats import compute_episode_stats
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-FPS = ExportOptions(fps=20)
+FPS = LeRobotExport(fps=20)
 
 
 def opened(path, **changes):
@@ -38,7 +39,7 @@ def test_the_version_is_the_one_that_was_tried():
 def test_every_array_comes_back(kind, make_source, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "EPISODES_PER_GROUP", 2)
     source = make_source(kind)
-    export("lerobot", source.merge, tmp_path / "data", FPS)
+    export(FPS, source.merge, tmp_path / "data")
     data = opened(tmp_path / "data")
     assert (data.num_episodes, data.fps) == (len(source.episodes), 20)
     assert data.num_frames == len(data) == sum(map(len, source.episodes))
@@ -65,7 +66,7 @@ def test_every_array_comes_back(kind, make_source, tmp_path, monkeypatch):
 def test_several_files_and_chosen_episodes_are_read_too(make_source, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "MEGABYTES_PER_FILE", 0.05)
     source = make_source("image")
-    export("lerobot", source.merge, tmp_path / "data", FPS)
+    export(FPS, source.merge, tmp_path / "data")
     assert len(list((tmp_path / "data/data").rglob("*.parquet"))) > 1
     chosen = opened(tmp_path / "data", episodes=[1, 4])
     actions = np.concatenate([source.episodes[number].actions for number in (1, 4)])
@@ -76,14 +77,14 @@ def test_several_files_and_chosen_episodes_are_read_too(make_source, tmp_path, m
 
 def test_neighbours_in_time_are_found_by_their_timestamps(make_source, tmp_path):
     source = make_source("state")
-    export("lerobot", source.merge, tmp_path / "data", FPS)
+    export(FPS, source.merge, tmp_path / "data")
     data = opened(tmp_path / "data", delta_timestamps={"action": [0.0, 1 / 20]})
     np.testing.assert_array_equal(data[1]["action"], source.episodes[0].actions[1:3])
 
 
 def test_the_statistics_are_those_that_it_computes(make_source, tmp_path):
     source = make_source("image")
-    export("lerobot", source.merge, tmp_path / "data", FPS)
+    export(FPS, source.merge, tmp_path / "data")
     data = opened(tmp_path / "data")
     columns = {
         "observation.state": np.concatenate([episode.proprio[:-1] for episode in source.episodes]),
@@ -102,7 +103,7 @@ def test_the_statistics_are_those_that_it_computes(make_source, tmp_path):
 
 def test_where_the_data_came_from_is_in_its_information(make_source, tmp_path):
     source = make_source("merge")
-    export("lerobot", source.merge, tmp_path / "data", FPS)
+    export(FPS, source.merge, tmp_path / "data")
     origin = json.loads((tmp_path / "data/meta/info.json").read_text())["cog"]
     hashes = [one["dataset_hash"] for one in origin["sources"]]
     assert hashes == [one.dataset.hash for one in source.merge.sources]

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cog.datasets.exporters.run import ExportOptions, export
+from cog.datasets.exporters.minari import MinariExport
+from cog.datasets.exporters.run import export
 from tests.packages.conftest import same
 
 minari = pytest.importorskip("minari", reason="needs Minari: make packages")
@@ -25,7 +26,7 @@ def test_the_version_is_the_one_that_was_tried():
 @pytest.mark.parametrize("kind", ["image", "state", "merge"])
 def test_every_array_comes_back(kind, make_source, minari_folder):
     source = make_source(kind)
-    export("minari", source.merge, minari_folder / "cog/made-v2", ExportOptions(name="cog/made-v2"))
+    export(MinariExport(name="cog/made-v2"), source.merge, minari_folder / "cog/made-v2")
     assert list(minari.list_local_datasets()) == ["cog/made-v2"]
     data = minari.load_dataset("cog/made-v2")
     assert (data.total_episodes, data.total_steps) == (len(source.episodes), sum(map(len, source.episodes)))
@@ -50,7 +51,7 @@ def test_every_array_comes_back(kind, make_source, minari_folder):
 @pytest.mark.parametrize("kind", ["image", "state"])
 def test_its_spaces_hold_the_data(kind, make_source, tmp_path):
     source = make_source(kind)
-    export("minari", source.merge, tmp_path / "made-v0")
+    export(MinariExport(), source.merge, tmp_path / "made-v0")
     data = minari.MinariDataset(tmp_path / "made-v0/data")
     assert not data.storage.jpeg_encoding
     for episode in data:
@@ -62,7 +63,7 @@ def test_its_spaces_hold_the_data(kind, make_source, tmp_path):
 
 def test_seeds_and_starts_come_back_as_what_repeats_a_reset(make_source, tmp_path):
     source = make_source("image")
-    export("minari", source.merge, tmp_path / "made-v0")
+    export(MinariExport(), source.merge, tmp_path / "made-v0")
     data = minari.MinariDataset(tmp_path / "made-v0/data")
     metadata = data.storage.get_episode_metadata(data.episode_indices)
     for found, episode in zip(metadata, source.episodes, strict=True):
@@ -72,7 +73,7 @@ def test_seeds_and_starts_come_back_as_what_repeats_a_reset(make_source, tmp_pat
 
 def test_minari_filters_and_splits_it_like_its_own(make_source, tmp_path):
     source = make_source("image")
-    export("minari", source.merge, tmp_path / "made-v0")
+    export(MinariExport(), source.merge, tmp_path / "made-v0")
     data = minari.MinariDataset(tmp_path / "made-v0/data")
     ended = data.filter_episodes(lambda episode: bool(episode.terminations[-1]))
     assert ended.total_episodes == sum(episode.terminals.any() for episode in source.episodes)

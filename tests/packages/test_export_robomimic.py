@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cog.datasets.exporters.run import ExportOptions, export
+from cog.datasets.exporters.robomimic import RobomimicExport
+from cog.datasets.exporters.run import export
 from tests.packages.conftest import same
 
 pytest.importorskip("robomimic", reason="needs robomimic: make packages")
@@ -41,7 +42,7 @@ def test_the_version_is_the_one_that_was_tried():
 @pytest.mark.parametrize("kind", ["image", "state", "merge"])
 def test_every_array_comes_back_through_its_dataset(kind, make_source, tmp_path):
     source = make_source(kind)
-    export("robomimic", source.merge, tmp_path / "data.hdf5")
+    export(RobomimicExport(), source.merge, tmp_path / "data.hdf5")
     data = opened(tmp_path / "data.hdf5", kind)
     assert data.n_demos == len(source.episodes)
     for number, episode in enumerate(source.episodes):
@@ -59,7 +60,7 @@ def test_every_array_comes_back_through_its_dataset(kind, make_source, tmp_path)
 @pytest.mark.parametrize("cache", ["all", "low_dim"])
 def test_its_caches_read_the_file_too(cache, make_source, tmp_path):
     source = make_source("image")
-    export("robomimic", source.merge, tmp_path / "data.hdf5")
+    export(RobomimicExport(), source.merge, tmp_path / "data.hdf5")
     data = opened(tmp_path / "data.hdf5", "image", hdf5_cache_mode=cache)
     first = data[0]
     assert len(data) == sum(len(episode) for episode in source.episodes)
@@ -70,7 +71,7 @@ def test_its_caches_read_the_file_too(cache, make_source, tmp_path):
 
 def test_filter_keys_choose_roles_and_held_out_demonstrations(make_source, tmp_path):
     source = make_source("merge")
-    export("robomimic", source.merge, tmp_path / "data.hdf5", ExportOptions(valid_share=0.3, seed=3))
+    export(RobomimicExport(valid_share=0.3, seed=3), source.merge, tmp_path / "data.hdf5")
     demos = {
         key: opened(tmp_path / "data.hdf5", "merge", filter_by_attribute=key).demos
         for key in ("task", "prior", "train", "valid")
@@ -84,7 +85,7 @@ def test_filter_keys_choose_roles_and_held_out_demonstrations(make_source, tmp_p
 @pytest.mark.parametrize("kind", ["image", "state"])
 def test_its_cql_learns_from_the_file(kind, make_source, tmp_path):
     source = make_source(kind)
-    export("robomimic", source.merge, tmp_path / "data.hdf5")
+    export(RobomimicExport(), source.merge, tmp_path / "data.hdf5")
     config = config_factory("cql")
     with config.unlocked():
         config.observation.modalities.obs.rgb = modalities(kind)["obs"]["rgb"]

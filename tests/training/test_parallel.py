@@ -78,7 +78,7 @@ def test_processes_whose_gradients_are_not_averaged_are_stopped(shared: tuple[Pa
     root, (first, second) = shared
     kind, text = first["unaveraged"]
     assert kind == "CogError" and "update 5" in text and "differ in their weights" in text
-    assert second["unaveraged"] == ["Told", text]
+    assert second["unaveraged"] == ["FailedElsewhere", text]
     assert not checkpoint.exists(root / "unaveraged" / "checkpoints")
 
 
@@ -96,14 +96,18 @@ def test_what_stops_one_process_stops_all_and_the_first_says_why(
 ) -> None:
     _, (first, second) = shared
     assert first[name][0] == kind and text in first[name][1]
-    assert second[name][0] == "Told"
+    assert second[name][0] == "FailedElsewhere"
 
 
 def test_a_signal_to_one_process_stops_both_at_one_update_and_one_process_goes_on(
     shared: tuple[Path, Ends], tmp_path: Path
 ) -> None:
     root, (first, second) = shared
-    assert first["stopped"][0] == "Interrupted" and second["stopped"] == ["Told", first["stopped"][1]]
+    assert first["stopped"][0] == "Interrupted"
+    assert second["stopped"] == [
+        "FailedElsewhere",
+        first["stopped"][1],
+    ]
     assert checkpoint.load(root / "stopped").update == LAST_SAMPLE
     train(settings(root / "stopped", **RUNS["cql"]), noise(), resume=True)
     assert largest_difference(root / "cql", root / "stopped") < TOLERANCE
