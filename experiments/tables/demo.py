@@ -64,7 +64,7 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The table as the README prints it."""
+    """The table as the pages have it."""
     lines = ["| arm | start | " + " | ".join(f"seed {seed}" for seed in _seeds(table)) + " |"]
     lines.append("| --- | --- |" + " --- |" * len(_seeds(table)))
     for arm in LABELS:
@@ -101,7 +101,7 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
 
 
 def summarise(config: Summarise) -> None:
-    """Write the table and the picture, and print the table for the README."""
+    """Write the table and the picture, and print the table."""
     table = gather(config.runs)
     write_json(config.out / TABLE, table)
     draw(table, config.out / PICTURE)

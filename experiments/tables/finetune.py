@@ -72,7 +72,7 @@ def command(settings: Mapping[str, Any]) -> str:
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The table as the README prints it."""
+    """The table as the pages have it."""
     seeds = sorted(table["seeds"], key=int)
     lines = ["| evaluation | " + " | ".join(f"seed {seed}" for seed in seeds) + " |"]
     lines.append("| --- |" + " --- |" * len(seeds))
@@ -94,7 +94,7 @@ def curves(table: Mapping[str, Any]) -> dict[str, list[Point]]:
 
 
 def summarise(config: SummariseFinetune) -> None:
-    """Write the table and the picture, and print the table for the README."""
+    """Write the table and the picture, and print the table."""
     table = gather(config.runs)
     write_json(config.out / TABLE, table)
     start = table["settings"]["start"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs import generate
+from tests.docs.commands import algorithms
 from tests.docs.pages import DOCS, INDEX, README, ROOT, name, pages, prose
 
 README_LINES, PAGE_LINES = 130, 150
@@ -63,6 +64,11 @@ def test_generated_parts_are_as_the_code_makes_them(page: Path) -> None:
 def test_readme_maps_folders_that_exist_and_names_code_that_exists() -> None:
     for file in re.findall(r"`((?:cog|envs|datasets|experiments|tests)/[\w/.]*)`", prose(README)):
         assert (ROOT / file).exists(), file
+
+
+def test_readme_has_a_line_for_every_algorithm() -> None:
+    lines = re.findall(r"^\| `(\w+)` \| `cog/algorithms/(\w+)\.py` \|", README.read_text(), flags=re.M)
+    assert sorted(lines) == sorted((name, name) for name in algorithms())
 
 
 def test_python_sources_name_pages_that_exist() -> None:
