@@ -1,6 +1,6 @@
 """Data speed: shards beside plain h5py, loading for training, and a merge of many sources.
 
-    python -m cog.experiments.bench.data --sources 100 --out docs/bench_data.json
+    python -m cog.experiments.bench.data --sources 100 --out docs/results/data/bench_data.json
 
 Plain h5py writes and reads the very arrays of a shard with the same chunks and filters, and waits for the
 disk as the toolkit does; it neither checks nor hashes. Both take turns, so that a busy machine slows both.

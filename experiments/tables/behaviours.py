@@ -1,6 +1,6 @@
 """How good the scripted behaviours are: chains that solve each start, and the clumsy versions of each skill.
 
-python -m cog.experiments.tables.behaviours --out docs/behaviours.json --sheets runs/sheets
+python -m cog.experiments.tables.behaviours --out docs/results/data/behaviours.json --sheets runs/sheets
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Several demos in one table and one picture: what each arm reached with each seed, with its interval.
 
-python -m cog.experiments.tables.demo --runs runs/seed0 runs/seed1 runs/seed2 --out docs
+python -m cog.experiments.tables.demo --runs runs/seed0 runs/seed1 runs/seed2
 """
 
 import shlex
@@ -19,7 +19,7 @@ from cog.experiments.demo.config import DemoConfig
 from cog.experiments.script import script
 from cog.experiments.tables.seeds import by_seed
 
-TABLE, PICTURE = "demo.json", "demo.png"
+TABLE, PICTURE = "data/demo.json", "figures/demo.png"
 OWN = ("out", "workers")  # settings that decide no number
 COLOURS = {"cog": "#1f6fb2", "bc_all": "#7a4fa3", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
 LABELS = {
@@ -36,8 +36,8 @@ class Summarise:
 
     runs: tuple[Path, ...]
     """Folders of finished demos."""
-    out: Path = Path("docs")
-    """Folder for demo.json and demo.png."""
+    out: Path = Path("docs/results")
+    """Folder for data/demo.json and figures/demo.png."""
 
 
 def gather(runs: Sequence[Path]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The table as the README prints it."""
+    """The table as the pages have it."""
     lines = ["| arm | start | " + " | ".join(f"seed {seed}" for seed in _seeds(table)) + " |"]
     lines.append("| --- | --- |" + " --- |" * len(_seeds(table)))
     for arm in LABELS:
@@ -101,7 +101,7 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
 
 
 def summarise(config: Summarise) -> None:
-    """Write the table and the picture, and print the table for the README."""
+    """Write the table and the picture, and print the table."""
     table = gather(config.runs)
     write_json(config.out / TABLE, table)
     draw(table, config.out / PICTURE)

@@ -21,7 +21,7 @@ from cog.online.config import FinetuneConfig
 from cog.online.curve import FIRST_EPISODES, Point, draw_curve, handover, read_curve
 from cog.online.finetune import RECORD
 
-TABLE, PICTURE = "finetune.json", "finetune.png"
+TABLE, PICTURE = "data/finetune.json", "figures/finetune.png"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class SummariseFinetune:
 
     runs: tuple[Path, ...]
     """Folders of finished runs."""
-    out: Path = Path("docs")
-    """Folder for finetune.json and finetune.png."""
+    out: Path = Path("docs/results")
+    """Folder for data/finetune.json and figures/finetune.png."""
 
 
 def gather(runs: Sequence[Path]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def command(settings: Mapping[str, Any]) -> str:
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The table as the README prints it."""
+    """The table as the pages have it."""
     seeds = sorted(table["seeds"], key=int)
     lines = ["| evaluation | " + " | ".join(f"seed {seed}" for seed in seeds) + " |"]
     lines.append("| --- |" + " --- |" * len(seeds))
@@ -94,7 +94,7 @@ def curves(table: Mapping[str, Any]) -> dict[str, list[Point]]:
 
 
 def summarise(config: SummariseFinetune) -> None:
-    """Write the table and the picture, and print the table for the README."""
+    """Write the table and the picture, and print the table."""
     table = gather(config.runs)
     write_json(config.out / TABLE, table)
     start = table["settings"]["start"]

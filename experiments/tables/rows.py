@@ -1,6 +1,7 @@
 """Several results of `cog reproduce` in one page: a table for each, and the command that made it.
 
-python -m cog.experiments.tables.rows --results docs/reproduce_*.json docs/state_*.json
+python -m cog.experiments.tables.rows --out docs/results/cells-closed.md \\
+    --results docs/results/data/reproduce_closed.json docs/results/data/state_closed.json
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ class SummariseRows:
 
     results: tuple[Path, ...]
     """Files results.json of finished commands, whatever they are called."""
-    out: Path = Path("docs/reproduce.md")
+    out: Path
     """Page to write."""
 
 
@@ -55,9 +56,10 @@ def summary(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:
-    """The page: for each result its rows, what policies saw, its command, its time and its table."""
+    """The page of these rows: for each result what policies saw, its command, its time and its table."""
+    rows = dict.fromkeys(entry["row"] for result in results for entry in result["summary"])
     parts = [
-        "# Every cell of the paper's rows\n",
+        f"# Every cell of {', '.join(rows)}\n",
         "Brackets: Wilson 95 % for a seed and for the episodes of all seeds; Student's t 95 % for the mean "
         "of seeds.\nSuccess is counted at the last step, or at the step that ended the episode.\n",
         "\n".join(summary(results)) + "\n",
@@ -67,7 +69,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         hours = result["seconds"]["total"]["cpu"] / 3600
         parts += [
             f"## {', '.join(dict.fromkeys(entry['row'] for entry in result['summary']))}, from {seen}\n",
-            f"    {result['command']}\n",
+            f"<!-- not run: it takes hours -->\n```bash\n{result['command']}\n```\n",
             f"{hours:.1f} hours of processor time, collection and evaluation included.\n",
             markdown(result) + "\n",
         ]

@@ -86,9 +86,9 @@ def test_chains_solve_every_start_and_clumsy_versions_fail_as_often_as_the_paper
     outcomes = [measure_behaviours.attempt(trial, seed) for seed in range(episodes)]
     successes = sum(good for good, _ in outcomes)
     if not trial.suboptimal:
-        assert successes >= 16  # 20 episodes; 100 in docs/behaviours.json
+        assert successes >= 16  # 20 episodes; 100 in docs/results/data
     elif trial.reference is not None:
-        assert abs(successes / episodes - trial.reference) < 0.25  # 30 episodes; 100 in docs/behaviours.json
+        assert abs(successes / episodes - trial.reference) < 0.25  # 30 episodes; 100 in docs/results/data
     else:
         clean = dataclasses.replace(trial, suboptimal=False)
         steps = sum(measure_behaviours.attempt(clean, seed)[1] for seed in range(episodes))

@@ -1,16 +1,14 @@
-"""The fine-tuning table: a column a seed, unfinished or unlike runs refused, README up to date."""
+"""The fine-tuning table: a column a seed, unfinished or unlike runs refused."""
 
 from pathlib import Path
 
 import pytest
 
-from cog.core.files import read_json, write_json
+from cog.core.files import write_json
 from cog.errors import CogError, UsageError
 from cog.evaluation.intervals import wilson
 from cog.experiments.tables.finetune import curves, gather, markdown
 from cog.online.curve import Point, draw_curve, write_curve
-
-ROOT = Path(__file__).parents[2]
 
 
 def finished(folder: Path, seed: int, last: int = 200, mix: str = "half") -> Path:
@@ -48,8 +46,3 @@ def test_two_runs_of_one_seed_and_none_are_refused(tmp_path):
         gather([finished(tmp_path / "a", 0), finished(tmp_path / "b", 0)])
     with pytest.raises(UsageError, match="name at least one"):
         gather([])
-
-
-def test_the_readme_prints_the_committed_table():
-    table = read_json(ROOT / "docs" / "finetune.json", "the committed results")
-    assert markdown(table) in (ROOT / "README.md").read_text()

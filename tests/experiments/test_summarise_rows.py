@@ -9,7 +9,7 @@ from cog.core.files import read_json, write_json
 from cog.errors import CogError, UsageError
 from cog.experiments.tables.rows import SummariseRows, page, read, summarise, summary
 
-CLOSED = Path(__file__).parents[2] / "docs" / "reproduce_closed.json"
+CLOSED = Path(__file__).parents[2] / "docs/results/data/reproduce_closed.json"
 
 
 def written(path: Path, **changes: Any) -> Path:

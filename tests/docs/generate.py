@@ -1,0 +1,161 @@
+"""The parts of pages that code makes: `python -m tests.docs.generate` writes them, a test compares them.
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a function of this file and its
+arguments. Pages of cells are made as a whole by `cog.experiments.tables.rows`.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cog.envs
+from cog.envs import scene
+from cog.envs.behaviours import behaviour_options
+from cog.envs.make import scene_class
+from cog.envs.tabletop import Tabletop
+from cog.experiments.tables import demo, finetune, rows
+from tests.docs.commands import commands
+from tests.docs.pages import DOCS, pages
+
+DATA = DOCS / "results/data"
+ROWS = ("closed", "blocked_drawer", "blocked_object", "pick_place")
+PART = re.compile(r"(<!-- generated: ([^\n]+) -->\n).*?(<!-- end -->\n)", re.S)
+
+
+def table(header: list[str], lines: list[list[str]]) -> str:
+    """A table in markdown; bars in cells are escaped."""
+    cells = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells)
+
+
+def command_list(*pages: str) -> str:
+    """Every command and what it does; `pages` say where its options are, as `page=command,command`."""
+    page_of = {name: page for page, names in (text.split("=") for text in pages) for name in names.split(",")}
+    found = [entry for entry in commands() if len(entry.words) == 1]
+    return table(
+        ["command", "what it does"],
+        [
+            [f"[`{entry.words[0]}`]({page_of[entry.words[0]]}.md#{entry.words[0]})", entry.text]
+            for entry in found
+        ],
+    )
+
+
+def options(*names: str) -> str:
+    """Every option of some commands."""
+    parts = []
+    for entry in (entry for name in names for entry in commands() if entry.words[0] == name):
+        parts.append(f"## {' '.join(entry.words)}\n\n{entry.text}\n")
+        if entry.options:
+            lines = [[f"`{option.words}`", option.text, _code(option.default)] for option in entry.options]
+            parts.append(table(["option", "what it is", "default"], lines) + "\n")
+    return "\n".join(parts).rstrip("\n")
+
+
+def scenes() -> str:
+    """Every scene with its horizon, the sizes of what it shows, its starts and its signals."""
+    lines = []
+    for env, (_, horizon) in cog.envs.SCENES.items():
+        kind = scene_class(env)
+        lines.append(
+            [f"`{env}`", str(horizon), str(kind.state_size), _names(kind.starts), _names(kind.signal_names)]
+        )
+    return table(["environment", "steps", "state", "starts", "signals"], lines)
+
+
+def actions() -> str:
+    """What every scene says of its actions and observations."""
+    text = inspect.cleandoc(str(Tabletop.__doc__)).split("\n\n", 1)[1]
+    for name in ("POSITION_SCALE", "ROTATION_SCALE"):
+        text = text.replace(f"`scene.{name}`", str(getattr(scene, name)))
+    return text
+
+
+def behaviours() -> str:
+    """Every behaviour with what it does, its options and the scenes that bring it."""
+    kinds = {env: scene_class(env).behaviours for env in cog.envs.SCENES}
+    found = {name: kind for known in kinds.values() for name, kind in known.items()}
+    lines = []
+    for name, kind in found.items():
+        options = behaviour_options(name, found).items()
+        given = ", ".join(f"`{option}={json.dumps(value)}`" for option, value in options)
+        where = [env for env, known in kinds.items() if name in known]
+        lines.append([f"`{name}`", str(kind.__doc__).split("\n")[0], given or "none", _names(where)])
+    return table(["behaviour", "what it does", "options and defaults", "environments"], lines)
+
+
+def stages() -> str:
+    """How far an episode of each scene can get."""
+    lines = [[f"`{env}`", "; ".join(name for name, _ in scene_class(env).stages)] for env in cog.envs.SCENES]
+    return table(["environment", "a failed episode is put at the last of these that it reached"], lines)
+
+
+def demo_table() -> str:
+    """The committed table of the demo."""
+    return demo.markdown(json.loads((DATA / "demo.json").read_text()))
+
+
+def finetune_table() -> str:
+    """The committed table of fine-tuning."""
+    return finetune.markdown(json.loads((DATA / "finetune.json").read_text()))
+
+
+def row_summary() -> str:
+    """The committed results of the paper's rows, one line an arm; those from the simulator's state last."""
+    return "\n".join(rows.summary(list(committed().values())))
+
+
+def committed(row: str | None = None) -> dict[Path, dict[str, Any]]:
+    """Committed results of all rows or one; a row whose arms two commands ran has a second file."""
+    files = [
+        DATA / f"{kind}_{name}{part}.json"
+        for kind in ("reproduce", "state")
+        for name in ((row,) if row else ROWS)
+        for part in ("", "_arms")
+    ]
+    return {path: json.loads(path.read_text()) for path in files if path.exists()}
+
+
+PARTS: Mapping[str, Callable[..., str]] = {
+    made.__name__: made
+    for made in (
+        *(command_list, options),
+        *(scenes, actions, behaviours, stages),
+        *(demo_table, finetune_table, row_summary),
+    )
+}
+
+
+def filled(text: str) -> str:
+    """A page with its generated parts as the code makes them now."""
+
+    def part(found: re.Match[str]) -> str:
+        name, *arguments = found[2].split()
+        return f"{found[1]}{PARTS[name](*arguments)}\n{found[3]}"
+
+    return PART.sub(part, text)
+
+
+def made() -> Iterator[tuple[Path, str]]:
+    """Every page that holds something generated, and its text as it should be."""
+    for page in pages():
+        if PART.search(text := page.read_text()):
+            yield page, filled(text)
+    for row in ROWS:
+        yield DOCS / f"results/cells-{row}.md", rows.page(list(committed(row).values()))
+
+
+def _names(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _code(default: str) -> str:
+    return default if default in ("required", "none") else f"`{default}`"
+
+
+if __name__ == "__main__":
+    for page, text in made():
+        page.write_text(text)
