@@ -57,6 +57,8 @@ class Algorithm(nn.Module, ABC, Generic[C]):
     """Name of the critics that choose among draws of the policy in evaluation; none if it has no critics."""
     finetunes: ClassVar[bool] = False
     """Whether it can go on learning online."""
+    stitches: ClassVar[bool]
+    """Whether it leads from A to C on the chain of `cog.tabular`, where no trajectory of the data does."""
 
     average: PolicyNetwork
 

@@ -117,6 +117,7 @@ class CQL(ActorCritic[CQLConfig]):
     presets: ClassVar[Mapping[str, AlgorithmConfig]] = {"cpu": CQLConfig(), "paper": PAPER}
     progress = ("td_loss", "conservative_gap", "q_data", "q_policy", "entropy")
     finetunes = True
+    stitches = True
 
     class Draws(NamedTuple):
         """The random numbers of one update, in the order in which they are drawn."""

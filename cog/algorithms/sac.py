@@ -65,6 +65,7 @@ class SAC(ActorCritic[SACConfig]):
     presets: ClassVar[Mapping[str, AlgorithmConfig]] = {"cpu": SACConfig(), "paper": PAPER}
     progress = ("td_loss", "q_data", "q_policy", "entropy", "temperature")
     finetunes = True
+    stitches = True  # a chain of three steps is too short for its values to run away
 
     class Draws(NamedTuple):
         """The random numbers of one update, in the order in which they are drawn."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cog.algorithms import algorithm
 from cog.errors import CogError
+from cog.evaluation.exported import Exported, is_exported, read_exported, write_exported
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.encoder import ObservationShape
@@ -24,21 +25,26 @@ class Policy:
         shape: ObservationShape,
         update: int,
         critic: Critic | None = None,
+        origin: Exported | None = None,
     ) -> None:
+        """`origin` says what `export` writes; a policy without it acts and cannot be exported."""
         self.network = network.eval().requires_grad_(False)
+        self.origin = origin
         self.critic = None if critic is None else critic.eval().requires_grad_(False)
         self.shape = shape
         self.update = update
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu", critics: bool = False) -> "Policy":
-        """The policy of a run folder's latest checkpoint, or of one checkpoint folder.
+        """The policy of a run folder's latest checkpoint, of one checkpoint folder, or one that was exported.
 
         With `critics` come the target critics, which are averaged over updates as the policy's weights are.
 
         Raises:
             CogError: no checkpoint there, a damaged one, or one without critics where they are asked for.
         """
+        if is_exported(Path(path)):
+            return cls._exported(Path(path), device, critics)
         checkpoint = load(Path(path))
         name = checkpoint.config.algorithm.name
         kind = algorithm(name)
@@ -56,7 +62,27 @@ class Policy:
             critic = kind.build_critics(*built)
             critic.load_state_dict(_part(tensors, f"{kind.choosing_critics}."))
             critic.to(device)
-        return cls(network.to(device), checkpoint.shape, checkpoint.update, critic)
+        origin = Exported(network.to(device), name, *built, checkpoint.update)
+        return cls(network, checkpoint.shape, checkpoint.update, critic, origin)
+
+    @classmethod
+    def _exported(cls, folder: Path, device: str, critics: bool) -> "Policy":
+        if critics:
+            raise CogError(f"{folder} is an exported policy, without critics. Let it act by mode or sample")
+        origin = read_exported(folder)
+        return cls(origin.network.to(device), origin.shape, origin.update, origin=origin)
+
+    def export(self, folder: Path | str) -> None:
+        """Write the policy, without critics and training state, to a new folder that `load` reads.
+
+        Raises:
+            CogError: the folder is not empty or cannot be written, or this policy was not loaded.
+        """
+        if self.origin is None:
+            raise CogError(
+                "this policy was not loaded from a run. Save a checkpoint and load it to export it"
+            )
+        write_exported(Path(folder), self.origin)
 
     @torch.no_grad()
     def act(

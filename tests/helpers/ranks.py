@@ -1,4 +1,4 @@
-"""What the ranks of tests/test_parallel.py do: `python ranks.py FOLDER`, started once for each rank."""
+"""What the ranks of tests/training/test_parallel.py do: `ranks FOLDER`, started once for each rank."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 import cog.algorithms.base
+from cog.algorithms import ALGORITHMS
 from cog.core.parallel import joined, rank
 from cog.errors import CogError
 from cog.replay.buffer import Batch, Buffer
@@ -22,8 +23,9 @@ from tests.helpers.learner_data import config, noise
 UPDATES = 20
 LAST_SAMPLE = 8  # the batch at which a signal strikes
 
-# Between them: both algorithms, both samplings, all that draws a random number or looks at a whole batch.
+# Every algorithm; and between them both samplings, all that draws a random number or looks at a whole batch.
 RUNS: dict[str, dict[str, Any]] = {
+    **{name: {"algorithm": name, "shift": 2} for name in ALGORITHMS},
     "cql": {"shift": 2, "backup_actions": 2},
     "cql with learned weight": {"lagrange_gap": 1.0, "clip_gradient": 0.5, "switches": 1, "bc_margin": 1.0},
     "bc": {"algorithm": "bc", "shift": 2, "sampling": "uniform", "schedule": "cosine"},

@@ -1,0 +1,86 @@
+"""An exported policy: what acts and nothing else, in two small files to carry to a robot.
+
+FOLDER/
+  policy.safetensors    weights of encoder and actor
+  policy.json           algorithm, shapes, network settings and the hash of the weights, sealed
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from cog.algorithms import algorithm
+from cog.core.configs import from_json, to_json
+from cog.core.files import hash_file, make_folder, write_bytes
+from cog.core.sealed import read_sealed, write_sealed
+from cog.errors import CogError
+from cog.networks.actor import PolicyNetwork
+from cog.networks.config import NetworkConfig
+from cog.networks.encoder import ObservationShape
+
+WEIGHTS, CARD = "policy.safetensors", "policy.json"
+REMEDY = "export the policy again"
+
+
+class Exported(NamedTuple):
+    """What the two files hold."""
+
+    network: PolicyNetwork
+    algorithm: str
+    shape: ObservationShape
+    actions: int
+    settings: NetworkConfig
+    update: int
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a folder holds an exported policy."""
+    return (path / CARD).is_file()
+
+
+def write_exported(folder: Path, policy: Exported) -> None:
+    """Write both files, the card last.
+
+    Raises:
+        CogError: the folder holds something already, or cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CogError(f"{folder} is not empty. Choose another folder for the exported policy")
+    make_folder(folder)
+    tensors = {name: value.cpu().contiguous() for name, value in policy.network.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(tensors))
+    image = None if policy.shape.image is None else list(policy.shape.image)
+    card = {
+        "algorithm": policy.algorithm,
+        "image": image,
+        "proprio": policy.shape.proprio,
+        "actions": policy.actions,
+        "network": to_json(policy.settings),
+        "update": policy.update,
+        "hash": hash_file(folder / WEIGHTS),
+    }
+    write_sealed(folder / CARD, "policy", card)
+
+
+def read_exported(folder: Path) -> Exported:
+    """The policy in a folder.
+
+    Raises:
+        CogError: a file is missing or is not what was written.
+    """
+    card = read_sealed(folder / CARD, "policy", "an exported policy", REMEDY)
+    file = folder / WEIGHTS
+    try:
+        damaged = hash_file(file) != card["hash"]
+        tensors = load(file.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise CogError(f"{file} cannot be read ({error}). {REMEDY.capitalize()}") from error
+    if damaged:
+        raise CogError(f"{file} does not match its hash; it is damaged. {REMEDY.capitalize()}")
+    shape = ObservationShape(None if card["image"] is None else tuple(card["image"]), card["proprio"])
+    settings: NetworkConfig = from_json(card["network"], NetworkConfig, f"{folder / CARD}: network")
+    network = algorithm(card["algorithm"]).build_policy(shape, card["actions"], settings)
+    network.load_state_dict(tensors)
+    return Exported(network, card["algorithm"], shape, card["actions"], settings, card["update"])

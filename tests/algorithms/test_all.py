@@ -1,0 +1,215 @@
+"""What every algorithm of the table promises, each of them put to the same tests."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cog.algorithms import ALGORITHMS, algorithm
+from cog.algorithms.base import Algorithm
+from cog.core.configs import from_json, to_json
+from cog.errors import CogError, UsageError
+from cog.evaluation.policy import Policy
+from cog.replay.buffer import Buffer
+from cog.tabular.chain import ACTIONS, RIGHT, STATES, Steps, data, reaches_c
+from cog.tabular.iteration import greedy, value_iteration
+from cog.training import checkpoint
+from cog.training.config import TrainConfig
+from cog.training.execution import executed
+from cog.training.presets import PRESETS, preset
+from cog.training.setup import create
+from cog.training.train import train
+from tests.helpers.learner_data import config, noise, steps_of
+
+CPU = torch.device("cpu")
+EVERY = pytest.mark.parametrize("name", ALGORITHMS)
+
+
+def made(name: str, images: bool = True, **changes: Any) -> tuple[Algorithm[Any], Buffer]:
+    """A small agent and its buffer."""
+    settings = config(algorithm=name, **changes)
+    buffer = Buffer(noise(images=images), CPU, settings.batch_size, "uniform", *settings.algorithm.returns())
+    return create(settings, buffer), buffer
+
+
+def state_of(agent: Algorithm[Any]) -> dict[str, Tensor]:
+    """Copies of all weights."""
+    return {name: value.detach().clone() for name, value in agent.named_parameters()}
+
+
+@EVERY
+def test_the_table_names_the_class_its_settings_and_a_preset_of_each_kind(name: str) -> None:
+    kind = algorithm(name)
+    assert kind.Config.name == name and set(kind.presets) == set(PRESETS)
+    for chosen in PRESETS:
+        settings = preset(chosen, Path("data"), Path("out"), name)
+        assert isinstance(settings.algorithm, kind.Config)
+        assert from_json(to_json(settings), TrainConfig) == settings
+    fields = dataclasses.fields(kind.Config)
+    assert fields and all("interval" in field.metadata for field in fields if field.type in (int, float))
+
+
+@EVERY
+@pytest.mark.parametrize("images", [True, False])
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_every_loss_and_metric_is_finite_and_progress_names_some(
+    name: str, images: bool, sharing: str
+) -> None:
+    agent, buffer = made(name, images, sharing=sharing, critics=3)
+    seen: set[str] = set()
+    for _ in range(4):
+        batch = buffer.sample(agent.generator)
+        draws = agent.draws(len(batch.actions))
+        for phase in agent.phases():
+            losses, metrics = agent.losses(batch, draws, phase)
+            assert losses and all(bool(loss.isfinite()) for loss in losses.values())
+            assert all(bool(value.isfinite()) and not value.requires_grad for value in metrics.values())
+            seen |= set(metrics)
+        agent.update(batch)
+    assert set(agent.progress) <= seen
+
+
+@EVERY
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_each_loss_moves_the_parameters_of_its_own_optimiser_and_no_others(name: str, sharing: str) -> None:
+    agent, buffer = made(name, sharing=sharing)
+    stepped = set()
+    for _ in range(4):
+        batch = buffer.sample(agent.generator)
+        draws = agent.draws(len(batch.actions))
+        for phase in agent.phases():
+            gradients, _ = agent.gradients(batch, draws, phase)
+            for part, gradient in gradients.items():
+                own = {id(weight) for weight in agent.optimizers[part].param_groups[0]["params"]}
+                names = {key for key, weight in agent.named_parameters() if id(weight) in own}
+                before = state_of(agent)
+                agent.step(part, gradient)
+                moved = {key for key, value in state_of(agent).items() if not torch.equal(value, before[key])}
+                assert moved and moved <= names, part
+                stepped.add(part)
+        agent.updates_done += 1
+    assert stepped == set(agent.optimizers)
+
+
+@EVERY
+def test_gradients_draw_no_random_number(name: str) -> None:
+    agent, buffer = made(name, shift=2)
+    batch = buffer.sample(agent.generator)
+    draws = agent.draws(len(batch.actions))
+    before, everywhere = agent.generator.get_state(), torch.get_rng_state()
+    for phase in agent.phases():
+        agent.gradients(batch, draws, phase)
+    assert torch.equal(agent.generator.get_state(), before)
+    assert torch.equal(torch.get_rng_state(), everywhere)
+
+
+@EVERY
+def test_a_run_that_was_interrupted_resumes_to_the_bit(name: str, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"algorithm": name, "shift": 2}
+    train(config(tmp_path / "whole", updates=7, **changes), noise())
+    train(config(tmp_path / "parts", updates=4, **changes), noise())
+    train(config(tmp_path / "parts", updates=7, **changes), noise(), resume=True)
+    whole, parts = (checkpoint.load(tmp_path / run) for run in ("whole", "parts"))
+    for kind in ("model", "optimizer"):
+        first, second = whole.tensors(kind), parts.tensors(kind)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler"
+)
+@EVERY
+def test_compiled_updates_take_the_same_steps(name: str) -> None:
+    (plain, buffer), (fast, same) = made(name, images=False), made(name, images=False, compiled=True)
+    update = executed(fast, same, fast.settings)  # type: ignore[arg-type]
+    for _ in range(4):
+        expected, found = plain.update(buffer.sample(plain.generator)), update()
+        assert found.keys() == expected.keys()
+    for key, value in state_of(plain).items():
+        torch.testing.assert_close(state_of(fast)[key], value, rtol=1e-3, atol=1e-3, msg=key)
+
+
+@EVERY
+def test_a_checkpoint_and_an_exported_policy_act_as_the_agent_s_average_does(
+    name: str, tmp_path: Path
+) -> None:
+    train(config(tmp_path / "run", updates=3, algorithm=name), noise())
+    policy = Policy.load(tmp_path / "run")
+    policy.export(tmp_path / "exported")
+    held, fixed = noise(), np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    seen = (held.frames[:5], held.proprio[:5])
+    tensors = checkpoint.load(tmp_path / "run").tensors("model")
+    agent, _ = made(name)
+    agent.load_state_dict(tensors)
+    pictures = torch.from_numpy(held.frames[:5]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = agent.average(pictures, torch.from_numpy(held.proprio[:5])).mode().numpy()
+    for one in (policy, Policy.load(tmp_path / "exported")):
+        np.testing.assert_allclose(one.act(*seen), expected, atol=1e-6)
+        np.testing.assert_array_equal(one.act(*seen, fixed), policy.act(*seen, fixed))
+    with pytest.raises(CogError, match="is not empty"):
+        policy.export(tmp_path / "exported")
+    weights = tmp_path / "exported" / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(CogError, match="damaged"):
+        Policy.load(tmp_path / "exported")
+
+
+@EVERY
+def test_only_an_algorithm_with_critics_lets_them_choose(name: str, tmp_path: Path) -> None:
+    train(config(tmp_path / "run", updates=1, algorithm=name), noise())
+    held = noise()
+    draws = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
+    if algorithm(name).choosing_critics is None:
+        with pytest.raises(CogError, match="without critics"):
+            Policy.load(tmp_path / "run", critics=True)
+        return
+    chosen = Policy.load(tmp_path / "run", critics=True).choose(held.frames[:5], held.proprio[:5], draws)
+    assert chosen.shape == (5, 3) and np.abs(chosen).max() <= 1
+
+
+@EVERY
+def test_switches_are_learned_or_refused_by_name(name: str) -> None:
+    try:
+        agent, buffer = made(name, switches=1)
+    except UsageError as error:
+        assert "network.switches is 1" in str(error)
+        return
+    agent.update(buffer.sample(agent.generator))
+    batch = buffer.sample(agent.generator)
+    mode = agent.average(batch.images, batch.proprio).mode()
+    assert set(mode[:, -1].tolist()) <= {-1.0, 1.0}
+
+
+def continuous(steps: Steps) -> Any:
+    """The chain's steps as transitions: one-hot states, and one action component, positive for RIGHT."""
+    one_hot = np.eye(STATES)
+    sign = np.where(steps.actions == RIGHT, 1.0, -1.0)
+    actions = sign * np.random.default_rng(0).uniform(0.3, 1.0, len(sign))
+    transitions = steps_of(one_hot[steps.states], actions[:, None], steps.rewards, one_hot[steps.next_states])
+    transitions.terminals = steps.terminals
+    return transitions
+
+
+@EVERY
+def test_on_the_chain_it_stitches_as_value_iteration_does_or_fails_as_it_says(name: str) -> None:
+    steps = data(70, 30)  # at B, seven in ten go to the dead end
+    assert reaches_c(greedy(value_iteration(steps, STATES, ACTIONS, 0.9, 3)))
+    fast = {"discount": 0.9, "steps": 1, "lr": 1e-3, "critic_lr": 1e-3, "actor_lr": 1e-3}
+    known = {field.name for field in dataclasses.fields(algorithm(name).Config)}
+    settings = config(
+        algorithm=name, batch_size=64, **{key: value for key, value in fast.items() if key in known}
+    )
+    buffer = Buffer(continuous(steps), CPU, 64, "uniform", *settings.algorithm.returns())
+    agent = create(settings, buffer)
+    for _ in range(600):
+        agent.update(buffer.sample(agent.generator))
+    with torch.no_grad():
+        actions = agent.average(None, torch.eye(STATES)).mode()[:, 0].numpy()
+    assert reaches_c(np.where(actions > 0, RIGHT, 1 - RIGHT)) == algorithm(name).stitches, actions
