@@ -1,7 +1,8 @@
 """Algorithms: each is one class in one file, named after its paper, and one line of the table below.
 
 Read `base` (what every algorithm shares), `losses` (shared equations) and `actor_critic` (networks that most
-of them have), then an algorithm: `bc`, `cql`, `sac`. `config` holds what a configuration has in common.
+of them have), then an algorithm: `bc`, `cql`, `sac`, `td3_bc`. `config` holds what their settings have in
+common.
 """
 
 import importlib
@@ -17,6 +18,7 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
     "cql": ("cog.algorithms.cql", "CQL"),
     "sac": ("cog.algorithms.sac", "SAC"),
+    "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }
 """Every algorithm by name: its module and its class, imported when it is asked for."""
 

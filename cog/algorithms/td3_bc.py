@@ -1,0 +1,172 @@
+"""TD3+BC: twin delayed deep deterministic policy gradient, with a pull of the actor towards the data.
+
+Fujimoto and Gu, "A Minimalist Approach to Offline Reinforcement Learning" (2021), equation 5, on top of
+Fujimoto et al., "Addressing Function Approximation Error in Actor-Critic Methods" (2018). Poses are
+standardised over the data as the paper does with states; rewards are not. A shared encoder is trained by the
+critics alone.
+
+Shapes: K critics, B states, E encoders, F features, H hidden units, A action dimensions.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cog.algorithms.actor_critic import ActorCritic, Features
+from cog.algorithms.base import Losses, Metrics, Phase, Shifts, move_towards
+from cog.algorithms.config import AlgorithmConfig, Returns, Settings
+from cog.algorithms.losses import td_loss, td_target
+from cog.core.bounds import within
+from cog.core.parallel import averaged, size
+from cog.errors import UsageError
+from cog.networks.actor import DeterministicActor
+from cog.networks.encoder import ObservationShape
+from cog.replay.buffer import Batch
+
+CRITIC, ACTOR = "critic", "actor"
+
+
+@dataclass(frozen=True)
+class TD3BCConfig(AlgorithmConfig):
+    """The settings of TD3+BC; the defaults are the paper's."""
+
+    name: ClassVar[str] = "td3_bc"
+
+    weight: float = within("[0, inf)", 2.5)
+    """Weight of Q against imitation (the paper's alpha); 0 clones the data."""
+    discount: float = within("[0, 1)", 0.99)
+    """Discount of the return per step."""
+    target_rate: float = within("(0, 1]", 5e-3)
+    """Share of critics and actor that moves into their targets at each update of the actor (tau)."""
+    actor_every: int = within("[1, inf)", 2)
+    """Updates of the critics for each update of actor and targets (d)."""
+    smoothing: float = within("[0, inf)", 0.2)
+    """Standard deviation of the noise on the target action (sigma)."""
+    smoothing_limit: float = within("[0, inf)", 0.5)
+    """Largest size of that noise in any component (c)."""
+    critic_lr: float = within("[0, inf)", 3e-4)
+    """Adam's step size for critics and their encoder."""
+    actor_lr: float = within("[0, inf)", 3e-4)
+    """Adam's step size for the actor."""
+
+    def returns(self) -> Returns:
+        """Discount of the one-step transitions."""
+        return Returns(self.discount)
+
+
+class TD3BC(ActorCritic[TD3BCConfig]):
+    """Critics with smoothed targets, and a deterministic actor that climbs them close to the data."""
+
+    Config = TD3BCConfig
+    presets: ClassVar[Mapping[str, AlgorithmConfig]] = {"cpu": TD3BCConfig(), "paper": TD3BCConfig()}
+    progress = ("td_loss", "q_data", "q_policy", "action_error")
+    actor_kind = DeterministicActor
+    stitches = True
+
+    class Draws(NamedTuple):
+        """The random numbers of one update, in the order in which they are drawn."""
+
+        shifts: Shifts
+        smoothing: Tensor  # (B, A) standard normal, for the target action
+
+    def __init__(
+        self,
+        settings: Settings,
+        shape: ObservationShape,
+        actions: int,
+        return_bounds: tuple[float, float] | None = None,
+    ) -> None:
+        """Build the networks; `return_bounds` are not used."""
+        super().__init__(settings, shape, actions, None)
+        self.build_networks()
+        self.target_actor = copy.deepcopy(self.policy()).requires_grad_(False)
+        self.ready()
+        self.add_optimizers(self.config.critic_lr, self.config.actor_lr)
+
+    @classmethod
+    def check(cls, settings: Settings, actions: int) -> None:
+        """Refuse settings that this algorithm cannot use, before anything is built.
+
+        Raises:
+            UsageError: some components are declared switches, or several processes are to compile.
+        """
+        if settings.compiled and size() > 1:
+            raise UsageError(
+                "td3_bc scales Q by its mean over all processes, which --compiled cannot. "
+                "Leave out --compiled, or start one process"
+            )
+        if switches := settings.network.switches:
+            raise UsageError(
+                f"network.switches is {switches}; the deterministic policy of td3_bc throws no coins. "
+                "Leave network.switches out, or choose --algorithm cql"
+            )
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The critics at each update; the actor after them, at each `actor_every`-th."""
+        due = (self.updates_done + 1) % self.config.actor_every == 0
+        return (CRITIC, ACTOR) if due else (CRITIC,)
+
+    def draws(self, size: int) -> Draws:
+        """The random numbers of an update of `size` states."""
+        return self.Draws(self.draw_shifts(size), self.draw_normal(size, self.action_dimensions))
+
+    def losses(self, batch: Batch, draws: Draws, phase: Phase) -> tuple[Losses, Metrics]:
+        """The loss of one phase; their order in `phases` is the algorithm."""
+        with self.autocast():
+            images, next_images = self.augmented(batch, draws.shifts)
+            features = self.encode(images, next_images, batch)
+            if phase == CRITIC:
+                next_actions = self.target_actions(next_images, batch, draws.smoothing)
+                loss, metrics = self.critic_loss(features, batch, next_actions)
+            else:
+                loss, metrics = self.actor_loss(features, batch)
+        return {phase: loss}, metrics
+
+    @torch.no_grad()
+    def target_actions(self, next_images: Tensor | None, batch: Batch, normal: Tensor) -> Tensor:
+        """clip(pi'(s') + clip(sigma * epsilon, -c, c), -1, 1), (B, A): target policy smoothing."""
+        limit = self.config.smoothing_limit
+        noise = (self.config.smoothing * normal).clamp(-limit, limit)
+        actions: Tensor = self.target_actor(next_images, batch.next_proprio).mode()
+        return (actions + noise).clamp(-1, 1)
+
+    def critic_loss(self, features: Features, batch: Batch, next_actions: Tensor) -> tuple[Tensor, Metrics]:
+        """sum_k mean (Q_k(s, a) - r - gamma * min_k Q'_k(s', a'))^2, a' (B, A) from `target_actions`."""
+        q = self.critic.q(self.critic.project(features.critic), batch.actions[:, None])[..., 0]  # (K, B)
+        with torch.no_grad():
+            next_q = self.target.q(self.target.project(features.next_target), next_actions[:, None])[..., 0]
+            target = td_target(batch.rewards, batch.bootstrap, next_q.amin(0))
+        loss = td_loss(q, target)
+        return loss, {
+            "td_loss": loss.detach() / len(q),
+            "q_data": q.detach().mean(),
+            "q_target": target.mean(),
+            "q_size": q.detach().abs().amax(),
+        }
+
+    def actor_loss(self, features: Features, batch: Batch) -> tuple[Tensor, Metrics]:
+        """-lambda * mean Q_1(s, pi(s)) + mean (pi(s) - a)^2, lambda = weight / mean |Q_1(s, pi(s))|.
+
+        lambda carries no gradient; the second mean is over states and components.
+        """
+        pi_actions = self.actor(features.actor).mode()
+        states = self.critic.project(features.critic).detach()
+        q = self.critic.q(states, pi_actions[:, None])[0, :, 0]
+        # Of the whole batch, however many processes share it.
+        q_size = averaged([q.detach().abs().mean()])[0]
+        scale = self.config.weight / q_size.clamp(min=1e-8)
+        error = (pi_actions - batch.actions).square().mean()
+        loss = error - scale * q.mean()
+        metrics = {"actor_loss": loss, "q_policy": q.mean(), "action_error": error, "q_scale": scale}
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+    def update_targets(self) -> None:
+        """Move the targets of critics and actor by `target_rate`, after each update of the actor."""
+        if ACTOR in self.phases():
+            self.move_target_critics(self.config.target_rate)
+            current = list(self.policy().parameters())
+            move_towards(list(self.target_actor.parameters()), current, self.config.target_rate)
