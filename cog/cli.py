@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import tyro
-
 from cog.core.lazy import Entry
 from cog.core.program import choose, exit_codes
 
@@ -67,6 +65,8 @@ def parse(arguments: Sequence[str]) -> Any:
         UsageError: there is no such command.
     """
     name, entry, options = choose(COMMANDS, "command", "cog COMMAND [OPTIONS]", ABOUT, arguments)
+    import tyro  # late, for the list of commands comes without it
+
     command = entry.load()
     if name == "train":
         return _parse_train(options)
@@ -77,6 +77,8 @@ def parse(arguments: Sequence[str]) -> Any:
 
 def _parse_train(arguments: Sequence[str]) -> Any:
     """Options of `cog train`: the defaults are those of the preset that the options name."""
+    import tyro
+
     from cog.commands.learn import Train
     from cog.training.presets import Preset, preset
 
