@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from cog.core.lazy import Entry
 from cog.core.program import choose, exit_codes
 
@@ -67,6 +65,8 @@ def parse(arguments: Sequence[str]) -> Any:
         UsageError: there is no such command.
     """
     name, entry, options = choose(COMMANDS, "command", "cog COMMAND [OPTIONS]", ABOUT, arguments)
+    import tyro  # late, for the list of commands comes without it
+
     command = entry.load()
     if hasattr(command, "parse"):  # its options depend on what some of them say
         return command.parse(options)

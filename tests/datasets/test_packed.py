@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from cog import cli
-from cog.datasets.edit.filter import Filter, filter_dataset
+from cog.datasets.edit.config import FilterConfig
+from cog.datasets.edit.filter import filter_dataset
 from cog.datasets.info import describe
 from cog.datasets.load import load
 from cog.datasets.materialise import materialise
@@ -76,7 +77,7 @@ def test_a_pack_reads_like_the_folder_it_came_from(folder, packed, make_dataset,
     assert prints[0] == prints[1]
     assert verify(tmp_path / "task.zip.json") == []
     chosen = [
-        filter_dataset(place, tmp_path / f"f {place.name}", Filter(min_length=5))
+        filter_dataset(place, tmp_path / f"f {place.name}", FilterConfig(min_length=5))
         for place in (folder, packed)
     ]
     assert chosen[0].hash == chosen[1].hash
