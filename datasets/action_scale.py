@@ -9,7 +9,7 @@ import numpy as np
 from cog.errors import CogError, UsageError
 
 FACT = "action_scale"  # key among a dataset's environment facts
-TOLERANCE = 1e-5  # of the range: rounding, such as that of float32, is no action out of bounds
+TOLERANCE = 1e-5  # of the range: rounding, such as that of float32, does not put an action out of bounds
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,16 @@ class ActionScale:
     """(A,) what becomes 1."""
 
     def __post_init__(self) -> None:
-        """Refuse bounds that are no map.
+        """Refuse bounds that do not define a map.
 
         Raises:
             UsageError: they differ in number, are not finite, or a lower one is not below the upper one.
         """
         low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
         if low.ndim != 1 or low.shape != high.shape or len(low) == 0:
-            raise UsageError(f"action bounds need one low and one high each, got {self.low} and {self.high}")
+            raise UsageError(
+                f"action bounds need one low and one high per component, got {self.low} and {self.high}"
+            )
         if not (np.isfinite([low, high]).all() and (low < high).all()):
             raise UsageError(
                 f"action bounds must be finite, each low below its high: {self.low}, {self.high}"
@@ -58,7 +60,7 @@ class ActionScale:
 
     @staticmethod
     def of(environment: Mapping[str, Any]) -> "ActionScale | None":
-        """The map that a dataset's environment facts record; none where actions were stored as they came.
+        """The map that a dataset's environment facts record; None if actions were stored unchanged.
 
         Raises:
             CogError: the record is malformed.
@@ -83,7 +85,7 @@ class ActionScale:
         return (int(rows[0]), int(columns[0])) if len(rows) else None
 
     def to_unit(self, actions: np.ndarray) -> np.ndarray:
-        """The robot's actions (..., A) as the toolkit's, float32 in [-1, 1]; what is out of bounds is cut."""
+        """The robot's actions (..., A) as the toolkit's, float32 clipped to [-1, 1]."""
         low, high = np.array(self.low), np.array(self.high)
         unit = (np.asarray(actions, np.float64) - low) / (high - low) * 2 - 1
         return np.clip(unit, -1.0, 1.0).astype(np.float32)

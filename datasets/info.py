@@ -9,6 +9,8 @@ import numpy as np
 from cog.datasets.edit.subset import OnProgress, pick
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, open_merge
+from cog.datasets.relabel.rules import reads_signals_alone
+from cog.datasets.relabel.terms import ZERO
 from cog.datasets.relabel.view import STORED, View, labelled, open_view, view_names
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, open_dataset
@@ -18,7 +20,7 @@ from cog.errors import CogError, UsageError
 def describe(path: Path, on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Facts about a dataset (folder or packed) or a merge as JSON values; reads it once for each view.
 
-    The rules of users are not run: of a view by one, only the mean return is told.
+    Users' functions and classifiers are not run: for a view by one, only the mean return is given.
 
     Raises:
         CogError: there is nothing to describe, or it is damaged.
@@ -36,15 +38,17 @@ def film(path: Path, numbers: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     """A caption and the frames (T+1, H, W, 3) uint8 of each of these episodes of a dataset, in that order.
 
     Raises:
-        UsageError: there is no episode of such a number.
-        CogError: there is no dataset, it is damaged, or it holds no images.
+        UsageError: there is no episode with such a number.
+        CogError: there is no dataset, it is damaged, or it has no images.
     """
     dataset = open_dataset(path)
     if "image" not in dataset.environment["observations"]:
-        raise CogError(f"{path}: holds states and no images, so there is no film to write")
+        raise CogError("it holds states, not images, so there is nothing to draw", where=path)
     wrong = [number for number in numbers if not 0 <= number < dataset.episode_count]
     if wrong or not numbers:
-        raise UsageError(f"episodes {wrong}: name some of 0 to {dataset.episode_count - 1}")
+        raise UsageError(
+            f"there are no episodes {wrong}", remedy=f"choose from 0 to {dataset.episode_count - 1}"
+        )
     rows: dict[int, tuple[str, np.ndarray]] = {}
     for number, episode in pick(dataset, numbers):
         outcome = "success" if episode.success else "no success"
@@ -139,8 +143,8 @@ def _content(episode: Episode) -> int:
 
 
 def _may_run(view: View) -> bool:
-    """Whether computing a view's rewards runs nobody's code but ours."""
-    return view.rule == STORED or ":" not in f"{view.rule}{view.only}"
+    """Whether a view's rewards can be computed quickly and without running a user's code."""
+    return view.rule == STORED or all(reads_signals_alone(rule) for rule in (view.rule, view.only or ZERO))
 
 
 def _returns(dataset: Dataset, view: View, advance: Callable[[], None]) -> dict[str, float]:

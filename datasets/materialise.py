@@ -11,7 +11,7 @@ from cog.datasets.storage.dataset import Dataset, new_folder, write_dataset
 def materialise(path: Path, out: Path) -> Merge:
     """Copy what `path` opens as a merge (see `open_merge`) into a new folder.
 
-    A single dataset becomes a dataset; a merge becomes a folder of datasets beside a merge file. Episodes
+    A single dataset becomes a dataset; a merge becomes a folder of datasets and a merge file. Episodes
     that a view cuts short are cut in the copy.
 
     Raises:

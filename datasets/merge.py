@@ -71,7 +71,7 @@ class Merge:
         )
 
     def as_input(self, folder: Path) -> Input:
-        """The merge as something in `folder` names what it was made from; a sole dataset by its view."""
+        """The merge as something in `folder` names what it was made from; a single dataset by its view."""
         if self.path.is_file() and self.path != self.sources[0].dataset.path:
             return Input.of("merge", self.path, self.hash, folder)
         return self.sources[0].as_input(folder)
@@ -81,12 +81,12 @@ class Merge:
         found = []
         task = [source.view for source in self.sources if source.role == "task"]
         if not any(view.reward_sum or view.rule == STORED for view in task):
-            found.append("no task source has a reward, and nothing can be learnt without; see cog relabel")
+            found.append("no task source has a reward, so nothing can be learnt; see cog relabel")
         scenes = dict.fromkeys(str(source.dataset.environment.get("id")) for source in self.sources)
         if len(scenes) > 1:
             found.append(
                 f"the sources come from different scenes ({', '.join(scenes)}); "
-                "policies are evaluated in that of the first"
+                "policies are evaluated in the first"
             )
         return found
 
@@ -100,14 +100,14 @@ def parse_source(text: str) -> tuple[Path, str | None]:
     if not at or "/" in view or Path(text).exists():
         return Path(text), None
     if not folder or not view:
-        raise UsageError(f"source {text!r} cannot be read; write FOLDER@VIEW")
+        raise UsageError(f"invalid source {text!r}", remedy="write FOLDER@VIEW")
     return Path(folder), view
 
 
 def write_merge(out: Path, task: Sequence[str], prior: Sequence[str] = (), task_share: float = 0.5) -> Merge:
     """Write a merge of sources given as `FOLDER@VIEW`.
 
-    Within a role, sources share by their numbers of steps. Without prior sources the task has all of it.
+    Within a role, sources share in proportion to their steps. Without prior sources the task has all.
 
     Raises:
         UsageError: no task source, or a share outside (0, 1).
@@ -154,14 +154,14 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     if out.exists():
         held = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
         if held | {"code_version": ""} != value | {"code_version": ""}:
-            raise CogError(f"{out} exists already with other content; {OTHER_NAME}")
+            raise CogError(f"{out} exists already with other content", remedy=OTHER_NAME)
     else:
         write_sealed(out, "merge", value)
     return open_merge(out)
 
 
 def open_merge(path: Path) -> Merge:
-    """Open a merge file or a materialised merge; a dataset (`FOLDER` or `FOLDER@VIEW`) is a sole task source.
+    """Open a merge file or a materialised merge; `FOLDER` or `FOLDER@VIEW` is a merge of one task source.
 
     Raises:
         CogError: something is missing, malformed, or has changed since the merge was made.
@@ -170,7 +170,7 @@ def open_merge(path: Path) -> Merge:
         path = path / MERGE
     if path.is_dir() or is_container(path) or not path.exists():
         if not path.exists() and "@" not in path.name:
-            raise CogError(f"{path}: there is no merge file or dataset here; check the path")
+            raise CogError("there is no merge file or dataset here", where=path, remedy="check the path")
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
@@ -192,7 +192,7 @@ def _open_source(text: str) -> tuple[Dataset, View]:
 
 
 def _read_source(path: Path, number: int, entry: Any) -> Source:
-    """Open one entry of a merge file and hold it against its hashes."""
+    """Open one entry of a merge file and compare it with its hashes."""
     texts = ("path", "role", "relabel", "dataset_hash", "relabel_hash")
     if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in texts):
         raise DataError(Problem(path, f"sources[{number}]", f"must hold {', '.join(texts)} as texts", AGAIN))
@@ -219,10 +219,12 @@ def _check_alike(sources: Sequence[Source]) -> None:
             if one != other:
                 raise CogError(
                     f"{first.path} and {source.dataset.path} cannot be merged: {field} {one} and {other} "
-                    "differ; collect both with the same environment options"
+                    "differ",
+                    remedy="collect both with the same environment options",
                 )
         if first.environment.get(FACT) != source.dataset.environment.get(FACT):
             raise CogError(
                 f"{first.path} and {source.dataset.path} cannot be merged: their actions were scaled from "
-                "other bounds; import or write both with the same bounds"
+                "different bounds",
+                remedy="import or write both with the same bounds",
             )

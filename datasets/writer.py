@@ -54,16 +54,16 @@ class DatasetWriter:
 
         Args:
             folder: where; new or empty.
-            image_size: height and width to which images are stretched; none keeps theirs.
+            image_size: height and width to which images are stretched; None keeps theirs.
             colour: order of the images' channels; "bgr" is OpenCV's.
-            action_scale: bounds of the robot's actions, which become -1 and 1; none takes them as they are.
+            action_scale: bounds of the robot's actions, which become -1 and 1; None stores them unchanged.
             environment: facts to record in JSON, such as {"id": "arm in room 3"}.
             origin: how the episodes came to be, in JSON; part of the dataset's identity.
             inputs: what on disk they were made from, if anything.
             episodes_per_shard: episodes in one shard, the unit of loss.
 
         Raises:
-            UsageError: an option is not valid, or facts are no JSON.
+            UsageError: an option is invalid, or facts are not JSON.
         """
         pictures.check_options(image_size, colour)
         if episodes_per_shard < 1:
@@ -139,7 +139,7 @@ class DatasetWriter:
         Args:
             actions: (T, A) in the robot's units, or in [-1, 1] if there is no action scale.
             images: (T+1, H, W, 3) uint8, or that many (H, W, 3) one after another.
-            proprio: (T+1, P), the robot's pose beside the images.
+            proprio: (T+1, P), the robot's pose, along with the images.
             state: (T+1, S), all there is to know, instead of images.
             rewards: (T,), what each step earned.
             success: whether the episode ends in success, or (T+1,) whether each frame shows it.
@@ -153,17 +153,21 @@ class DatasetWriter:
 
         Raises:
             DataError: naming the episode's number, the field, the rule that it breaks and a remedy; the
-                episode is left out, and the block may go on.
+                episode is left out, and the block may continue.
             CogError: the writer is not open, or the disk is full.
         """
         if not self._open:
-            raise CogError(f"{self.folder}: add episodes within: with DatasetWriter(...) as writer")
+            raise CogError(
+                "the writer is not open",
+                where=self.folder,
+                remedy="add episodes within: with DatasetWriter(...) as writer",
+            )
         unit = self._actions(actions)
         frames = len(unit) + 1
         if (images is None) == (state is None):
             raise self._problem("images", "give either images or state", "leave out one of them")
         if state is not None and proprio is not None:
-            raise self._problem("proprio", "must stand beside images", "join it to the state")
+            raise self._problem("proprio", "must come with images", "join it to the state")
         pose = None
         if images is not None:
             pose = np.zeros((frames, 1)) if proprio is None else self._numbers("proprio", proprio, frames, 2)
@@ -194,10 +198,10 @@ class DatasetWriter:
             bounds = ActionScale((-1.0,) * values.shape[1], (1.0,) * values.shape[1])
             remedy = "give action_scale=ActionScale(low, high) with the bounds of the robot's actions"
         else:
-            bounds, remedy = self._scale, "widen the action scale, or cut what the robot cut as well"
+            bounds, remedy = self._scale, "widen the action scale, or clip the actions as the robot did"
         if values.shape[1] != len(bounds.low):
             rule = f"must have {len(bounds.low)} components by the action scale, found {values.shape[1]}"
-            raise self._problem("actions", rule, "give one low and high for each component")
+            raise self._problem("actions", rule, "give one low and one high for each component")
         outside = bounds.first_outside(values)
         if outside is not None:
             step, part = outside
@@ -239,7 +243,7 @@ class DatasetWriter:
             named[SUCCESS] = self._numbers(SUCCESS, shown, frames, 1) > 0
         for name, values in (signals or {}).items():
             if name in named or not name or not isinstance(name, str):
-                rule = f"the name {name!r} is no text, empty, or taken by the rewards or the success"
+                rule = f"the name {name!r} is not text, is empty, or is taken by the rewards or the success"
                 raise self._problem("signals", rule, "choose another name")
             named[name] = self._numbers(f"signals[{name}]", values, frames, 1)
         named = named or {FRAME: np.arange(frames)}
@@ -250,7 +254,7 @@ class DatasetWriter:
         values = self._array(field, given)
         if values.ndim != axes or values.size == 0:
             rule = f"must have {axes} axes and not be empty, found shape {values.shape}"
-            remedy = "reshape it, one row a step for actions and rewards and one row a frame for all else"
+            remedy = "reshape it: one row per step for actions and rewards, one row per frame for all else"
             raise self._problem(field, rule, remedy)
         if rows is not None:
             self._check_rows(field, len(values), rows)
@@ -328,17 +332,17 @@ def _is_unicode(text: str) -> bool:
 
 
 def _json(option: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as they are in a file; refused before any episode is taken, for they are written last.
+    """Facts as they are in a file; refused before any episode is added, because they are written last.
 
     Raises:
-        UsageError: they are no JSON.
+        UsageError: they are not JSON.
     """
     for name, value in facts.items():
         try:
             json.dumps({name: value}, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise UsageError(
-                f"{option}: field {name!r} must be JSON ({error}); convert NumPy's values with .item() or "
-                ".tolist(), and leave out what is not finite"
+                f"{option}: field {name!r} must be JSON ({error})",
+                remedy="convert NumPy's values with .item() or .tolist(), and leave out what is not finite",
             ) from error
     return dict(json.loads(json.dumps(dict(facts))))

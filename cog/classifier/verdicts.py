@@ -92,7 +92,20 @@ def best_threshold(
 def _ranges(
     scores: np.ndarray, frames: LabelledFrames, tolerance: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each episode (E,): thresholds low <= x < high find a right frame first, those < top find any."""
+    """For each episode (E,): thresholds low <= x < high find a right frame first, those < top find any.
+
+    The first frame above a threshold moves to the right as the threshold rises, and where it lies depends
+    only on the highest score so far. With frames 2 to 4 of this episode right:
+
+        scores     0.1   0.3   0.2   0.7   0.9   0.8
+        highest    0.1   0.3   0.3   0.7   0.9   0.9
+        right                   x     x     x
+
+    a threshold below 0.3 finds frame 0 or 1, too early (low = 0.3); from 0.3 on it finds frame 3 or 4; from
+    0.9 on nothing up to frame 4 (high = 0.9), and here nothing later (top = 0.9). So all thresholds can be
+    judged from three numbers an episode, without trying any. Right frames count as one stretch, from the
+    first to the last. No threshold is right for an episode without success (low = high = -inf).
+    """
     right, successful = frames.right(tolerance), frames.successful
     bounds = [*frames.starts, len(scores)]
     lows, highs, tops = np.full((3, len(successful)), -np.inf)

@@ -26,14 +26,16 @@ def split_dataset(
     """Copy every episode into one of the new folders `outs`; within each they keep their order.
 
     Raises:
-        UsageError: not one share a folder, shares that are not positive or do not add up to 1, one folder
-            named twice, or a seed that is none.
-        CogError: a part would be empty, a folder is not, or the data are damaged; nothing is written.
+        UsageError: the number of shares differs from that of folders, shares are not positive or do not
+            add up to 1, a folder is named twice or lies in another, or the seed is invalid.
+        CogError: a part would be empty, a folder is not empty, or the data are damaged; nothing is written.
     """
     if len(shares) != len(outs):
-        raise UsageError(f"give one share for each folder; there are {len(shares)} and {len(outs)}")
+        raise UsageError(
+            f"{len(outs)} folders cannot have the shares {list(shares)}", remedy="give one share per folder"
+        )
     if any(one.resolve().is_relative_to(other.resolve()) for one, other in itertools.permutations(outs, 2)):
-        raise UsageError("each part needs a folder of its own, none inside another")
+        raise UsageError("each part needs a folder of its own, not inside another")
     dataset = open_dataset(path)
     for out in outs:
         refuse_inside(dataset, out)
@@ -57,10 +59,10 @@ def split_dataset(
 
 
 def draw_parts(episodes: int, shares: Sequence[float], seed: int) -> list[list[int]]:
-    """Numbers of the episodes of each part, ascending; the same for the same arguments.
+    """Numbers of the episodes of each part, ascending; the same arguments give the same parts.
 
     Raises:
-        UsageError: shares that are not positive or do not add up to 1, or a seed that is none.
+        UsageError: shares are not positive or do not add up to 1, or the seed is invalid.
         CogError: a part would be empty.
     """
     if not (all(share > 0 for share in shares) and math.isclose(sum(shares), 1.0, abs_tol=1e-6)):

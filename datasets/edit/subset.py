@@ -42,7 +42,7 @@ def write_subset(
         numbers: their places among its episodes, at least one; they keep their order there.
         out: new or empty folder.
         origin: how they were chosen, as JSON; the hash and the spec of `dataset` are added to it.
-        on_episode: is called after each.
+        on_episode: called after each episode.
 
     Raises:
         UsageError: `out` lies in the folder of `dataset`.
@@ -56,7 +56,9 @@ def write_subset(
 def refuse_inside(dataset: Dataset, out: Path) -> None:
     """Raise UsageError if `out` lies in the folder of the dataset."""
     if out.resolve().is_relative_to(dataset.path.resolve()):
-        raise UsageError(f"{out} lies in {dataset.path}, which stays as it is; choose a folder elsewhere")
+        raise UsageError(
+            f"{out} lies in {dataset.path}, which must not change", remedy="choose a folder elsewhere"
+        )
 
 
 def fill_subset(
@@ -66,7 +68,7 @@ def fill_subset(
     origin: Mapping[str, Any],
     on_episode: Callable[[], None] | None = None,
 ) -> Dataset:
-    """The same into a folder that `new_folder` holds already.
+    """The same into a folder that `new_folder` has locked already.
 
     Raises:
         CogError: a shard is damaged, or the disk is full.

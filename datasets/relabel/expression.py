@@ -11,11 +11,11 @@ import itertools
 from bisect import bisect
 from collections.abc import Sequence
 
-from cog.datasets.relabel.words import Word, expected, fault
+from cog.datasets.relabel.words import OWN, Word, expected, fault
 from cog.errors import UsageError
 
 DEEPEST = 25  # levels within each other, which Python's stack has to hold
-TOO_DEEP = f"more than {DEEPEST} levels within each other. Write it as a function of your own."
+TOO_DEEP = f"more than {DEEPEST} levels within each other"
 FUNCTIONS = {"first": "first(X)", "held": "held(X, 3)", "to_go": "to_go(grasp_success, 0.99)"}
 OPERAND = "a name, a number or '('"
 
@@ -38,7 +38,7 @@ def _python(text: str, words: Sequence[Word]) -> str:
     starts = [0]  # for each open parenthesis, the line where the last operand of `and`, `or` or `not` begins
     for word, following in itertools.pairwise(words):
         if len(starts) > DEEPEST + 1:
-            raise fault(text, word.start, TOO_DEEP)
+            raise fault(text, word.start, TOO_DEEP, OWN)
         if word.kind == "lasting":
             if starts[-1] == len(lines):
                 raise expected(text, word, OPERAND)

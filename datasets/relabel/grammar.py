@@ -17,7 +17,7 @@ from cog.datasets.relabel import terms
 from cog.datasets.relabel.expression import DEEPEST, FUNCTIONS, TOO_DEEP, tree
 from cog.datasets.relabel.operations import Numbers, held, nonzero, number, once, returns, row, rows
 from cog.datasets.relabel.terms import Term
-from cog.datasets.relabel.words import FUNCTION, REFERENCES, SIGNAL, Word, expected, fault, split
+from cog.datasets.relabel.words import FUNCTION, OWN, REFERENCES, SIGNAL, Word, expected, fault, split
 from cog.signals.predicates import KEPT
 
 COMPARE: dict[type[ast.cmpop], np.ufunc] = {
@@ -73,20 +73,20 @@ class Parser:
                 return self._call(name, node)
             case ast.Name():
                 return self._operand(self._first(node))
-        what = f"'{self._fragment(node)}' is not in the language of rules. Use operators or {FORMS}."
-        raise fault(self._text, self._first(node).start, what)
+        what = f"'{self._fragment(node)}' is not in the language of rules"
+        raise fault(self._text, self._first(node).start, what, f"use operators or {FORMS}")
 
     def _truth(self, node: ast.expr) -> Term:
         term = self._term(node)
         if not term.truth:
-            what = "this is a number, not true or false. Compare it, as in object_height > 0.1."
-            raise fault(self._text, self._first(node).start, what)
+            what, remedy = "this is a number, not true or false", "compare it, as in object_height > 0.1"
+            raise fault(self._text, self._first(node).start, what, remedy)
         return term
 
     def _signed(self, node: ast.UnaryOp) -> Term:
         self._signs += 1
         if self._signs > DEEPEST:
-            raise fault(self._text, self._first(node).start, TOO_DEEP)
+            raise fault(self._text, self._first(node).start, TOO_DEEP, OWN)
         negated = isinstance(node.op, ast.Not)
         term = self._truth(node.operand) if negated else self._term(node.operand)
         self._signs -= 1
@@ -146,7 +146,7 @@ class Parser:
         if word.kind == "number":
             value = float(word.text)
             if not np.isfinite(value):
-                raise fault(self._text, word.start, f"{word.text} is not finite. Use a smaller number.")
+                raise fault(self._text, word.start, f"{word.text} is not finite", "use a smaller number")
             return Term(lambda episode: value)
         kind, name = word.reference or ("", word.text)
         if kind in KEPT:
@@ -162,7 +162,7 @@ class Parser:
             meaning = terms.named(name, self._signals)
             known = f"{terms.known_names(self._signals)}, or your own as module:function"
         if meaning is None:
-            raise fault(self._text, word.start, f"{name!r} is unknown. Use one of: {known}.")
+            raise fault(self._text, word.start, f"{name!r} is unknown", f"use one of: {known}")
         return meaning
 
     def _constant(self, node: ast.expr) -> str:

@@ -40,7 +40,7 @@ from cog.core.inputs import Input
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.grammar import Parser
 from cog.datasets.relabel.terms import TermError, Values, relocated
-from cog.datasets.relabel.words import FUNCTION, split
+from cog.datasets.relabel.words import FUNCTION, SIGNAL, split
 from cog.errors import CogError
 from cog.signals.predicates import KEPT
 
@@ -75,7 +75,7 @@ class Rule:
             raise CogError(f"{where}: {error}") from error
         if not np.isfinite(values).all():
             step = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise CogError(f"{where}: it is {values[step]} at step {step}; rewards must be finite")
+            raise CogError(f"it is {values[step]} at step {step}; rewards must be finite", where=where)
         return values
 
 
@@ -97,7 +97,7 @@ def relocate(text: str, base: Path, to: Path) -> str:
     """The same rule with its folders, given relative to `base`, named relative to `to`.
 
     Raises:
-        UsageError: the rule holds what is not a word, or a folder's name cannot be quoted.
+        UsageError: a part of the rule is not a word, or a folder's name cannot be quoted.
     """
     pieces, end = [], 0
     for word in split(text):
@@ -108,10 +108,19 @@ def relocate(text: str, base: Path, to: Path) -> str:
     return "".join(pieces) + text[end:]
 
 
-def runs_own_code(text: str) -> bool:
-    """Whether to apply the rule is to import and run a user's function.
+def reads_signals_alone(text: str) -> bool:
+    """Whether the rule needs nothing but the data: neither a user's function nor a classifier.
 
     Raises:
-        UsageError: the rule holds what is not a word.
+        UsageError: a part of the rule is not a word.
+    """
+    return all(word.reference is None or word.reference[0] == SIGNAL for word in split(text))
+
+
+def runs_own_code(text: str) -> bool:
+    """Whether applying the rule imports and runs a user's function.
+
+    Raises:
+        UsageError: a part of the rule is not a word.
     """
     return any(word.reference is not None and word.reference[0] == FUNCTION for word in split(text))

@@ -1,7 +1,7 @@
 """Terms: what the names in a reward rule stand for: predicates, signals, users' functions, kept rules.
 
 A kept rule is read from a folder, such as a learned classifier; `cog.signals.predicates.KEPT` says who opens
-which kind, so that storage knows no learner.
+which kind, so that storage does not import the learner.
 """
 
 import importlib
@@ -106,11 +106,14 @@ def own_function(text: str) -> Term:
         found: Any = getattr(importlib.import_module(module), function)
     except (Exception, SystemExit) as error:  # the user's module may raise anything, or end the process
         what = f"{type(error).__name__}: {error}"
-        raise UsageError(f"reward rule {text!r} cannot be imported from here: {what}") from error
+        raise UsageError(
+            f"reward rule {text!r} cannot be imported from here: {what}",
+            remedy="check its spelling, or change to the folder of its module",
+        ) from error
     finally:
         sys.path.remove(str(Path.cwd()))
     if not callable(found):
-        raise UsageError(f"reward rule {text!r} is no function but {type(found).__name__}")
+        raise UsageError(f"reward rule {text!r} is not a function but of type {type(found).__name__}")
     return Term(lambda episode: _own_values(text, found, episode))
 
 
@@ -132,8 +135,8 @@ def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode)
     if values.shape != (len(episode),):
         raise TermError(
             text,
-            f"returned shape {values.shape} but must return one number per step, ({len(episode)},); "
-            "signals have one more entry, drop the first",
+            f"returned shape {values.shape} but must return one number per step, ({len(episode)},). "
+            "Drop the first entry of signals, which have one more",
         )
     if not np.isfinite(values).all():
         step = int(np.flatnonzero(~np.isfinite(values))[0])
@@ -142,9 +145,9 @@ def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode)
 
 
 def _no_signal(term: str, error: KeyError, episode: Episode) -> TermError:
-    return TermError(term, f"found no signal {error}; the data hold: {', '.join(episode.signals)}")
+    return TermError(term, f"needs the signal {error}, but the data hold: {', '.join(episode.signals)}")
 
 
 def _place(folder: str, base: Path) -> Path:
-    """A folder relative to `base`; the latter may be a file, beside which `..` leads all the same."""
+    """A folder relative to `base`; this works even if `base` is a packed file, which has no `..`."""
     return Path(os.path.normpath(base.resolve() / folder))

@@ -1,4 +1,4 @@
-"""Relabel: give a dataset rewards by a rule, as a small view file beside its untouched shards.
+"""Relabel: give a dataset rewards by a rule, as a small view file next to its untouched shards.
 
 A view may also select: keep `only` the episodes whose last frame satisfies a rule, as successes do.
 
@@ -55,16 +55,16 @@ class View:
     rewarded_steps: int
     """Remaining steps on which the rule is positive."""
     episodes_rewarded: int
-    """Episodes with such a step."""
+    """Episodes that have such a step."""
     only: str | None = None
-    """Rule that the last frame of an episode must satisfy for the view to keep it; none keeps all."""
+    """Rule that the last frame of an episode must satisfy for the view to keep it. Default: all are kept."""
     episodes: int | None = None
-    """Episodes kept; none where the view keeps all."""
+    """Episodes kept; None if the view keeps all."""
     inputs: tuple[Input, ...] = ()
-    """What on disk its rules were read from beside the dataset, such as a classifier."""
+    """What else on disk its rules were read from, such as a classifier."""
 
     def to_json(self) -> dict[str, Any]:
-        """The view as JSON values; a view that keeps all episodes is written as before there were others."""
+        """The view as JSON values; fields that are None are left out, as in earlier versions."""
         values = dataclasses.asdict(self) | {"inputs": inputs_to_json(self.inputs) or None}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -87,8 +87,8 @@ class View:
         found = []
         if self.terminate and self.only is None and self.steps < steps:
             found.append(
-                f"{self.steps} of {steps} steps are kept, for the first positive reward ends its episode; "
-                "--no-terminate keeps all"
+                f"{self.steps} of {steps} steps are kept, because the first positive reward ends its "
+                "episode; --no-terminate keeps all"
             )
         if self.rule not in ("zero", STORED) and self.rewarded_steps == 0 and self.reward_sum == 0:
             found.append(
@@ -118,19 +118,23 @@ def relabel(
         only: rule that the last recorded frame of an episode must satisfy for the view to keep it.
 
     Raises:
-        UsageError: the rule, name or scale is not valid, or the rule looks beyond the end that it sets.
+        UsageError: the rule, name or scale is invalid, or the rule looks beyond the end that it sets.
         CogError: a rule fails on an episode, `only` keeps none, or a different view of that name exists;
             nothing is written.
     """
     if not re.fullmatch(r"\w[\w.-]*", name) or name == STORED:
-        raise UsageError(f"view name {name!r}: use letters, digits, '_', '-' and '.'; '{STORED}' is reserved")
+        raise UsageError(
+            f"invalid view name {name!r}",
+            remedy=f"use letters, digits, '_', '-' and '.'; '{STORED}' is reserved",
+        )
     if not math.isfinite(scale) or scale <= 0:
         raise UsageError(f"scale must be finite and positive, got {scale}")
     dataset = open_dataset(dataset_path)
     if is_container(dataset_path) and name not in view_names(dataset):
         raise CogError(
-            f"{dataset_path}: a packed dataset takes no new views; unpack it first with cog unpack, then "
-            "relabel the folder"
+            "a packed dataset cannot get new views",
+            where=dataset_path,
+            remedy="unpack it with cog unpack, then relabel the folder",
         )
     here = Path()
     rule = relocate(rule, here, dataset.path)
@@ -138,7 +142,9 @@ def relabel(
     rules = Rules.of(dataset, rule, only)
     if terminate and rules.reward.looks_ahead:
         raise UsageError(
-            f"reward rule '{rule}': to_go counts the steps that an end would cut; do not terminate"
+            "to_go counts the steps that an end would cut off",
+            where=f"reward rule '{rule}'",
+            remedy="do not terminate episodes: pass --no-terminate",
         )
     blank = View(
         name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only, inputs=rules.inputs
@@ -149,14 +155,16 @@ def relabel(
     view = tally.complete(blank)
     if view.episodes == 0:
         raise CogError(
-            f"{dataset.path}: none of its {dataset.episode_count} episodes ends in '{only}'; nothing was "
-            "written, choose another rule or collect more"
+            f"none of its {dataset.episode_count} episodes ends in '{only}'; nothing was written",
+            where=dataset.path,
+            remedy="choose another rule or collect more episodes",
         )
     path = _path(dataset, name)
     if exists(path):
         if open_view(dataset, name) != view:
             raise CogError(
-                f"{path} exists already with other content; choose another name, or delete it first"
+                f"{path} exists already with other content",
+                remedy="choose another name, or delete it first",
             )
         return view
     write_sealed(path, "relabel", {"code_version": code_version(), **view.to_json()})
@@ -174,21 +182,23 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     """The view of that name, or the only one there is.
 
     Raises:
-        CogError: there is no such view or no single one, it belongs to another dataset or is malformed.
+        CogError: the view does not exist, is not the only one, belongs to another dataset or is malformed.
     """
     names = view_names(dataset)
-    hint = f"the views there are: {', '.join(names) or 'none'}; make one with: cog relabel"
+    there = f"use one of its views, as FOLDER@VIEW: {', '.join(names)}"
+    remedy = there if names else "make one with cog relabel"
     if name is None:
         if len(names) != 1:
-            raise CogError(f"{dataset.path}: say which rewards to use, as FOLDER@VIEW; {hint}")
+            what = "it has several reward views" if names else "it has no reward view"
+            raise CogError(what, where=dataset.path, remedy=remedy)
         name = names[0]
     if name not in names:
-        raise CogError(f"{dataset.path}: there is no view '{name}'; {hint}")
+        raise CogError(f"there is no view '{name}'", where=dataset.path, remedy=remedy)
     if name == STORED:
         return View(STORED, STORED, 1.0, False, dataset.hash, dataset.hash, 0.0, dataset.step_count, 0, 0)
     path = _path(dataset, name)
     value = read_sealed(path, "relabel", "a reward view", AGAIN, read_bytes)
-    value.pop("code_version", None)  # who wrote it is no part of what it is
+    value.pop("code_version", None)  # who wrote it is not part of what it is
     fields = {item.name: item.type for item in dataclasses.fields(View)}
     fields |= {"only": str, "episodes": int, "inputs": list}
     absent = (set() if "only" in value else {"only", "episodes"}) | ({"inputs"} - value.keys())
@@ -217,7 +227,7 @@ def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
 
     Raises:
         CogError: a classifier in the rule has changed, the rule fails, or it gives other rewards than when
-            the view was written; the latter is known only after the last episode.
+            the view was written; the last is known only after the last episode.
     """
     if view.rule == STORED:
         yield from dataset.episodes()
@@ -238,7 +248,7 @@ def count_ending_in(dataset: Dataset, rule: str) -> int:
     """Number of episodes whose last frame satisfies a rule.
 
     Raises:
-        UsageError: there is no such rule.
+        UsageError: the rule cannot be read.
         CogError: it fails on an episode.
     """
     ending = rule_for(dataset, rule)
@@ -262,7 +272,7 @@ class Rules:
     reward: Rule
     """Gives the rewards."""
     only: Rule | None
-    """Must hold at the last frame of an episode to keep it; none keeps all."""
+    """Must hold at the last frame of an episode to keep it. Default: all are kept."""
 
     @staticmethod
     def of(dataset: Dataset, reward: str, only: str | None) -> "Rules":
@@ -324,8 +334,9 @@ def _apply(dataset: Dataset, view: View, rules: Rules, tally: _Tally) -> Iterato
         if not np.isfinite(rewards).all():
             step = int(np.flatnonzero(~np.isfinite(rewards))[0])
             raise CogError(
-                f"reward rule '{view.rule}', episode {number}: {values[step]:g} at step {step}, times scale "
-                f"{view.scale:g}, is too large for float32; give a smaller scale or rule"
+                f"{values[step]:g} at step {step}, times scale {view.scale:g}, is too large for float32",
+                where=f"reward rule '{view.rule}', episode {number}",
+                remedy="use a smaller scale or rule",
             )
         tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
         yield replace(episode, rewards=rewards, terminals=terminals[:steps])

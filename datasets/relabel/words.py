@@ -11,6 +11,7 @@ from cog.errors import UsageError
 from cog.signals.predicates import KEPT
 
 LONGEST = 1000  # characters, which bounds how many operands a rule has
+OWN = "write it as a function of your own, module:function"  # the remedy for what is too long or too deep
 SIGNAL, FUNCTION = "signal", "function"
 REFERENCES = (SIGNAL, FUNCTION, *KEPT)
 INSTEAD = {"=": "==", "&": "and", "|": "or", "!": "not", '"': 'a closing "', "'": "a closing '"}
@@ -72,7 +73,10 @@ class Word(NamedTuple):
             if mark not in folder:
                 quoted = mark + folder + mark
                 return f"{kind}:{quoted}" if self.kind == "colon" else f"{kind}({quoted})"
-        raise UsageError(f"folder {folder!r}: a rule cannot name it, for it has both \" and '. Rename it.")
+        raise UsageError(
+            f"a rule cannot name the folder {folder!r}, because it has both kinds of quotation marks",
+            remedy="rename it",
+        )
 
 
 def split(text: str) -> list[Word]:
@@ -83,8 +87,8 @@ def split(text: str) -> list[Word]:
     """
     if len(text) > LONGEST:
         raise UsageError(
-            f"a reward rule may have {LONGEST} characters, this one has {len(text)}: {text[:40]}…. "
-            "Write it as a function of your own, module:function."
+            f"a reward rule may have {LONGEST} characters, this one has {len(text)}: {text[:40]}…",
+            remedy=OWN,
         )
     found: list[Word] = []
     place = len(text) - len(text.lstrip())
@@ -92,21 +96,21 @@ def split(text: str) -> list[Word]:
         match = WORD.match(text, place)
         if match is None:
             sign = text[place]
-            raise fault(text, place, f"{sign!r} has no meaning here. Use {INSTEAD.get(sign, SIGNS)}.")
+            raise fault(text, place, f"{sign!r} has no meaning here", f"use {INSTEAD.get(sign, SIGNS)}")
         found.append(Word(str(match.lastgroup), match[0], place))
         place = match.end() + len(text[match.end() :]) - len(text[match.end() :].lstrip())
     return [*found, Word("end", "", len(text))]
 
 
-def fault(text: str, place: int, what: str) -> UsageError:
+def fault(text: str, place: int, what: str, remedy: str | None = None) -> UsageError:
     """The error about a place in a rule; people count from 1."""
-    return UsageError(f"reward rule '{text}' at character {place + 1}: {what}")
+    return UsageError(what, where=f"reward rule '{text}' at character {place + 1}", remedy=remedy)
 
 
 def expected(text: str, word: Word, wanted: str) -> UsageError:
     """The error about a word that cannot stand where it stands."""
     found = repr(word.text) if word.text else "the end"
-    return fault(text, word.start, f"expected {wanted}, found {found}.")
+    return fault(text, word.start, f"expected {wanted}, found {found}")
 
 
 def _unquoted(text: str) -> str:

@@ -18,7 +18,7 @@ DAMAGED = "restore it from a copy, or collect into another folder"
 
 @contextlib.contextmanager
 def claimed(out: Path, spec: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[None]:
-    """Make the folder of a dataset, or take up the one that was begun with this very spec, and hold it.
+    """Make the folder of a dataset, or resume the one that was begun with this very spec, and lock it.
 
     Raises:
         CogError: the folder holds anything else, or another process fills it; nothing was written.
@@ -39,7 +39,7 @@ def _header(spec: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str
         "environment": dict(environment),
         "code_version": code_version(),
     }
-    read_again: dict[str, Any] = json.loads(json.dumps(header))  # tuples become the lists that are held
+    read_again: dict[str, Any] = json.loads(json.dumps(header))  # tuples become lists, as in a file
     return read_again
 
 
@@ -55,10 +55,11 @@ def _claim(out: Path, wanted: dict[str, Any]) -> None:
             if isinstance(old, dict) and old != new:
                 different = [f"{key} {old.get(key)!r}" for key in new if old.get(key) != new[key]]
             raise CogError(
-                f"{out} holds another collection, with {', '.join(different)}; nothing was written. "
-                "Choose another folder, or give the options with which it was begun."
+                f"{out} holds another collection, with {', '.join(different)}; nothing was written",
+                remedy="choose another folder, or pass the options with which it was begun",
             )
     elif content(out):
         raise CogError(
-            f"{out} is not empty and holds no collection; nothing was written, choose another folder"
+            f"{out} is not empty and does not hold a collection; nothing was written",
+            remedy="choose another folder",
         )

@@ -1,7 +1,7 @@
-"""A container: the files of one dataset in one file, byte for byte, and reading that does not mind which.
+"""A container: the files of one dataset in one file, byte for byte; reading works on either.
 
 A container is a zip archive that compresses nothing, so any tool unpacks it to the same files. It ends with
-the hash of all its bytes before. A path may lead into it: `data.zip/manifest.json` is the manifest in the
+the hash of all bytes before it. A path may lead into it: `data.zip/manifest.json` is the manifest in the
 container `data.zip`. Containers are written once and never changed.
 """
 
@@ -23,7 +23,7 @@ DIGEST_SIZE = 64  # hexadecimal digits
 ZIP_STARTS = b"PK\x03\x04"
 MEMBER = re.compile(r"(manifest|collection)\.json|shards/\d{5,}\.h5|relabels/\w[\w.-]*\.json")
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the bytes depend on nothing but the files
-EXPECTED = "must be manifest, header, shard or view, once and stored as it is; no links, nothing else"
+EXPECTED = "must be manifest, header, shard or view, once and uncompressed; no links, nothing else"
 COPY = "restore the file from a copy, or pack the dataset again"
 
 T = TypeVar("T")
@@ -63,12 +63,12 @@ def write_container(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
 
 
 def check_container(path: Path, content: bool = False) -> list[str]:
-    """Refuse a file that is no container or holds anything unexpected; returns the names of what it holds.
+    """Refuse a file that is not a container or holds anything unexpected; returns the names of its members.
 
-    With `content`, every byte of the file is held against its hash as well.
+    With `content`, every byte of the file is checked against its hash as well.
 
     Raises:
-        DataError: it is no container, or it is damaged or manipulated.
+        DataError: it is not a container, or it is damaged or manipulated.
     """
 
     def hold(archive: zipfile.ZipFile) -> list[str]:
@@ -104,7 +104,7 @@ def read_bytes(path: Path) -> bytes:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         info = archive.getinfo(name)
         if info.compress_type != zipfile.ZIP_STORED:
-            raise DataError(Problem(path, "file", "must be stored in the packed dataset as it is", COPY))
+            raise DataError(Problem(path, "file", "must be stored in the packed dataset uncompressed", COPY))
         return archive.read(info)
 
     return _opened(container, read)
@@ -139,8 +139,8 @@ def _opened(path: Path, use: Callable[[zipfile.ZipFile], T]) -> T:
     try:
         with zipfile.ZipFile(path) as archive:
             if len(archive.comment) != len(MAGIC) + DIGEST_SIZE or not archive.comment.startswith(MAGIC):
-                rule = "this is a zip archive, but no dataset that cog packed, or it is damaged"
-                remedy = f"give the folder of a dataset, or a file of cog pack; or {COPY}"
+                rule = "this is a zip archive, but not a dataset packed by cog, or it is damaged"
+                remedy = f"pass the folder of a dataset, or a file of cog pack; or {COPY}"
                 raise DataError(Problem(path, "end", rule, remedy))
             return use(archive)
     except (DataError, FileNotFoundError):
@@ -151,7 +151,7 @@ def _opened(path: Path, use: Callable[[zipfile.ZipFile], T]) -> T:
 
 
 def _digest(file: BinaryIO) -> bytes:
-    """Hash, in hexadecimal, of all of a container but the place of that hash."""
+    """Hash, in hexadecimal, of a whole container except the place of that hash."""
     left = file.seek(0, os.SEEK_END) - DIGEST_SIZE
     file.seek(0)
     digest = hashlib.blake2b(digest_size=32)

@@ -60,7 +60,7 @@ class Dataset:
     hash: str
     """Identity of the content: hash over the spec and all shards."""
     inputs: tuple[Input, ...] = ()
-    """What it was made from, if it was made from something on disk; no part of its identity."""
+    """What it was made from, if it was made from something on disk; not part of its identity."""
 
     @property
     def signal_names(self) -> tuple[str, ...]:
@@ -127,16 +127,21 @@ def open_dataset(path: Path) -> Dataset:
         check_container(path)
     if not exists(manifest):
         if exists(path / COLLECTION):
-            raise CogError(f"{path}: this collection is unfinished; run the same collect command again")
+            raise CogError(
+                "this collection is unfinished", where=path, remedy="run the same collect command again"
+            )
         if (path / UNFINISHED).exists():
-            raise CogError(f"{path}: this dataset is unfinished; run the command that was writing it again")
+            raise CogError(
+                "this dataset is unfinished", where=path, remedy="run the command that was writing it again"
+            )
         name = path.name.rpartition("@")[0]
         if name and exists(path.with_name(name) / MANIFEST):
             raise CogError(
-                f"{path}: there is no dataset here; a whole dataset is meant, without a view: "
-                f"{path.with_name(name)}"
+                "this takes a dataset, not a view", where=path, remedy=f"pass {path.with_name(name)}"
             )
-        raise CogError(f"{path}: there is no dataset here ({MANIFEST} is missing); check the path")
+        raise CogError(
+            f"there is no dataset here ({MANIFEST} is missing)", where=path, remedy="check the path"
+        )
     remedy = "restore the manifest, or delete it and run the same collection again"
     value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)
     try:
@@ -214,7 +219,7 @@ def write_dataset(
 ) -> Dataset:
     """Write episodes of any origin as a new dataset.
 
-    `spec` tells in JSON how they came to be, `inputs` from what on disk, if anything.
+    `spec` says in JSON how they came to be, `inputs` from what on disk, if anything.
 
     Raises:
         CogError: the folder is not empty, or the episodes break a rule.
@@ -231,7 +236,7 @@ def fill_folder(
     episodes_per_shard: int = 50,
     inputs: Sequence[Input] = (),
 ) -> Dataset:
-    """The same in a folder that `new_folder` holds already.
+    """The same in a folder that `new_folder` has locked already.
 
     Raises:
         CogError: the episodes break a rule.
@@ -246,7 +251,7 @@ class NewDataset:
     """A dataset in the making: shards are written as they fill, the manifest when all are there."""
 
     def __init__(self, folder: Path, spec: Mapping[str, Any], episodes_per_shard: int) -> None:
-        """Begin in a folder that `new_folder` holds; `spec` tells in JSON how the episodes came to be."""
+        """Begin in a folder that `new_folder` has locked; `spec` says in JSON how the episodes came to be."""
         self.folder = folder
         self.spec: dict[str, Any] = json.loads(json.dumps(dict(spec)))
         self._spec_hash = hash_json(self.spec)
@@ -256,7 +261,7 @@ class NewDataset:
         self._batch: list[Episode] = []
 
     def add(self, episode: Episode) -> None:
-        """Take one more episode; writes a shard when it is full.
+        """Add one more episode; writes a shard when it is full.
 
         Raises:
             CogError: the episodes break a rule, or the disk is full.
@@ -346,7 +351,7 @@ def _clear(folder: Path) -> None:
     """Remove what a killed `new_folder` left, its mark last.
 
     Raises:
-        CogError: the disk does not let it.
+        CogError: the disk does not allow it.
     """
     left = [path for path in content(folder) if path.name != UNFINISHED]
     try:
@@ -354,17 +359,21 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
         raise CogError(
-            f"{folder}: what an interrupted command left there cannot be removed ({error.strerror}); "
-            "remove the folder, then run the command again"
+            f"what an interrupted command left there cannot be removed ({error.strerror})",
+            where=folder,
+            remedy="remove the folder, then run the command again",
         ) from error
 
 
 def _refuse_full(folder: Path) -> None:
-    """Refuse a folder that holds anything, unless a kill left it unfinished: what describes it comes last."""
+    """Refuse a folder that holds anything, unless a kill left it unfinished.
+
+    Sealed files (.json) are written last, so a marked folder without one was killed before it was complete.
+    """
     if not folder.exists():
         return
     held = content(folder)
     if held and (folder / UNFINISHED not in held or any(path.suffix == ".json" for path in held)):
         raise CogError(
-            f"{folder} exists already and is not empty; nothing was written, choose another folder"
+            f"{folder} exists already and is not empty; nothing was written", remedy="choose another folder"
         )

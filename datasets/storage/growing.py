@@ -36,7 +36,7 @@ class GrowingDataset:
     ) -> None:
         """Open the dataset in `folder`, or prepare to begin it; nothing is written yet.
 
-        `spec` tells in JSON how the episodes come to be, `environment` where they come from,
+        `spec` says in JSON how the episodes come to be, `environment` where they come from,
         `inputs` what on disk they were made from, if anything.
 
         Raises:
@@ -50,7 +50,7 @@ class GrowingDataset:
         if (folder / MANIFEST).exists():
             self.dataset = open_dataset(folder)
             if self.dataset.spec != self.spec:
-                raise CogError(f"{folder} holds a dataset with another spec; choose another folder")
+                raise CogError(f"{folder} holds a dataset with another spec", remedy="choose another folder")
 
     def __len__(self) -> int:
         """Number of shards."""

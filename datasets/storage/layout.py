@@ -3,6 +3,15 @@
 F frames and S steps of E episodes: `frames` (F, H, W, 3) uint8 and `proprio` (F, P) float32, or `state`
 (F, N) float32 alone; `signals` (F, K) float32; `actions` (S, A) float32; `rewards` (S,) float32 and
 `terminals` (S,) bool in materialised data only; `episodes/*` (E,) the index.
+
+An episode of T steps has T + 1 frames, so frames and steps are counted separately. Two episodes, of 3 and of
+2 steps:
+
+    frames      f0   f1   f2   f3   f4   f5   f6          frame_offset  0, 4
+    steps         s0   s1   s2        s3   s4             step_offset   0, 3      length  3, 2
+
+The offsets follow from the lengths. They are stored so that a reader in any language can find an episode, and
+checked so that they cannot contradict the lengths.
 """
 
 import json
@@ -38,7 +47,7 @@ PER_FRAME: dict[str, tuple[str, int]] = {
     "signals": ("f4", 2),
 }
 PER_STEP: dict[str, tuple[str, int]] = {"actions": ("f4", 2), "rewards": ("f4", 1), "terminals": ("?", 1)}
-OFFERED = "correct the episodes that were handed over"
+OFFERED = "correct the episodes that you pass"
 
 
 def pack(episodes: Sequence[Episode], file: Path) -> tuple[Arrays, tuple[str, ...]]:
@@ -132,10 +141,10 @@ def check(arrays: Mapping[str, np.ndarray], names: Sequence[str], file: Path) ->
     for field in ("signals", "actions"):
         require(field in arrays, field, "must be present")
     if "state" in arrays:
-        require("frames" not in arrays and "proprio" not in arrays, "state", "must stand without images")
+        require("frames" not in arrays and "proprio" not in arrays, "state", "must come without images")
     else:
         for field in ("frames", "proprio"):
-            require(field in arrays, field, "must be present where there is no state")
+            require(field in arrays, field, "must be present if there is no state")
     require(("rewards" in arrays) == ("terminals" in arrays), "rewards", "must come with terminals")
     for field in kinds.keys() & arrays.keys():
         array, (kind, dimensions) = arrays[field], kinds[field]
@@ -166,7 +175,9 @@ def _check_index(arrays: Mapping[str, np.ndarray], require: Require) -> None:
         require(name in arrays, name, "must be present")
         array = arrays[name]
         require(array.dtype == np.dtype(kind), name, f"must be {np.dtype(kind)}, found {array.dtype}")
-        require(array.shape == (len(arrays[INDEX + "frame_offset"]),), name, "must hold one value an episode")
+        require(
+            array.shape == (len(arrays[INDEX + "frame_offset"]),), name, "must hold one value per episode"
+        )
     length = arrays[INDEX + "length"]
     require(len(length) > 0, INDEX + "length", "must name at least one episode")
     short = np.flatnonzero((length < 1) | (length > 2**40))
@@ -181,7 +192,7 @@ def _check_index(arrays: Mapping[str, np.ndarray], require: Require) -> None:
         name = INDEX + field
         require(name in arrays, name, "must be present")
         require(arrays[name].dtype.kind == "S", name, "must be fixed-length UTF-8 text")
-        require(arrays[name].shape == length.shape, name, "must hold one text an episode")
+        require(arrays[name].shape == length.shape, name, "must hold one text per episode")
         for number, text in enumerate(arrays[name].tolist()):
             try:
                 valid = (
@@ -194,7 +205,7 @@ def _check_index(arrays: Mapping[str, np.ndarray], require: Require) -> None:
 
 
 def _check_values(array: np.ndarray, offsets: np.ndarray, field: str, require: Require) -> None:
-    """Finiteness of every float and the range of actions."""
+    """Finiteness of every float and the range of actions; `offsets` say which episode a row belongs to."""
     good = np.isfinite(array)
     rule = "must be finite"
     if good.all() and field == "actions":
@@ -217,7 +228,7 @@ def _check_offered(episode: Episode, names: tuple[str, ...], number: int, file: 
         try:
             array = np.asarray(value)
         except ValueError as error:
-            refuse(field, f"is no array ({error})")
+            refuse(field, f"is not an array ({error})")
         numbers_fit = array.dtype.kind in "fiu" if kind == "f4" else array.dtype == np.dtype(kind)
         if not numbers_fit:
             refuse(field, f"must be of type {np.dtype(kind)}, found {array.dtype}")

@@ -1,4 +1,4 @@
-"""Pack a whole dataset into one file that readers take in its place, and unpack it to the same bytes."""
+"""Pack a whole dataset into one file that can be read in its place, and unpack it to the same bytes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -27,12 +27,15 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
     """
     if (path.is_dir() and (path / MERGE).is_file()) or (path.is_file() and not is_container(path)):
         raise CogError(
-            f"{path}: only a dataset can be packed, and this is a merge or another file; pack each dataset "
-            "of a merge, then merge the packed files"
+            "only a dataset can be packed, and this is a merge or another file",
+            where=path,
+            remedy="pack each dataset of a merge, then merge the packed files",
         )
     dataset = open_dataset(path)
     if out.exists():
-        raise CogError(f"{out} exists already; nothing was written, choose another name or delete it first")
+        raise CogError(
+            f"{out} exists already; nothing was written", remedy="choose another name, or delete it first"
+        )
     names = [MANIFEST, *([COLLECTION] if exists(path / COLLECTION) else [])]
     names += [entry.file for entry in dataset.shards]
     for view in view_names(dataset):
@@ -48,7 +51,9 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
                 rule = "the file differs from the hash in the manifest"
                 raise DataError(Problem(path / name, "file", rule, CHECK))
             if name == MANIFEST and json.loads(data)["hash"] != dataset.hash:
-                raise CogError(f"{path} has changed while it was read; pack it when nothing writes to it")
+                raise CogError(
+                    f"{path} changed while it was read", remedy="pack it when nothing writes to it"
+                )
             yield name, data
             if on_progress is not None:
                 on_progress(number + 1, len(names))
@@ -61,10 +66,10 @@ def unpack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None)
     """Write the files of a packed dataset into a new folder, the manifest last.
 
     Raises:
-        CogError: `path` is no packed dataset or is damaged, or the folder is not empty.
+        CogError: `path` is not a packed dataset or is damaged, or the folder is not empty.
     """
     if not is_container(path):
-        raise CogError(f"{path}: there is no packed dataset here; check the path")
+        raise CogError("there is no packed dataset here", where=path, remedy="check the path")
     names = check_container(path, content=True)
     names.sort(key=lambda name: name == MANIFEST)
     with new_folder(out):
@@ -78,6 +83,6 @@ def unpack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None)
 def _read(path: Path) -> bytes:
     try:
         return read_bytes(path)
-    except OSError as error:  # not to be taken for one of writing
+    except OSError as error:  # not to be mistaken for an error of writing
         rule = f"the file cannot be read ({error.strerror})"
         raise DataError(Problem(path, "file", rule, CHECK)) from error

@@ -1,9 +1,9 @@
 """Repair: set damaged files of a dataset aside and put the same bytes in their place, where they can be had.
 
-Shards of a collection are collected again, for they follow from its spec; a manifest is written again from
-the collection's header and the shards. A damaged file leaves its name only when its replacement has been
-computed and has the hash that is wanted: it first gets a second name in the folder `damaged`, then the
-replacement takes over the old name in one step. So a kill at any point leaves the dataset no worse.
+Shards of a collection are collected again, since they follow from its spec; a manifest is written again from
+the collection's header and the shards. A damaged file keeps its name until its replacement has been computed
+and has the right hash: it first gets a second name in the folder `damaged`, then the replacement takes over
+the old name in one step. So a kill at any point does no harm.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ def repair(path: Path, workers: int = 0, on_progress: OnProgress | None = None) 
     Args:
         path: folder of the dataset.
         workers: local processes that collect; 0 is one per core, 1 works in this process.
-        on_progress: is told of every shard that was collected again.
+        on_progress: is called after every shard that was collected again.
 
     Raises:
         CogError: something cannot be mended; the message says why and what to do. What was mended before
@@ -66,8 +66,9 @@ def repair(path: Path, workers: int = 0, on_progress: OnProgress | None = None) 
     """
     if is_container(path) or not path.is_dir():
         raise CogError(
-            f"{path}: only a dataset in a folder can be repaired; unpack a packed one first, and name the "
-            "datasets of a merge one by one"
+            "only a dataset in a folder can be repaired",
+            where=path,
+            remedy="unpack a packed one first, and name the datasets of a merge one by one",
         )
     with locked(path):
         sweep(path / SHARDS)
@@ -107,13 +108,16 @@ def _collect_again(
     except UsageError as error:
         kind = dataset.spec.get("kind", "another kind")
         raise CogError(
-            f"{dataset.path}: {files}: damaged, and episodes of this origin ({kind}) cannot be collected "
-            f"again. They were left as they are: restore them from a copy{_made_from(dataset)}."
+            f"damaged, and episodes of this origin ({kind}) cannot be collected again; they were left as "
+            "they are",
+            where=f"{dataset.path}: {files}",
+            remedy=f"restore them from a copy{_made_from(dataset)}",
         ) from error
     if spec.hash() != dataset.spec_hash or spec.shard_count != len(dataset.shards):
         raise CogError(
-            f"{dataset.path}: {files}: damaged, and the manifest's spec is not that of these shards. They "
-            "were left as they are: restore them from a copy."
+            "damaged, and the manifest's spec is not that of these shards; they were left as they are",
+            where=f"{dataset.path}: {files}",
+            remedy="restore them from a copy",
         )
     other = []
     for number, (shard, data, _) in enumerate(compute_shards(spec, broken, workers)):
@@ -127,10 +131,11 @@ def _collect_again(
             on_progress(number + 1, len(broken))
     if other:
         raise CogError(
-            f"{', '.join(sorted(other))}: collected again, the episodes are not those that the manifest "
-            f"names; {dataset.code_version} collected them and this is {code_version()}, or the scene or a "
-            "library has changed. These files were left as they are: restore them from a copy, or collect a "
-            "new dataset."
+            "collected again, the episodes differ from those that the manifest names: "
+            f"{dataset.code_version} collected them and this is {code_version()}, or the scene or a library "
+            "has changed; these files were left as they are",
+            where=", ".join(sorted(other)),
+            remedy="restore them from a copy, or collect a new dataset",
         )
 
 
@@ -146,7 +151,7 @@ def _write_manifest_again(folder: Path, error: CogError, aside: list[Path]) -> D
     """The manifest, from the header that was written before the first shard and from all shards."""
     header, manifest = folder / COLLECTION, folder / MANIFEST
     if not header.exists():
-        raise CogError(f"{error}. It cannot be written again, for there is no {COLLECTION}") from error
+        raise CogError(f"{error}. It cannot be written again, because {COLLECTION} is missing too") from error
     held = read_sealed(header, KIND, "the header of a collection", COPY)
     spec, environment = held.get("spec"), held.get("environment")
     if not (
@@ -161,20 +166,21 @@ def _write_manifest_again(folder: Path, error: CogError, aside: list[Path]) -> D
             episodes = read_shard(folder / shard_name(shard), spec_hash=held["spec_hash"], index=shard)
         except DataError as damage:
             raise CogError(
-                f"{damage}. The manifest is damaged or missing as well ({error}), so what this shard held is "
-                "not known; nothing was changed. Restore either from a copy, or run the same collect command."
+                f"{damage}. The manifest is damaged or missing as well ({error}), so it is not known what "
+                "this shard held; nothing was changed",
+                remedy="restore either from a copy, or run the same collect command",
             ) from damage
         first = first or episodes[0]
         entries.append(shard_entry(shard_name(shard), hash_file(folder / shard_name(shard)), episodes))
     if first is None:
-        raise CogError(f"{error}. It cannot be written again, for there are no shards") from error
+        raise CogError(f"{error}. It cannot be written again, because there are no shards") from error
     if manifest.exists():
         aside += _set_aside(folder, manifest)
     return write_manifest(folder, spec, {**environment, **episode_facts(first)}, entries)
 
 
 def _shard_count(folder: Path, spec: dict[str, object]) -> int:
-    """How many shards a spec asks for, or, where people decide when to stop, how many there are."""
+    """How many shards a spec asks for; for teleoperation, which ends when people stop, how many exist."""
     with contextlib.suppress(UsageError):
         return CollectionSpec.from_json(spec).shard_count
     count = 0
@@ -207,7 +213,7 @@ def _set_aside(folder: Path, path: Path) -> list[Path]:
                 break
         try:
             os.link(path, name)
-        except OSError:  # no second names on this file system
+        except OSError:  # this file system has no hard links
             write_bytes(name, path.read_bytes())
         fsync(shelf)
         fsync(folder)

@@ -45,7 +45,7 @@ def write_shard(path: Path, episodes: Sequence[Episode], spec_hash: str, index: 
     """
     data = encode_shard(episodes, spec_hash, index, path)
     with ThreadPoolExecutor(1) as thread:
-        digest = thread.submit(hash_bytes, data)  # meanwhile the disk is waited for
+        digest = thread.submit(hash_bytes, data)  # while this thread waits for the disk
         write_bytes(path, data)
         return digest.result()
 
@@ -56,7 +56,7 @@ def read_shard(
     """Read and check a whole shard; where hashes or the index are given, it must carry them.
 
     Raises:
-        DataError: the file is missing, truncated, damaged, no HDF5 or breaks a rule of the layout.
+        DataError: the file is missing, truncated, damaged, not HDF5 or breaks a rule of the layout.
     """
     try:
         data = read_bytes(path)
@@ -78,7 +78,8 @@ def hash_bytes(data: bytes) -> str:
 def encode_shard(episodes: Sequence[Episode], spec_hash: str, index: int, path: Path) -> bytes:
     """The bytes of a shard; the same episodes give the same bytes. `path` is only named in errors."""
     arrays, names = pack(episodes, path)
-    # Nothing moves in the file when texts of the same length take the place of these afterwards.
+    # Hashes of the stored bytes are known only once the file exists, so the attribute is written with random
+    # digits of the same length, which occur once in the file and are replaced at the end: nothing moves.
     lengths = {"attributes": 32} | dict.fromkeys(arrays, HASH_BYTES)
     blank = json.dumps({field: secrets.token_hex(length) for field, length in sorted(lengths.items())})
     with h5py.File(path.name, "w", libver=LIBRARY_VERSION, driver="core", backing_store=False) as file:
@@ -125,7 +126,7 @@ def decode_shard(
     try:
         file = h5py.File(io.BytesIO(data), "r")
     except Exception as error:  # whatever h5py makes of damaged bytes
-        rule = f"this is no HDF5 file, or it is truncated or damaged ({len(data)} bytes)"
+        rule = f"this is not an HDF5 file, or it is truncated or damaged ({len(data)} bytes)"
         raise DataError(Problem(path, "file", rule)) from error
     try:
         with file:
@@ -161,7 +162,16 @@ def _hash_attributes(names: Sequence[str], spec_hash: str, index: int) -> str:
 
 
 def _hash_stored(array: h5py.h5d.DatasetID, data: bytes) -> str:
-    """Hash of an array's type, shape and filters, and of its chunks as they lie in the bytes of the file."""
+    """Hash of an array's type, shape and filters, and of its chunks as they lie in the bytes of the file.
+
+    Stored bytes are hashed, not values: images are compressed, so there are about a tenth as many.
+
+        file      ... [frames 0 to 15, compressed] [frames 16 to 31, compressed] ... HDF5's index of them ...
+        hashed    "|u1 (F, H, W, 3) ...", "(0, 0, 0, 0) 0", these bytes, "(16, 0, 0, 0) 0", these bytes, ...
+
+    Each chunk is hashed with its place in the array, so swapped chunks are noticed. The index itself is not
+    hashed: if it is damaged, it leads to other places or bytes.
+    """
     description = array.get_create_plist()
     if description.get_layout() != h5py.h5d.CHUNKED:
         return "not in chunks"  # as all are that were written here
@@ -179,7 +189,7 @@ def _hash_stored(array: h5py.h5d.DatasetID, data: bytes) -> str:
 
 
 def _explain(data: bytes, path: Path) -> CogError:
-    """Name the damage in a file whose hash is wrong, as closely as can be told."""
+    """Name the damage in a file whose hash is wrong, as closely as possible."""
     try:
         decode_shard(data, path)
     except DataError as error:
@@ -191,22 +201,22 @@ def _explain(data: bytes, path: Path) -> CogError:
 def _check_attributes(
     file: h5py.File, path: Path, spec_hash: str | None, index: int | None, trusted: bool
 ) -> tuple[str, int]:
-    """Compare the attributes with what is wanted; returns the hash of the spec and the shard's number."""
+    """Compare the attributes with what is expected; returns the hash of the spec and the shard's number."""
     found = {name: file.attrs.get(name) for name in ("format", "spec_hash", "shard_index")}
     earlier = trusted and found["format"] == EARLIER
     wanted = {"format": EARLIER if earlier else FORMAT, "spec_hash": spec_hash, "shard_index": index}
     for name, value in wanted.items():
         if found[name] is None:
-            raise DataError(Problem(path, name, "must be present; this is no shard of cog"))
+            raise DataError(Problem(path, name, "must be present; this is not a cog shard"))
         if value is not None and found[name] != value:
             raise DataError(Problem(path, name, f"must be {value}, found {found[name]}"))
     return str(found["spec_hash"]), int(found["shard_index"])
 
 
 def _read(file: h5py.File, field: str, path: Path, file_size: int) -> np.ndarray:
-    """One array, without following links out of the file or believing in sizes that cannot be.
+    """One array, without following links out of the file or trusting impossible sizes.
 
-    By h5py's low-level calls: the others cost more than the values of an index array.
+    h5py's low-level calls are used: the others cost more than reading an index array.
     """
     try:
         node = _inside(file, field.encode())
@@ -239,7 +249,7 @@ def _inside(file: h5py.File, name: bytes) -> h5py.h5d.DatasetID | None:
 
 
 def _damaged_episode(file: h5py.File, field: str) -> int | None:
-    """Number of the first episode whose part of `field` cannot be read, where the index tells."""
+    """Number of the first episode whose part of `field` cannot be read, if the index allows."""
     if field.startswith(INDEX):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Verify: check every hash, shape, range and value of a dataset or merge, and name all that is wrong."""
+"""Verify: check every hash, shape, range and value of a dataset or merge, and name what is wrong."""
 
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def _verify_dataset(dataset: Dataset) -> list[Problem]:
 
 
 def _verify_header(dataset: Dataset, header: Path) -> list[Problem]:
-    """The collection's header must tell the same origin as the manifest."""
+    """The collection's header must name the same origin as the manifest."""
     try:
         held = read_sealed(header, KIND, "the header of a collection", RESTORE, read_bytes)
     except CogError as error:

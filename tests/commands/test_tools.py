@@ -149,7 +149,7 @@ def test_parts_of_a_split_are_whole_disjoint_ordered_and_drawn_alike_every_time(
 @pytest.mark.parametrize(
     "outs, shares, message",
     [
-        (["a", "b"], (0.9,), "one share for each"),
+        (["a", "b"], (0.9,), "one share per folder"),
         (["a", "b"], (0.9, 0.2), "add up to 1"),
         (["a", "b"], (1.5, -0.5), "positive"),
         (["a", "b"], (float("nan"), 0.5), "positive"),

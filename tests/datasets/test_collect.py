@@ -165,7 +165,7 @@ def test_a_folder_of_another_collection_or_run_is_left_alone(task, tmp_path, fro
         collect(replace(TASK, noise=0.3), task.path, workers=1)
     assert frozen(task.path) == before
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CogError, match="holds no collection"):
+    with pytest.raises(CogError, match="does not hold a collection"):
         collect(TASK, tmp_path, workers=1)
     with pytest.raises(CogError, match="cannot be used as a folder"):
         collect(TASK, tmp_path / "config.json", workers=1)

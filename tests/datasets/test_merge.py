@@ -144,19 +144,19 @@ def test_where_a_whole_dataset_is_meant_a_view_is_refused_with_the_name_to_give(
     path = make_dataset().path
     relabel(path, "zero", "none")
     for attempt in (describe, open_dataset):
-        with pytest.raises(CogError, match=f"a whole dataset is meant, without a view: {path}$"):
+        with pytest.raises(CogError, match=f"this takes a dataset, not a view. Pass {path}$"):
             attempt(tmp_path / "data@none")
-    with pytest.raises(CogError, match="check the path"):
+    with pytest.raises(CogError, match="Check the path"):
         describe(tmp_path / "other@none")
 
 
 def test_a_dataset_with_several_views_asks_which(make_dataset):
     path = make_dataset().path
-    with pytest.raises(CogError, match="views there are: none"):
+    with pytest.raises(CogError, match=r"no reward view\. Make one with cog relabel"):
         open_merge(path)
     relabel(path, "zero", "a")
     relabel(path, "zero", "b")
-    with pytest.raises(CogError, match="views there are: a, b"):
+    with pytest.raises(CogError, match=r"several reward views\. Use one of .*FOLDER@VIEW: a, b"):
         open_merge(path)
     with pytest.raises(CogError, match="no view 'c'"):
         open_merge(path.with_name("data@c"))

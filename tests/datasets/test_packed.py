@@ -101,7 +101,7 @@ def test_a_pack_with_one_view_opens_without_naming_it(make_dataset, tmp_path):
 def test_a_pack_takes_no_new_view_and_says_what_to_do(packed, capsys):
     before = packed.read_bytes()
     assert cli.run(["relabel", str(packed), "--rule", "zero", "--name", "new"]) == 1
-    assert "unpack it first" in " ".join(capsys.readouterr().err.split())
+    assert "Unpack it with cog unpack" in " ".join(capsys.readouterr().err.split())
     assert cli.run(["relabel", str(packed), "--rule", "grasp_success", "--name", "reward"]) == 0
     assert packed.read_bytes() == before
 
@@ -174,7 +174,7 @@ def test_another_archive_is_no_dataset(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("manifest.json", "{}")
     for attempt in (open_dataset, open_merge, describe, lambda path: relabel(path, "zero", "none")):
-        with pytest.raises(CogError, match=r"other\.zip.*no dataset that cog packed"):
+        with pytest.raises(CogError, match=r"other\.zip.*not a dataset packed by cog"):
             attempt(tmp_path / "other.zip")
 
 
@@ -206,7 +206,7 @@ def test_a_dataset_that_grows_while_it_is_packed_is_refused(tmp_path, monkeypatc
         growing.append([make_episode(np.random.default_rng(1), 3)])
         return []
 
-    with monkeypatch.context() as patch, pytest.raises(CogError, match="has changed while it was read"):
+    with monkeypatch.context() as patch, pytest.raises(CogError, match="changed while it was read"):
         patch.setattr("cog.datasets.storage.packed.view_names", grow)
         pack_dataset(tmp_path / "data", tmp_path / "p.zip")
     assert not (tmp_path / "p.zip").exists()

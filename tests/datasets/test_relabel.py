@@ -122,9 +122,9 @@ def test_a_users_function_gives_the_rewards(make_dataset, user_module):
         ("too_long", r"returned shape \(5,\) but must return one number per step, \(4,\)"),
         ("scalar", r"returned shape \(\)"),
         ("raises", "RuntimeError: broken inside"),
-        ("misses", "no signal 'altitude'; the data hold: object_height"),
+        ("misses", "needs the signal 'altitude', but the data hold: object_height"),
         ("text", "failed with ValueError"),
-        ("number", "is no function but int"),
+        ("number", "is not a function but of type int"),
         ("absent", "cannot be imported"),
     ],
 )

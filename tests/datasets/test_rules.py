@@ -14,7 +14,7 @@ from cog.datasets.episode import Episode
 from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge
-from cog.datasets.relabel.rules import parse_rule, relocate, runs_own_code
+from cog.datasets.relabel.rules import parse_rule, reads_signals_alone, relocate, runs_own_code
 from cog.datasets.relabel.view import count_ending_in, labelled, open_view, relabel
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.verify import verify
@@ -255,8 +255,8 @@ def test_any_text_is_a_rule_or_a_clear_error(words):
         ("h >", r"at character 4: expected a name, a number or '\(', found the end"),
         ("h > 1 g", "at character 7: expected an operator or the end, found 'g'"),
         ("h > height", "at character 5: 'height' is unknown. Use one of: .*zero, h, g, or your own as mod"),
-        ("  h > 1 and 'k' > 2", "at character 13: 'k' is unknown. Use one of: h, g.$"),
-        ('h > 1 and signal("k") > 2', "at character 11: 'k' is unknown. Use one of: h, g.$"),
+        ("  h > 1 and 'k' > 2", "at character 13: 'k' is unknown. Use one of: h, g$"),
+        ('h > 1 and signal("k") > 2', "at character 11: 'k' is unknown. Use one of: h, g$"),
         ("signal(h) > 2", r"at character 1: 'signal\(h\)' is not in the language .* signal\(\"...\"\)"),
         ("h and g > 1", "at character 1: this is a number, not true or false. Compare it, as in"),
         ("g > 1 and h", "at character 11: this is a number"),
@@ -280,10 +280,10 @@ def test_any_text_is_a_rule_or_a_clear_error(words):
         ("(h > 1", r"at character 7: expected an operator or '\)', found the end"),
         ("h) + (g", r"at character 2: expected an operator or the end, found '\)'"),
         ("first h", r"at character 7: expected '\(', as in first\(X\), found 'h'"),
-        ("h & g", "at character 3: '&' has no meaning here. Use and."),
-        ("h = 1", "at character 3: '=' has no meaning here. Use ==."),
-        ("'h > 1", "at character 1: \"'\" has no meaning here. Use a closing '."),
-        ("h > 1e999", "at character 5: 1e999 is not finite. Use a smaller number."),
+        ("h & g", "at character 3: '&' has no meaning here. Use and"),
+        ("h = 1", "at character 3: '=' has no meaning here. Use =="),
+        ("'h > 1", "at character 1: \"'\" has no meaning here. Use a closing '"),
+        ("h > 1e999", "at character 5: 1e999 is not finite. Use a smaller number"),
         ("h.__class__ > 1", "'h.__class__' is unknown"),
         ("h > and", "at character 5: expected a name"),
         ("h > not g", "at character 5: expected a name"),
@@ -356,6 +356,9 @@ def test_users_functions_are_terms_and_blamed_by_name():
     assert values(called, h=[1, 1, 1, 1]) == [0, 0, 1, 1]
     assert runs_own_code(rule) and runs_own_code(called) and runs_own_code("h > function ( 'm:f' )")
     assert not runs_own_code("h > 0 or classifier:../judge or classifier('m:f') or 'm:f' > signal('m:f')")
+    assert reads_signals_alone("first(h > 0) or 'm:f' > signal('m:f') for 2 steps")
+    for other in (rule, called, "h > 0 and classifier:judge", "held(classifier('judge'), 2)"):
+        assert not reads_signals_alone(other)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +405,7 @@ def test_monte_carlo_returns_agree_with_the_rewards_that_they_sum(make_dataset):
     for one, other in zip(labelled(dataset, plain), labelled(dataset, summed), strict=True):
         expected = [sum(0.9**k * r for k, r in enumerate(one.rewards[t:])) for t in range(len(one))]
         np.testing.assert_allclose(other.rewards, expected, rtol=1e-6)
-    with pytest.raises(UsageError, match="do not terminate"):
+    with pytest.raises(UsageError, match="Do not terminate"):
         relabel(dataset.path, "to_go(grasp_success, 0.9)", "ended")
     assert not (dataset.path / "relabels/ended.json").exists()
 

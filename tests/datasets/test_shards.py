@@ -128,11 +128,11 @@ def test_a_shard_truncated_anywhere_is_refused_by_name(tmp_path):
 def test_a_file_that_is_no_hdf5_is_refused_by_name(tmp_path):
     path = tmp_path / "00000.h5"
     path.write_text("not at all")
-    with pytest.raises(DataError, match=r"00000\.h5: .*no HDF5 file"):
+    with pytest.raises(DataError, match=r"00000\.h5: .*not an HDF5 file"):
         read_shard(path)
     with h5py.File(path, "w") as file:
         file["x"] = 1
-    with pytest.raises(DataError, match="no shard of cog"):
+    with pytest.raises(DataError, match="not a cog shard"):
         read_shard(path)
     with pytest.raises(DataError, match="cannot be read"):
         read_shard(tmp_path / "missing.h5")

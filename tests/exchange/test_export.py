@@ -372,7 +372,7 @@ def test_data_without_rewards_are_refused_with_the_command_that_gives_them(make_
     data = str(make_dataset().path)
     assert cli.run(["export", "d3rlpy", data, "--out", str(tmp_path / "data.h5")]) == 1
     error = capsys.readouterr().err
-    assert "data: say which rewards to use, as FOLDER@VIEW" in error and "cog relabel" in error
+    assert "data: it has no reward view. Make one with cog relabel" in error
     assert not (tmp_path / "data.h5").exists()
 
 

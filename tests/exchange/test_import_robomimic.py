@@ -154,7 +154,7 @@ def test_an_image_without_a_pose_is_said(source, out, capsys):
         ([*KEYS, "--success", "reward>high"], "invalid success rule 'reward>high'"),
         ([*KEYS, "--success", "won"], "no array 'won' that marks success; it has: actions, dones"),
         ([*KEYS, "--action-low", "0", "--action-high", "0"], "each low below its high"),
-        ([*KEYS, "--action-low", "0"], "one low and one high each"),
+        ([*KEYS, "--action-low", "0"], "one low and one high per"),
         ([*KEYS, "--action-bounds", "measured", "--action-low", "0"], "Choose one of the two"),
         ([*KEYS, "--episode-steps", "5"], "--episode-steps"),
     ],

@@ -108,7 +108,7 @@ def test_without_rewards_and_success_an_episode_is_prior_data(tmp_path):
     assert dataset.signal_names == ("frame",)
     assert next(dataset.episodes()).signals["frame"].tolist() == list(range(STEPS + 1))
     assert relabel(dataset.path, "zero", "none").steps == STEPS
-    with pytest.raises(CogError, match=r"'recorded' is unknown; choose .*frame"):
+    with pytest.raises(CogError, match=r"'recorded' is unknown. Use one of: .*frame"):
         relabel(dataset.path, "recorded", "r")
 
 
@@ -204,7 +204,7 @@ def test_data_of_different_scales_are_not_merged(tmp_path):
         dataset = written(tmp_path / name, arrays(), action_scale=scale)
         relabel(dataset.path, "zero", "none")
     for first, second in (("one", "other"), ("one", "plain")):
-        with pytest.raises(CogError, match="scaled from other bounds"):
+        with pytest.raises(CogError, match="scaled from different bounds"):
             write_merge(tmp_path / "m.json", [str(tmp_path / first)], [str(tmp_path / second)])
     merge = write_merge(tmp_path / "m.json", [str(tmp_path / "one")], [str(tmp_path / "one")])
     assert len(load(merge).actions) == 2 * STEPS
@@ -229,7 +229,7 @@ WRONG = {
     "images none": ({"images": []}, "images", "pictures", "image_size"),
     "no observation": ({"images": None, "proprio": None}, "images", "either images or state", "leave out"),
     "both": ({"state": np.zeros((5, 2))}, "images", "either images or state", "leave out"),
-    "pose beside state": ({"images": None, "state": np.zeros((5, 2))}, "proprio", "beside images", "join"),
+    "pose beside state": ({"images": None, "state": np.zeros((5, 2))}, "proprio", "come with images", "join"),
     "proprio too few": ({"proprio": np.zeros((4, 5))}, "proprio", "5 rows for 4", "add the observation"),
     "proprio inf": ({"proprio": np.full((5, 5), 1e300)}, "proprio", "finite in float32", "repair"),
     "proprio without width": ({"proprio": np.zeros((5, 0))}, "proprio", "not be empty", "reshape"),
@@ -240,7 +240,12 @@ WRONG = {
     "success too few": ({"success": [True]}, "success", "5 rows", "add"),
     "signal taken": ({"success": True, "signals": {"success": np.zeros(5)}}, "signals", "taken", "another"),
     "signal text": ({"signals": {"x": ["a"] * 5}}, "signals[x]", "must be numbers", "convert"),
-    "signal without a text for its name": ({"signals": {3: np.zeros(5)}}, "signals", "is no text", "another"),
+    "signal without a text for its name": (
+        {"signals": {3: np.zeros(5)}},
+        "signals",
+        "is not text",
+        "another",
+    ),
     "success in words": ({"success": "false"}, "success", "numbers or truth values, found", "convert"),
     "success unknown": ({"success": np.nan}, "success", "must be True or False, found nan", "convert"),
     "success ragged": ({"success": [[0.0], [0.0, 1.0]]}, "success", "must be an array", "one length"),
