@@ -1,7 +1,5 @@
 """The language of reward rules: each construct against its closed form, all of them against a plain loop."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
-from cog.datasets.load import load
-from cog.datasets.materialise import materialise
-from cog.datasets.merge import open_merge
 from cog.datasets.relabel.rules import parse_rule, reads_signals_alone, relocate, runs_own_code
-from cog.datasets.relabel.view import count_ending_in, labelled, open_view, relabel
-from cog.datasets.storage.dataset import write_dataset
+from cog.datasets.relabel.view import open_view, relabel
 from cog.datasets.storage.verify import verify
 from cog.errors import CogError, UsageError
 from cog.signals import predicates as rewards
-from tests.conftest import make_episode
 
 HELD = "object_height > 0.1 and object_gripper_distance < 0.06"
 
@@ -382,91 +374,3 @@ def test_a_folder_with_both_quotation_marks_cannot_be_named_from_elsewhere(tmp_p
 
 
 # --- Views by rules --------------------------------------------------------------------------------
-
-
-def test_a_view_by_a_rule_that_spells_a_predicate_out_gives_the_same_rewards(make_dataset):
-    dataset = make_dataset()
-    one, other = (relabel(dataset.path, rule, name) for rule, name in ((HELD, "a"), ("grasp_success", "b")))
-    assert (one.reward_hash, one.rewarded_steps) == (other.reward_hash, other.rewarded_steps)
-    assert open_view(dataset, "a") == one and verify(dataset.path) == []
-
-
-def test_first_success_only_is_rewarded_once_and_ends_nothing(make_dataset):
-    dataset = make_dataset(episodes=6)
-    view = relabel(dataset.path, f"first({HELD})", "first", terminate=False)
-    rewarded = [int(episode.rewards.sum()) for episode in labelled(dataset, view)]
-    assert rewarded == [1, 0, 1, 0, 1, 0] and view.steps == dataset.step_count
-
-
-def test_monte_carlo_returns_agree_with_the_rewards_that_they_sum(make_dataset):
-    dataset = make_dataset()
-    plain = relabel(dataset.path, "grasp_success", "plain", scale=10, terminate=False)
-    summed = relabel(dataset.path, "to_go(grasp_success, 0.9)", "summed", scale=10, terminate=False)
-    for one, other in zip(labelled(dataset, plain), labelled(dataset, summed), strict=True):
-        expected = [sum(0.9**k * r for k, r in enumerate(one.rewards[t:])) for t in range(len(one))]
-        np.testing.assert_allclose(other.rewards, expected, rtol=1e-6)
-    with pytest.raises(UsageError, match="Do not terminate"):
-        relabel(dataset.path, "to_go(grasp_success, 0.9)", "ended")
-    assert not (dataset.path / "relabels/ended.json").exists()
-
-
-@pytest.mark.parametrize(
-    "rule, options",
-    [
-        (f"({HELD}) for 2 steps", {}),
-        ("0.25 * (object_height > 0.1) - 0.5 * object_gripper_distance", {"terminate": False}),
-        (f"to_go(first({HELD}), 0.99)", {"terminate": False, "scale": 3.0}),
-        ("tests.datasets.test_rules:twice", {"terminate": False, "only": f"not ({HELD})"}),
-    ],
-)
-def test_a_view_by_any_rule_equals_its_materialised_copy_to_the_bit(rule, options, make_dataset, tmp_path):
-    dataset = make_dataset()
-    view = relabel(dataset.path, rule, "made", **options)
-    viewed, copied = load(open_merge(dataset.path)), load(materialise(dataset.path, tmp_path / "copy"))
-    for name in ("frames", "proprio", "actions", "rewards", "terminals", "frame_index", "episode"):
-        one, other = getattr(viewed, name), getattr(copied, name)
-        assert one.dtype == other.dtype and one.tobytes() == other.tobytes(), name
-    assert view.steps == len(viewed.rewards) and len(np.unique(viewed.rewards)) > 1
-
-
-def test_ten_views_cost_kilobytes_however_large_the_dataset(make_dataset):
-    rules = [f"object_height > {height / 10} for {height} steps" for height in range(1, 11)]
-    sizes = []
-    for name, episodes in (("small", 3), ("large", 150)):
-        dataset = make_dataset(name, episodes=episodes)
-        for number, rule in enumerate(rules):
-            relabel(dataset.path, rule, f"view{number}", terminate=False)
-        sizes.append([path.stat().st_size for path in (dataset.path / "relabels").iterdir()])
-        assert len(sizes[-1]) == 10 and max(sizes[-1]) < 1000
-    assert abs(sum(sizes[0]) - sum(sizes[1])) < 10 * 20, "only the digits of counts differ"
-
-
-def test_selections_and_counts_take_rules_as_well(make_dataset):
-    dataset = make_dataset(episodes=7)
-    view = relabel(dataset.path, "zero", "failures", only=f"not ({HELD})")
-    assert view.episodes == 3 and count_ending_in(dataset, HELD) == 4
-
-
-def test_verify_runs_no_code_of_users_wherever_a_view_names_it(tmp_path):
-    dataset = write_dataset(tmp_path / "data", [make_episode(np.random.default_rng(0), 4)], {"kind": "made"})
-    relabel(dataset.path, "zero", "kept")
-    file = dataset.path / "relabels/kept.json"
-    value = read_sealed(file, "relabel", "a view", "")
-    for change in ({"rule": "0.5 * absent:f"}, {"only": "zero > 1 or absent:f > 1", "episodes": 1}):
-        write_sealed(file, "relabel", value | change)
-        assert verify(dataset.path) == [], "absent cannot be imported, and is not"
-    write_sealed(file, "relabel", value | {"rule": "zero + ?"})
-    assert "character 8" in str(verify(dataset.path)[0])
-
-
-def test_storage_reads_rules_without_the_learner():
-    code = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from cog.datasets import relabel\n"
-        "from cog.datasets.relabel.rules import parse_rule\n"
-        "parse_rule('first(grasp_success) or h > 1', ['h'], Path())\n"
-        "assert 'torch' not in sys.modules and 'cog.classifier.network' not in sys.modules\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
