@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,68 +60,31 @@ class Train:
         from cog.training.seeds import train_seeds
         from cog.training.train import train
 
-        with joined(self.config.device):
+        config = self.config
+        with joined(config.device):
             with together():
                 if rank() == 0 and self.evaluate_episodes:
                     self._check_evaluations()
-            if rank() == 0:
-                self._shown()
-            elif self.seeds:
-                train_seeds(self.config, self.seeds, resume=self.resume)
-            else:
-                train(self.config, resume=self.resume)
-
-    def _shown(self) -> None:
-        """Train with progress, results and messages on the console."""
-        from cog.training.seeds import train_seeds
-        from cog.training.train import train
-
-        config, seeds = self.config, self.seeds or (self.config.seed,)
-        shown = algorithm(config.algorithm.name).progress
-        done = dict.fromkeys(seeds, 0)
-        success: dict[int, str] = {}
-
-        def say(text: str) -> None:
-            messages().print(text)
-
-        title = f"train {config.algorithm.name}" + (f", {len(seeds)} seeds" if self.seeds else "")
-        with progress(title, config.updates * len(seeds), "update") as advance:
-
-            def on_progress(seed: int, update: int, _: int, values: Mapping[str, float]) -> None:
-                done[seed] = update
-                note = metrics_note(values, shown)
-                advance(sum(done.values()), f"{note}  {success.get(seed, '')}")
-
-            def on_checkpoint(seed: int, update: int, folder: Path) -> None:
-                if self.evaluate_episodes:
-                    success[seed] = self._success(seed, update, folder)
-
-            if self.seeds:
-                ended = train_seeds(
-                    config,
-                    seeds,
-                    resume=self.resume,
-                    on_progress=on_progress,
-                    on_message=say,
-                    on_checkpoint=on_checkpoint,
-                )
-            else:
-                ended = {
-                    config.seed: train(
+            with _Screen(self, silent=rank() > 0) as screen:
+                if self.seeds:
+                    ended = train_seeds(
+                        config,
+                        self.seeds,
+                        resume=self.resume,
+                        on_progress=screen.progress,
+                        on_message=screen.say,
+                        on_checkpoint=screen.checkpoint,
+                    )
+                else:
+                    folder = train(
                         config,
                         resume=self.resume,
-                        on_progress=partial(on_progress, config.seed),
-                        on_message=say,
-                        on_checkpoint=partial(on_checkpoint, config.seed),
+                        on_progress=partial(screen.progress, config.seed),
+                        on_message=screen.say,
+                        on_checkpoint=partial(screen.checkpoint, config.seed),
                     )
-                }
-            advance(
-                config.updates * len(seeds), " ".join(success.values())
-            )  # some may have been finished before
-        for seed, checkpoint in ended.items():
-            if seed in success:
-                console().print(success[seed])
-            console().print(f"{checkpoint}")
+                    ended = {config.seed: folder}
+                screen.end(ended)
 
     def _check_evaluations(self) -> None:
         """Refuse before training what could not be evaluated after it."""
@@ -150,7 +114,7 @@ class Train:
             videos=0,
         )
 
-    def _success(self, seed: int, update: int, folder: Path) -> str:
+    def success(self, seed: int, update: int, folder: Path) -> str:
         """Evaluate a checkpoint and say what it reached from each start."""
         from cog.evaluation.evaluate import evaluate
 
@@ -158,6 +122,54 @@ class Train:
         rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in report.results)
         of = f" of seed {seed}" if self.seeds else ""
         return f"success{of} at {update}: {rates}"
+
+
+class _Screen(ExitStack):
+    """What the console shows of a training run: progress, messages, and success after each checkpoint."""
+
+    def __init__(self, command: Train, silent: bool) -> None:
+        super().__init__()
+        self.command, self.silent = command, silent
+        seeds = command.seeds or (command.config.seed,)
+        self.names = algorithm(command.config.algorithm.name).progress
+        self.done = dict.fromkeys(seeds, 0)
+        self.success: dict[int, str] = {}
+        self.total = command.config.updates * len(seeds)
+
+    def __enter__(self) -> "_Screen":
+        super().__enter__()
+        if not self.silent:
+            command = self.command
+            several = f", {len(self.done)} seeds" if command.seeds else ""
+            title = f"train {command.config.algorithm.name}{several}"
+            self.advance = self.enter_context(progress(title, self.total, "update"))
+        return self
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        messages().print(text)
+
+    def progress(self, seed: int, update: int, _: int, values: Mapping[str, float]) -> None:
+        """Show how far the run of a seed is, with some of its metrics."""
+        self.done[seed] = update
+        note = metrics_note(values, self.names)
+        self.advance(sum(self.done.values()), f"{note}  {self.success.get(seed, '')}")
+
+    def checkpoint(self, seed: int, update: int, folder: Path) -> None:
+        """Evaluate a checkpoint, if that is asked for."""
+        if self.command.evaluate_episodes:
+            self.success[seed] = self.command.success(seed, update, folder)
+
+    def end(self, ended: Mapping[int, Path]) -> None:
+        """Complete the bar, since some seeds may have been finished before, and print the checkpoints."""
+        if self.silent:
+            return
+        self.advance(self.total, " ".join(self.success.values()))
+        self.close()
+        for seed, checkpoint in ended.items():
+            if seed in self.success:
+                console().print(self.success[seed])
+            console().print(f"{checkpoint}")
 
 
 def _narrowed(kind: type[Any], field: str, narrow: type[Any], name: str) -> type[Any]:
