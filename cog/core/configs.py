@@ -6,16 +6,33 @@ Only the standard library is imported here, so that the command line starts fast
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from cog.errors import UsageError
 
+APART = {"identity": False}
+"""Metadata of a field that says where something lies or how it is computed, not what comes out."""
+
 
 def to_json(config: Any) -> dict[str, Any]:
     """A config as plain JSON values."""
-    return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
+    return {item.name: _plain(getattr(config, item.name), to_json) for item in dataclasses.fields(config)}
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The fields of a config that decide what comes out, as plain JSON values: all but those `APART`."""
+    return {
+        item.name: _plain(getattr(config, item.name), identity)
+        for item in dataclasses.fields(config)
+        if item.metadata.get("identity", True)
+    }
+
+
+def apart(kind: Any) -> tuple[str, ...]:
+    """Names of the fields of a config class that are no part of its identity."""
+    return tuple(item.name for item in dataclasses.fields(kind) if not item.metadata.get("identity", True))
 
 
 def from_json(values: Mapping[str, Any], kind: Any, where: str = "config") -> Any:
@@ -45,10 +62,10 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str
     return found
 
 
-def _plain(value: Any) -> Any:
-    """A field's value as JSON holds it."""
+def _plain(value: Any, convert: Callable[[Any], dict[str, Any]]) -> Any:
+    """A field's value as JSON holds it; `convert` is for configs in it."""
     if dataclasses.is_dataclass(value):
-        return to_json(value)
+        return convert(value)
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

@@ -23,7 +23,8 @@ from typing import Any
 import torch
 
 from cog.algorithms.base import Agent
-from cog.core.configs import differences, to_json
+from cog.core.configs import differences
+from cog.core.configs import identity as identity_of
 from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.core.inputs import Input
 from cog.core.lock import content, locked
@@ -52,8 +53,6 @@ FORMAT = 1
 RECORD = "finetune.json"
 ONLINE = "online"
 EVALUATIONS = "evaluations"
-# Fields that say where things lie, not what is computed.
-NOT_IDENTITY = ("checkpoint", "data", "out", "env", "max_episode_steps")
 
 OnProgress = Callable[[int, int, str], None]
 """Called with online episodes done, their number in all, and a note on success and losses."""
@@ -295,11 +294,10 @@ def _reward(offline: Buffer, data: Path) -> float:
 
 def _record(config: FinetuneConfig, scene: Scene, start: checkpoints.Checkpoint) -> dict[str, Any]:
     """What the run is, as JSON."""
-    settings = {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
     model = start.folder / checkpoints.TENSOR_FILES[0]
     identity = {
         "kind": "finetune",
-        "config": settings,
+        "config": identity_of(config),
         "env": scene.env,
         "env_options": dict(scene.options),
         "max_episode_steps": scene.max_episode_steps,

@@ -24,7 +24,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 
 from cog.algorithms.base import Agent
-from cog.core.configs import differences, from_json, to_json
+from cog.core.configs import differences, from_json, identity, to_json
 from cog.core.files import (
     TEMPORARY_SUFFIX,
     code_version,
@@ -45,8 +45,6 @@ KEPT = 2  # the newest and the one before, should the newest be damaged
 LATEST = "latest.json"
 STATE = "state.json"
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
-# Fields that say where a run lives and what it tells, not what it computes.
-NOT_IDENTITY = ("data", "out", "wandb", "checkpoint_every", "graphed")
 
 
 @dataclass(frozen=True)
@@ -221,11 +219,6 @@ def restore(checkpoint: Checkpoint, agent: Agent, drawn: Tensor, fingerprint: st
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
     agent.updates_done = checkpoint.update
-
-
-def identity(config: TrainConfig) -> dict[str, Any]:
-    """The settings that determine what a run computes."""
-    return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
 
 
 def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below, refuse_outside, refuse_seed
+from cog.core.configs import APART
 from cog.errors import UsageError
 from cog.networks.config import NetworkConfig
 
@@ -55,9 +56,9 @@ class CQLConfig:
 class TrainConfig:
     """One training run: which data, which algorithm, how long, where it is written."""
 
-    data: Path
+    data: Path = field(metadata=APART)
     """Merge file, or a dataset folder, to learn from."""
-    out: Path
+    out: Path = field(metadata=APART)
     """Folder of the run; refused if it holds another run."""
     algorithm: Literal["cql", "bc"] = "cql"
     """What is learnt: conservative Q-learning or behaviour cloning."""
@@ -83,7 +84,7 @@ class TrainConfig:
     """Arithmetic of matrix products and convolutions; parameters stay float32. "tf32" is for CUDA alone."""
     compiled: bool = False
     """Whether the update goes through torch.compile; it rounds differently. Costs a minute at the start."""
-    graphed: bool = False
+    graphed: bool = field(default=False, metadata=APART)
     """Whether the update is captured as one CUDA graph and replayed."""
     device: str = "cpu"
     """Where the run computes and keeps its frames: "cpu", "cuda" or "cuda:1"."""
@@ -91,11 +92,11 @@ class TrainConfig:
     """Threads for one operation on the CPU; 0 leaves PyTorch's choice. Other counts round differently."""
     log_every: int = 100
     """Updates between two lines of metrics."""
-    checkpoint_every: int = 1000
+    checkpoint_every: int = field(default=1000, metadata=APART)
     """Updates between two checkpoints."""
     runaway_q: float = 1e4
     """The run stops when a Q value exceeds this size."""
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    wandb: Literal["disabled", "offline", "online"] = field(default="disabled", metadata=APART)
     """Whether metrics also go to Weights & Biases."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Encoder, critics and actor."""

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cog.evaluation.config import EvaluateConfig
-from cog.experiments.jobs.job import Job
+from cog.experiments.jobs.job import Job, ordered
 from cog.experiments.jobs.kinds import Collect, Count, Evaluate, Merge, Relabel, Train
-from cog.experiments.jobs.run import ordered
 from cog.experiments.paper.config import ReproduceConfig
 from cog.experiments.paper.methods import ARMS, Arm, Choice, training
 from cog.experiments.paper.recipes.recipe import Cell, Recipe
@@ -93,8 +92,8 @@ def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
 def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:
     """The views of a row's data."""
     task, priors = recipe.collections(seed, config.observation, config.scale)
-    task_data = Collect(config.out, task, config.workers)
-    prior_data = [Collect(config.out, spec, config.workers) for spec in priors]
+    task_data = Collect(config.out, task)
+    prior_data = [Collect(config.out, spec) for spec in priors]
     rewarded = Relabel(config.out, task_data, recipe.task_rule, recipe.reward)
     good = dataclasses.replace(rewarded, only=recipe.task_rule)
     return Sources(

@@ -7,12 +7,13 @@ out/
 """
 
 import contextlib
+import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cog.core.configs import differences, to_json
+from cog.core.configs import apart, differences, to_json
 from cog.core.console import console, messages, table
 from cog.core.files import read_json, write_bytes, write_json
 from cog.core.lock import content, locked
@@ -20,6 +21,7 @@ from cog.core.workers import cores
 from cog.errors import CogError
 from cog.experiments.command_line import changed
 from cog.experiments.jobs.code import code
+from cog.experiments.jobs.crew import Place
 from cog.experiments.jobs.estimate import Estimate, in_words, stages
 from cog.experiments.jobs.kinds import Train
 from cog.experiments.jobs.run import run_jobs
@@ -34,6 +36,7 @@ from cog.experiments.paper.results import columns, gather, markdown, rows
 from cog.training.train import usable_device
 
 FORMAT = 1
+LEFT_OUT = tuple(name for name in apart(ReproduceConfig) if name != "out")  # of the printed command
 STORE, RESULTS, TABLE = "store.json", "results.json", "table.md"
 
 
@@ -51,13 +54,17 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
     recipes = [RECIPES[name] for name in config.chosen_rows] if recipes is None else recipes
     if config.ablation is not None:
         recipes = [variant for recipe in recipes for variant in variants(config.ablation, recipe)]
+    if config.dask is not None:  # whose workers run in other folders
+        config = dataclasses.replace(config, out=config.out.absolute())
     graph = build(recipes, config)
     show_plan(graph, config)
     if config.plan:
         return None
-    refuse_device(graph)
+    if config.dask is None:
+        refuse_device(graph)
     with claimed(config.out, config.mix_code):
-        run_jobs(graph.jobs, config.workers, Estimate(config.out / "records").seconds)
+        place = Place(config.workers, config.dask, config.dashboard)
+        run_jobs(graph.jobs, place, Estimate(config.out / "records").seconds)
         results = gather(graph, config, command(config))
         results["code"] = read_json(config.out / STORE, "the mark of a folder of experiments")["code"]
         write_results(results, graph, config)
@@ -128,7 +135,7 @@ def show_results(results: dict[str, Any], config: ReproduceConfig) -> None:
 
 def command(config: ReproduceConfig) -> str:
     """The command line that gives these results."""
-    chosen = changed(to_json(config), to_json(ReproduceConfig()), ["workers", "plan", "mix_code"])
+    chosen = changed(to_json(config), to_json(ReproduceConfig()), LEFT_OUT)
     return shlex.join(["cog", "reproduce", *chosen])
 
 

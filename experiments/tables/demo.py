@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cog.core.configs import to_json
+from cog.core.configs import apart, to_json
 from cog.core.console import console
 from cog.core.figures import new_picture, style, write_picture
 from cog.core.files import read_json, write_json
@@ -20,7 +20,6 @@ from cog.experiments.script import script
 from cog.experiments.tables.seeds import by_seed
 
 TABLE, PICTURE = "demo.json", "demo.png"
-OWN = ("out", "workers")  # settings that decide no number
 COLOURS = {"cog": "#1f6fb2", "bc_all": "#7a4fa3", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
 LABELS = {
     "cog": "COG: task + prior data",
@@ -51,7 +50,7 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
     for run, summary in zip(runs, summaries, strict=True):
         if summary["quick"]:
             raise CogError(f"{run} is a quick demo; its numbers mean nothing")
-    seeds, settings = by_seed(runs, [summary["config"] for summary in summaries], OWN)
+    seeds, settings = by_seed(runs, [summary["config"] for summary in summaries], apart(DemoConfig))
     entries = list(zip(seeds, summaries, strict=True))
     chosen = changed(settings, to_json(DemoConfig()))
     return {
