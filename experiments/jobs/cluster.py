@@ -95,10 +95,10 @@ class _Workers(Crew):
         self._ended: queue.SimpleQueue[tuple[Job, Future]] = queue.SimpleQueue()
 
     def slots(self) -> int:
-        return sum(threads for threads, _ in self._places())
+        return len(self._places())
 
     def gpus(self) -> int:
-        return sum(gpus for _, gpus in self._places())
+        return sum(min(gpus, 1) for _, _, gpus in self._places())
 
     def submit(self, job: Job) -> None:
         # Two folders may need the same job at the same time, each its own.
@@ -145,11 +145,24 @@ class _Workers(Crew):
             with contextlib.suppress(Exception):
                 executor.shutdown(wait=False)
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _places(self) -> list[tuple[str, int, int]]:
+        """Address, threads and GPUs of each worker that is there.
+
+        Raises:
+            CogError: the scheduler is gone, or a worker would do several jobs in one process.
+        """
         try:
-            found: list[tuple[int, int]] = self._client.run_on_scheduler(worker.places)
+            found: list[tuple[str, int, int]] = self._client.run_on_scheduler(worker.places)
+        except ImportError as error:
+            raise CogError(f"the scheduler at {self._address} cannot load cog ({error}); {SAME}") from error
         except (OSError, RuntimeError, TimeoutError) as error:
             raise self._lost() from error
+        for address, threads, _ in found:
+            if threads != 1:
+                raise CogError(
+                    f"the worker at {address} has {threads} threads, and jobs need a process each; start it "
+                    "with --nthreads 1, and with --nworkers for several"
+                )
         return found
 
     def _outcome(self, job: Job, future: Any) -> BaseException | None:

@@ -87,10 +87,10 @@ def _startable(
     todo: Mapping[str, Job], running: Mapping[str, Job], crew: Crew, seconds: Seconds
 ) -> list[Job]:
     """Jobs to begin now, the longest first: evaluations fill what trainings leave of the workers."""
-    if not todo:
-        return []
     blocking = todo.keys() | running.keys()
     ready = [job for job in todo.values() if not any(need.hash in blocking for need in job.needs)]
+    if not ready:
+        return []
     ready.sort(key=lambda job: -seconds(job))
     free, chosen = crew.slots() - len(running), []
     gpus = None

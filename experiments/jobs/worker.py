@@ -1,7 +1,10 @@
 """What happens on a Dask worker: it does a job, if its code is the client's, until it is asked to stop."""
 
+import contextlib
+import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,27 @@ class Session(WorkerPlugin):  # type: ignore[misc]
         """Called on a worker that closes, and at the end of the session."""
         self.asked.set()
 
+    @contextlib.contextmanager
+    def at_home(self, job: Job) -> Iterator[None]:
+        """Work in the folder where the command was given, so that relative paths mean and say the same.
+
+        Raises:
+            CogError: this machine does not see that folder, or not that of the experiments.
+        """
+        before = Path.cwd()
+        try:
+            os.chdir(self.folder)
+            job.root.stat()
+        except OSError as error:
+            raise CogError(
+                f"the worker at {self.worker} does not see {self.folder} or {job.root} in it; run the "
+                "command in a folder, and with an --out, on a disk that all workers and this machine share"
+            ) from error
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
     def refuse_other_code(self) -> None:
         """Raise CogError unless this worker runs the client's code."""
         if self.checked:
@@ -67,13 +91,8 @@ def work(job: Job, name: str) -> dict[str, bool]:
     if session is None:
         raise CogError(f"the worker at {worker.address} cannot load cog; install the same version there")
     session.refuse_other_code()
-    if not job.root.is_dir():
-        raise CogError(
-            f"the worker at {worker.address} does not see {job.root}; choose an --out on a disk that all "
-            "workers and this machine share"
-        )
     try:
-        with stoppable(session.asked.is_set):
+        with session.at_home(job), stoppable(session.asked.is_set):
             perform(job)
     except Stopped:
         return {"stopped": True}
@@ -90,10 +109,10 @@ def ask_to_stop(name: str, dask_worker: Any) -> None:
         session.asked.set()
 
 
-def places(dask_scheduler: Any) -> list[tuple[int, int]]:
-    """Jobs that each running worker takes side by side, and those of them on a GPU; called on a scheduler."""
+def places(dask_scheduler: Any) -> list[tuple[str, int, int]]:
+    """Address, threads and GPUs of each running worker; called on a scheduler."""
     return [
-        (state.nthreads, min(state.nthreads, int(state.resources.get("GPU", 0))))
+        (state.address, state.nthreads, int(state.resources.get("GPU", 0)))
         for state in dask_scheduler.workers.values()
         if state.status.name == "running"
     ]

@@ -7,7 +7,6 @@ out/
 """
 
 import contextlib
-import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,8 +53,6 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
     recipes = [RECIPES[name] for name in config.chosen_rows] if recipes is None else recipes
     if config.ablation is not None:
         recipes = [variant for recipe in recipes for variant in variants(config.ablation, recipe)]
-    if config.dask is not None:  # whose workers run in other folders
-        config = dataclasses.replace(config, out=config.out.absolute())
     graph = build(recipes, config)
     show_plan(graph, config)
     if config.plan:
