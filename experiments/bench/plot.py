@@ -4,11 +4,9 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from cog.core.figures import new_picture, style, write_picture
+from cog.core.figures import COLOURS, new_picture, style, write_picture
 from cog.experiments.bench.figures import Figure
 from cog.experiments.bench.scaling import BATCHES_UNIT, FRAMES_UNIT
-
-COLOURS = ("#0b6e4f", "#c8553d", "#3c5a99", "#8a6d00")
 
 
 def lines(figures: Sequence[Figure], unit: str) -> dict[str, list[tuple[int, float]]]:
@@ -31,7 +29,7 @@ def draw_scaling(path: Path, figures: Sequence[Figure]) -> None:
     for place, unit in enumerate((BATCHES_UNIT, FRAMES_UNIT), start=1):
         axes = picture.add_subplot(1, 2, place)
         shown = lines(figures, unit)
-        for colour, (name, points) in zip(itertools.cycle(COLOURS), shown.items(), strict=False):
+        for colour, (name, points) in zip(itertools.cycle(COLOURS.values()), shown.items(), strict=False):
             axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", linewidth=1.4)
         axes.set_xlabel(unit, fontsize=9)
         axes.set_ylabel("updates/s", fontsize=9)

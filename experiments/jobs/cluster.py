@@ -8,10 +8,12 @@ import contextlib
 import logging
 import os
 import queue
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -35,18 +37,19 @@ def local(count: int, dashboard: bool) -> Iterator[Crew]:
     environment = dict(os.environ)
     settings = {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}
     try:
-        with (
-            dask.config.set(settings),
-            LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                memory_limit=0,  # mapped files count in it, and a kill costs every attempt at the job
-                dashboard_address=f"127.0.0.1:{8787 if dashboard else 0}",
-                silence_logs=logging.CRITICAL,  # errors come with the jobs
-                resources={"GPU": 1},  # the runner shows a missing GPU before
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
+        with contextlib.ExitStack() as held:
+            held.enter_context(dask.config.set(settings))
+            with _without_ctrl_c():
+                cluster = LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    memory_limit=0,  # mapped files count in it, and a kill costs every attempt at the job
+                    dashboard_address=f"127.0.0.1:{8787 if dashboard else 0}",
+                    silence_logs=logging.CRITICAL,  # errors come with the jobs
+                    resources={"GPU": 1},  # whether there is one was looked at before
+                )
+            held.enter_context(cluster)
+            client = held.enter_context(Client(cluster, set_as_default=False))
             if dashboard:
                 messages().print(f"dashboard: {client.dashboard_link} (needs the package 'bokeh')")
             with session(client, None) as crew:
@@ -54,6 +57,20 @@ def local(count: int, dashboard: bool) -> Iterator[Crew]:
     finally:  # Dask leaves OMP_NUM_THREADS=1 and others behind
         os.environ.clear()
         os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Threads and processes that begin inside, and theirs, never hear SIGINT, which goes to a whole terminal.
+
+    Only this thread hears it, after this. The mask is inherited; a worker that caught the signal would end.
+    """
+    resource_tracker.ensure_running()  # which would unblock the signal when it begins
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -170,7 +187,7 @@ class _Workers(Crew):
         try:
             return Stopped("its worker was asked to stop") if future.result()["stopped"] else None
         except KilledWorker:
-            return CogError(_deaths(f"doing {job.kind} {job.place}"))
+            return CogError(_deaths(f"doing {job.title}"))
         except CancelledError:
             return self._lost()
         except RuntimeError as error:

@@ -66,6 +66,8 @@ class Job(ABC):
 
     root: Path
     """Folder of the experiments."""
+    at: str | None = None
+    """Where below `root` it leaves what it makes; none is under its own name."""
 
     @property
     @abstractmethod
@@ -126,6 +128,11 @@ class Job(ABC):
     def place(self) -> str:
         """Name of the job's own file or folder."""
         return f"{self.name}-{self.hash[:DIGITS]}"
+
+    @property
+    def title(self) -> str:
+        """What it does, for people."""
+        return f"{self.kind} {self.at or self.place}"
 
     @property
     def record_file(self) -> Path:
@@ -211,7 +218,7 @@ def perform(job: Job, executor: Executor | None = None, slots: int = 1) -> None:
     except Stopped:
         raise
     except CogError as error:
-        raise CogError(f"{job.kind} {job.place}: {error}") from error
+        raise CogError(f"{job.title}: {error}") from error
 
 
 def stop_if_asked() -> None:

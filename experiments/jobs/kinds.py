@@ -40,7 +40,6 @@ class Collect(Job):
     root: Path
     spec: CollectionSpec
     at: str | None = None
-    """Folder below `root`; none is that of the job's own name."""
 
     kind = "collect"
     alone = True
@@ -67,7 +66,7 @@ class Collect(Job):
         return Cost(f"collect {spec.env} {spec.observation}", spec.episodes * spec.max_episode_steps)
 
     def work(self, help: Help) -> str | None:
-        with progress(f"collect {self.name}", self.spec.episodes, "episode") as advance:
+        with progress(self.title, self.spec.episodes, "episode") as advance:
 
             def on_progress(done: int, total: int, successes: int) -> None:
                 advance(done, f"success {successes / max(done, 1):.0%}")
@@ -186,8 +185,10 @@ class Merge(Job):
     task: Relabel
     priors: tuple[Relabel, ...] = ()
     prior_share: float = 0.0
+    """Share of prior data in each batch."""
+    task_share: float | None = None
+    """Share of task data instead, to the last digit."""
     at: str | None = None
-    """File below `root`; none is that of the job's own name."""
 
     kind = "merge"
     alone = True
@@ -206,6 +207,8 @@ class Merge(Job):
         return self.root / (self.at or f"merges/{self.place}.json")
 
     def decides(self) -> dict[str, Any]:
+        if self.priors and self.task_share is not None:
+            return {"task_share": self.task_share}
         return {"prior_share": self.prior_share if self.priors else 0.0}
 
     def cost(self) -> Cost:
@@ -213,7 +216,8 @@ class Merge(Job):
 
     def work(self, help: Help) -> str | None:
         priors = [view.source for view in self.priors]
-        write_merge(self.file, [self.task.source], priors, 1.0 - self.prior_share)
+        share = 1.0 - self.prior_share if self.task_share is None else self.task_share
+        write_merge(self.file, [self.task.source], priors, share)
         return None
 
     def content(self) -> str:
@@ -229,7 +233,6 @@ class Train(Job):
     merge: Merge
     settings: TrainConfig
     at: str | None = None
-    """Folder below `root`; none is that of the job's own name."""
 
     kind = "train"
     alone = False
@@ -311,7 +314,6 @@ class Evaluate(Job):
     run: Train
     settings: EvaluateConfig
     at: str | None = None
-    """Folder below `root`; none is that of the job's own name."""
 
     kind = "evaluate"
     alone = False
@@ -336,10 +338,10 @@ class Evaluate(Job):
         return {"settings": _different(chosen, standard), "code_version": code_version()}
 
     def cost(self) -> Cost:
-        observation = self.run.merge.task.data.spec.observation
-        steps = self.settings.max_episode_steps
-        assert steps is not None  # a recipe names the scene and its horizon
-        return Cost(f"evaluate {self.settings.env} {observation}", self.settings.episodes * steps)
+        data, settings = self.run.merge.task.data.spec, self.settings
+        steps = settings.max_episode_steps or data.max_episode_steps
+        episodes = settings.episodes * len(settings.starts)
+        return Cost(f"evaluate {settings.env or data.env} {data.observation}", episodes * steps)
 
     def work(self, help: Help) -> str | None:
         if not self.run.has_checkpoint():

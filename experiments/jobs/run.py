@@ -78,7 +78,7 @@ def _run_shared(jobs: Sequence[Job], crew: Crew, seconds: Seconds, stopped: Aske
         except BaseException as error:
             cut = _stop(crew, running)
             if cut and isinstance(error, Stopped):
-                names = ", ".join(f"{job.kind} {job.place}" for job in cut)
+                names = ", ".join(job.title for job in cut)
                 raise Stopped(f"{INTERRUPTED}; not saved in time, and kept as last saved: {names}") from None
             raise
 
@@ -132,15 +132,15 @@ class _Board:
         """A job has ended."""
         self._share[job.hash] = 1.0
         self._done += 1
-        self._shown.drop(_title(job))
-        self._shown.say(f"{self._count()}: {_title(job)} done")
+        self._shown.drop(job.title)
+        self._shown.say(f"{self._count()}: {job.title} done")
 
     def show(self, running: Iterable[Job]) -> None:
         """Show the running jobs."""
         for job in running:
             share, note = job.progress()
             self._share[job.hash] = max(share, self._share[job.hash])
-            self._shown.show(_title(job), share, 1.0, f"{share:.0%}  {note}")
+            self._shown.show(job.title, share, 1.0, f"{share:.0%}  {note}")
         done = sum(self._seconds[name] * share for name, share in self._share.items())
         total = max(sum(self._seconds.values()), 1e-9)
         self._shown.show("all", done / total, 1.0, f"{self._count()}, {done / total:.0%} of the work")
@@ -154,7 +154,3 @@ class _Board:
 
     def _count(self) -> str:
         return f"{self._done}/{len(self._seconds)} jobs"
-
-
-def _title(job: Job) -> str:
-    return f"{job.kind} {job.place}"

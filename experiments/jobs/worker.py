@@ -99,7 +99,7 @@ def work(job: Job, name: str) -> dict[str, bool]:
     except Exception:
         raise
     except BaseException as error:  # Dask would take it for the end of the worker
-        raise CogError(f"{job.kind} {job.place}: ended by {error!r}") from error
+        raise CogError(f"{job.title}: ended by {error!r}") from error
     return {"stopped": False}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cog.core.configs import from_json, to_json
+from cog.core.figures import COLOURS
 from cog.evaluation.config import Acting
 from cog.experiments.paper.recipes.recipe import Observation, Recipe
 from cog.training.config import TrainConfig
@@ -23,6 +24,8 @@ class Arm:
     """Name of the arm."""
     title: str
     """What it is, for people."""
+    label: str
+    """The same in a few words, for pictures."""
     algorithm: Literal["cql", "bc"]
     """Learner."""
     data: Choice
@@ -40,31 +43,68 @@ class Arm:
 ARMS: Mapping[str, Arm] = {
     arm.name: arm
     for arm in (
-        Arm("cog", "COG: CQL on task and prior data", "cql", "both", "#0b6e4f"),
-        Arm("cql_task_only", "CQL on task data only", "cql", "task_only", "#c8553d"),
-        Arm("bc_task_only", "behaviour cloning on task data only", "bc", "task_only", "#3c5a99"),
-        Arm("bc_all", "behaviour cloning on task and prior data", "bc", "both", "#7a4fa3"),
-        Arm("bc_oracle", "behaviour cloning on the episodes of both that succeed", "bc", "oracle", "#b8860b"),
+        Arm(
+            "cog",
+            "COG: CQL on task and prior data",
+            "COG: task + prior data",
+            "cql",
+            "both",
+            COLOURS["green"],
+        ),
+        Arm(
+            "cql_task_only",
+            "CQL on task data only",
+            "CQL: task data only",
+            "cql",
+            "task_only",
+            COLOURS["red"],
+        ),
+        Arm(
+            "bc_task_only",
+            "behaviour cloning on task data only",
+            "BC: task data only",
+            "bc",
+            "task_only",
+            COLOURS["blue"],
+        ),
+        Arm(
+            "bc_all",
+            "behaviour cloning on task and prior data",
+            "BC: task + prior data",
+            "bc",
+            "both",
+            COLOURS["violet"],
+        ),
+        Arm(
+            "bc_oracle",
+            "behaviour cloning on the episodes of both that succeed",
+            "BC: successes of both",
+            "bc",
+            "oracle",
+            COLOURS["ochre"],
+        ),
         Arm(
             "sac",
             "SAC on task and prior data (CQL without its conservative term and without imitation)",
+            "SAC: task + prior data",
             "cql",
             "both",
-            "#5f5f5f",
+            COLOURS["grey"],
             changes={"cql": {"conservative_weight": 0.0, "bc_weight": 0.0}},
         ),
         Arm(
             "cog_reference",
             "COG with the paper's network and settings, on the same data with the same rewards",
+            "COG: the paper's network",
             "cql",
             "both",
-            "#1f6fb2",
+            COLOURS["sky"],
             preset="paper",
             acting="mode",
         ),
     )
 }
-"""Every arm by name, in the order of the table."""
+"""Every arm by name, in the order of the table; where `acting` is none, the row says how each algorithm acts."""
 
 
 def training(

@@ -15,7 +15,7 @@ from typing import Any
 from cog.core.configs import apart, differences, to_json
 from cog.core.console import console, messages, table
 from cog.core.files import read_json, write_bytes, write_json
-from cog.core.lock import content, locked
+from cog.core.lock import locked
 from cog.core.workers import cores
 from cog.errors import CogError
 from cog.experiments.command_line import changed
@@ -23,6 +23,7 @@ from cog.experiments.jobs.code import code
 from cog.experiments.jobs.crew import Place
 from cog.experiments.jobs.estimate import Estimate, in_words, stages
 from cog.experiments.jobs.kinds import Train
+from cog.experiments.jobs.mark import read_mark
 from cog.experiments.jobs.run import run_jobs
 from cog.experiments.paper.ablations import draw, variants
 from cog.experiments.paper.config import ReproduceConfig
@@ -144,13 +145,7 @@ def claimed(out: Path, mix_code: bool) -> Iterator[None]:
         CogError: it holds something else, another process works in it, or, unless `mix_code`, other code has.
     """
     mark, mine = out / STORE, code()
-    if mark.exists():
-        held = read_json(mark, "the mark of a folder of experiments")
-        if (held.get("format"), held.get("kind")) != (FORMAT, "experiments"):
-            raise CogError(f"{mark}: is of another kind or version; choose another folder with --out")
-    elif out.exists() and (not out.is_dir() or content(out)):
-        raise CogError(f"{out} is not empty and holds no experiments; choose another folder with --out")
-    else:
+    if read_mark(mark, FORMAT, "experiments", "experiments") is None:
         write_json(mark, {"format": FORMAT, "kind": "experiments", "code": [mine]})
     with locked(out):
         admit(mine, mark, mix_code)

@@ -51,7 +51,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             **QUIET,
         )
     ]
-    until(file.exists, started[0])
+    until(lambda: file.exists() and file.read_text().endswith("}"), started[0])
     address = json.loads(file.read_text())["address"]
     begin = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
     for _ in range(2):

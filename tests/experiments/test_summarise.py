@@ -6,7 +6,7 @@ import pytest
 
 from cog.core.files import read_json, write_json
 from cog.errors import CogError, UsageError
-from cog.experiments.tables.demo import LABELS, draw, gather, markdown
+from cog.experiments.tables.demo import ORDER, draw, gather, markdown
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def runs(tmp_path):
                 "low": 0.01,
                 "high": 0.3,
             }
-            for arm in LABELS
+            for arm in ORDER
             for start in ("open", "closed")
         ]
         summary = {

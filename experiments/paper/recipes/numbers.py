@@ -25,6 +25,8 @@ ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "mode"}
 WAVERING: Mapping[str, Acting] = {"cql": "critic", "bc": "sample"}
 """The same where the prior data turn round on every second step: the mode of their imitation stands still,
 and that of a policy that learnt from them stays where the fingers press on something."""
+DRAWN: Mapping[str, Acting] = {"cql": "mode", "bc": "sample"}
+"""The same as the reference lets them act: by their mode, and clones by draws."""
 CANDIDATES = 3
 """Draws among which, and the mode, critics choose."""
 SWITCHES: Mapping[str, Any] = {"network": {"switches": 2}}
