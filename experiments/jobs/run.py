@@ -92,8 +92,8 @@ def _startable(
     if not ready:
         return []
     ready.sort(key=lambda job: -seconds(job))
-    free, chosen = crew.slots() - len(running), []
-    gpus = None
+    free, gpus = crew.slots() - len(running), None
+    chosen: list[Job] = []
     for job in ready:
         if len(chosen) >= free:
             break

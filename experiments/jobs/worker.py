@@ -18,7 +18,7 @@ from cog.experiments.jobs.code import code
 from cog.experiments.jobs.job import Job, Stopped, perform
 
 
-class Session(WorkerPlugin):  # type: ignore[misc]
+class Session(WorkerPlugin):
     """One command on one worker: the code that its jobs need, and whether they are asked to stop.
 
     A worker that closes, at the end of its time or by SIGTERM, asks its job as well.

@@ -104,7 +104,7 @@ ARMS: Mapping[str, Arm] = {
         ),
     )
 }
-"""Every arm by name, in the order of the table; where `acting` is none, the row says how each algorithm acts."""
+"""Every arm by name, in the order of the table; without `acting`, the row says how each algorithm acts."""
 
 
 def training(
