@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cog.core.configs import from_json, to_json
 from cog.core.figures import COLOURS
 from cog.evaluation.config import Acting
+from cog.experiments.paper.recipes import numbers
 from cog.experiments.paper.recipes.recipe import Observation, Recipe
 from cog.training.config import TrainConfig
 from cog.training.presets import Preset, preset
@@ -117,6 +118,8 @@ def training(
     """
     base = preset(arm.preset, Path(), Path())
     changes = recipe.reference if arm.preset == "paper" else recipe.settings[observation]
+    if arm.preset == "paper" and device.startswith("cuda"):
+        changes = {**changes, **numbers.REFERENCE_ON_CUDA}
     values = _changed(_changed(to_json(base), changes), arm.changes)
     values |= {"algorithm": arm.algorithm, "seed": seed, "device": device, "threads": 1}
     if updates is not None:
