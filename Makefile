@@ -8,8 +8,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?=
-PAPER = $(BIN)/cog train --preset paper --device cuda --graphed --compiled --precision bfloat16 \
-	    --data runs/gpu/drawer/both.json --updates $(UPDATES)
 UPDATES ?= 300000
 
 .NOTPARALLEL:
@@ -34,26 +32,17 @@ gpu-bench: $(INSTALLED)
 	$(BIN)/cog bench --parity --device cuda --out runs/gpu/parity.json
 
 gpu-paper: $(INSTALLED)
-	rm -rf runs/gpu/drawer && mkdir -p runs/gpu/drawer
-	date +%s > runs/gpu/drawer/began
-	$(BIN)/cog collect --env cog/DoubleDrawer-v0 --out runs/gpu/drawer/task --start open --max-steps 80 \
-	    --behaviour grasp=1:aim_error=0.015 --episodes 1000 --seed 0
-	$(BIN)/cog collect --env cog/DoubleDrawer-v0 --out runs/gpu/drawer/prior --start closed --max-steps 80 \
-	    --behaviour open_drawer=0.9:suboptimal=true wander=0.1 --keep failure --episodes 1500 --seed 1
-	$(BIN)/cog relabel runs/gpu/drawer/task --rule grasp_success --name success --scale 10
-	$(BIN)/cog relabel runs/gpu/drawer/prior --rule zero --name zero
-	$(BIN)/cog merge --out runs/gpu/drawer/both.json \
-	    --task runs/gpu/drawer/task@success --prior runs/gpu/drawer/prior@zero
-	$(PAPER) --out runs/gpu/drawer/one
-	$(BIN)/cog evaluate --checkpoint runs/gpu/drawer/one --out runs/gpu/drawer/evaluation --starts open closed
-	echo "$$(($$(date +%s) - $$(cat runs/gpu/drawer/began))) seconds from the first episode to the table"
+	rm -rf runs/gpu/paper
+	$(BIN)/cog reproduce --rows closed --arms cog_reference --seeds 0 --updates $(UPDATES) --device cuda \
+	    --out runs/gpu/paper
 
 gpu-seeds: $(INSTALLED)
-	test -e runs/gpu/drawer/evaluation/evaluation.json || $(MAKE) gpu-paper
-	rm -rf runs/gpu/drawer/three
-	$(PAPER) --out runs/gpu/drawer/three --seeds 0 1 2
+	test -e runs/gpu/paper/results.json || $(MAKE) gpu-paper
+	rm -rf runs/gpu/seeds
+	$(BIN)/cog train --preset paper --device cuda --graphed --compiled --precision bfloat16 --threads 1 \
+	    --data runs/gpu/paper/merges/*.json --updates $(UPDATES) --out runs/gpu/seeds --seeds 0 1 2
 	echo "seconds of training, one seed and three at once:"
-	tail -q -n 1 runs/gpu/drawer/one/timings.jsonl runs/gpu/drawer/three/seed*/timings.jsonl
+	tail -q -n 1 runs/gpu/paper/runs/*/timings.jsonl runs/gpu/seeds/seed*/timings.jsonl
 
 # The folders `tests` and `datasets` of this repository share their names with packages, hence the detour.
 packages: .venv-packages/.installed .venv-lerobot/.installed

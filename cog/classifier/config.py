@@ -1,10 +1,11 @@
 """Every setting of a success classifier; only the standard library is imported: commands start fast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below
+from cog.core.configs import APART
 from cog.errors import UsageError
 
 
@@ -12,11 +13,11 @@ from cog.errors import UsageError
 class ClassifierConfig:
     """One success classifier: what labels its frames, how it learns, how its threshold is chosen."""
 
-    out: Path
+    out: Path = field(metadata=APART)
     """Folder of the classifier; refused if it holds something already."""
     label: str | None = None
     """Rule that labels every frame, such as grasp_success; none labels last frames by episodes' success."""
-    negatives: tuple[Path, ...] = ()
+    negatives: tuple[Path, ...] = field(default=(), metadata=APART)
     """Datasets in which no frame is a success; the last frames of the sources then all are."""
     margin: int = 0
     """Frames before the last one of a success that are left out, if success may have come before the end."""

@@ -11,7 +11,7 @@ from cog.classifier.config import ClassifierConfig
 from cog.classifier.frames import HELD_OUT, TRAINING, VALIDATION, LabelledFrames, read_frames, split
 from cog.classifier.network import SuccessNetwork, judge, save, to_tensor
 from cog.classifier.verdicts import Verdict, best_threshold, measure
-from cog.core.configs import to_json
+from cog.core.configs import identity
 from cog.core.inputs import inputs_to_json
 from cog.errors import CogError, UsageError
 from cog.networks.augment import random_shift
@@ -20,7 +20,6 @@ from cog.networks.config import NetworkConfig
 OnProgress = Callable[[int, str], None]
 """Called with the updates done and a note on the loss."""
 REPORTS = 100  # how often a run tells its progress
-NOT_IDENTITY = ("out", "negatives")  # where things lie; the datasets are told by their hashes
 
 
 def classify(
@@ -53,7 +52,7 @@ def classify(
     }
     facts = {
         "inputs": inputs_to_json(frames.inputs),
-        "config": {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY},
+        "config": identity(config),
         "negatives": len(config.negatives),
         "episodes": {
             name: int((parts == part).sum())

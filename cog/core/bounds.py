@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -10,9 +11,9 @@ from cog.errors import UsageError
 SEED_BITS = 32  # one word of entropy, so that (seed, episode, attempt) are never confused
 
 
-def within(interval: str, default: Any) -> Any:
+def within(interval: str, default: Any, metadata: Mapping[str, Any] | None = None) -> Any:
     """A dataclass field with this default, whose numbers lie in `interval`, written as "[0, 1)"."""
-    return dataclasses.field(default=default, metadata={"interval": interval})
+    return dataclasses.field(default=default, metadata={**(metadata or {}), "interval": interval})
 
 
 def refuse_out_of_bounds(settings: Any, prefix: str = "") -> None:

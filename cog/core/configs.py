@@ -6,11 +6,14 @@ Only the standard library is imported here, so that the command line starts fast
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from cog.errors import UsageError
+
+APART = {"identity": False}
+"""Metadata of a field that says where something lies or how it is computed, not what comes out."""
 
 
 class Named:
@@ -31,8 +34,18 @@ class Named:
 
 def to_json(config: Any) -> dict[str, Any]:
     """A config as plain JSON values."""
-    values = {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
-    return {"name": config.name, **values} if isinstance(config, Named) else values
+    return _values(config, dataclasses.fields(config), to_json)
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The fields of a config that decide what comes out, as plain JSON values: all but those `APART`."""
+    deciding = [item for item in dataclasses.fields(config) if item.metadata.get("identity", True)]
+    return _values(config, deciding, identity)
+
+
+def apart(kind: Any) -> tuple[str, ...]:
+    """Names of the fields of a config class that are no part of its identity."""
+    return tuple(item.name for item in dataclasses.fields(kind) if not item.metadata.get("identity", True))
 
 
 def from_json(values: Mapping[str, Any], kind: Any, where: str = "config") -> Any:
@@ -69,10 +82,18 @@ def _is_field(hint: Any) -> bool:
     return typing.get_origin(hint) is not ClassVar
 
 
-def _plain(value: Any) -> Any:
-    """A field's value as JSON holds it."""
+def _values(
+    config: Any, items: Sequence[dataclasses.Field[Any]], convert: Callable[[Any], dict[str, Any]]
+) -> dict[str, Any]:
+    """These fields as plain JSON values; `convert` is for configs in them."""
+    values = {item.name: _plain(getattr(config, item.name), convert) for item in items}
+    return {"name": config.name, **values} if isinstance(config, Named) else values
+
+
+def _plain(value: Any, convert: Callable[[Any], dict[str, Any]]) -> Any:
+    """A field's value as JSON holds it; `convert` is for configs in it."""
     if dataclasses.is_dataclass(value):
-        return to_json(value)
+        return convert(value)
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

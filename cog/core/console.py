@@ -7,14 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 PLAIN_INTERVAL = 10.0  # s between lines when the output is no terminal
@@ -39,31 +32,100 @@ def _plain_console(stream: TextIO, stderr: bool) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=wrap)
 
 
+class Display:
+    """Work in progress, a line for each piece; this one shows nothing."""
+
+    def show(self, title: str, done: float, total: float, note: str) -> None:
+        """A piece has come so far; it appears with its first call."""
+
+    def drop(self, title: str) -> None:
+        """A piece has ended and needs no line any more."""
+
+    def refresh(self) -> None:
+        """All pieces are as they stand; called after some `show`."""
+
+    def say(self, text: str) -> None:
+        """Tell a sentence, where no bars are seen."""
+
+
+class _Bars(Display):
+    """Bars on a terminal."""
+
+    def __init__(self, screen: Progress) -> None:
+        self._screen = screen
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, title: str, done: float, total: float, note: str) -> None:
+        if title not in self._tasks:
+            self._tasks[title] = self._screen.add_task(title, total=total, note="")
+        self._screen.update(self._tasks[title], completed=done, total=total, note=note)
+
+    def drop(self, title: str) -> None:
+        if title in self._tasks:
+            self._screen.remove_task(self._tasks.pop(title))
+
+
+class _Lines(Display):
+    """For logs: all pieces in one line, every `PLAIN_INTERVAL` seconds at most, and when one is complete."""
+
+    def __init__(self, screen: Console, first: bool) -> None:
+        self._screen = screen
+        self._pieces: dict[str, tuple[float, float, str]] = {}
+        self._last = time.monotonic() - (PLAIN_INTERVAL if first else 0)
+
+    def show(self, title: str, done: float, total: float, note: str) -> None:
+        self._pieces[title] = (done, total, note)
+
+    def drop(self, title: str) -> None:
+        self._pieces.pop(title, None)
+
+    def refresh(self) -> None:
+        now = time.monotonic()
+        complete = all(done >= total for done, total, _ in self._pieces.values())
+        if self._pieces and (complete or now - self._last >= PLAIN_INTERVAL):
+            self._last = now
+            self._screen.print("; ".join(f"{title}: {note}" for title, (_, _, note) in self._pieces.items()))
+
+    def say(self, text: str) -> None:
+        self._screen.print(text)
+
+
 @contextmanager
-def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Yield a function of (done so far, note) that shows rate, time left and the note."""
-    began = time.monotonic()
+def display(first: bool = False) -> Iterator[Display]:
+    """Bars on a terminal, lines elsewhere; there `first` shows the first call at once."""
     screen = messages()
     if not screen.is_terminal:
-        yield _plain_lines(screen, title, total, unit, began)
+        yield _Lines(screen, first)
         return
     columns = (
         TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=screen) as bar:
-        task = bar.add_task(title, total=total, rate="", note="")
+    with Progress(*columns, console=screen) as bars:
+        yield _Bars(bars)
 
-        def advance(done: int, note: str) -> None:
-            rate = done / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=done, rate=f"{rate:.1f} {unit}/s", note=note)
 
-        yield advance
+@contextmanager
+def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """Yield a function of (done so far, note) that shows rate, time left and the note."""
+    with display(first=True) as shown:
+        yield advancing(shown, title, total, unit)
+
+
+def advancing(shown: Display, title: str, total: int, unit: str) -> Advance:
+    """A function of (done so far, note) that shows one piece of work with its rate and time left."""
+    began = time.monotonic()
+
+    def advance(done: int, note: str) -> None:
+        rate = done / max(time.monotonic() - began, 1e-9)
+        pace = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left  {note}" if done else ""
+        shown.show(title, done, total, f"{done}/{total} {unit}s{pace}")
+        shown.refresh()
+
+    return advance
 
 
 @contextmanager
@@ -94,19 +156,3 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> T
 def metrics_note(values: Mapping[str, float], names: Sequence[str]) -> str:
     """The named metrics that are present, in one short line."""
     return "  ".join(f"{name} {values[name]:.3g}" for name in names if name in values)
-
-
-def _plain_lines(screen: Console, title: str, total: int, unit: str, began: float) -> Advance:
-    last = began - PLAIN_INTERVAL
-
-    def advance(done: int, note: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < PLAIN_INTERVAL and done < total:
-            return
-        last = now
-        rate = done / max(now - began, 1e-9)
-        left = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left  {note}" if done else ""
-        screen.print(f"{title}: {done}/{total} {unit}s{left}", markup=False)
-
-    return advance

@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING
 from cog.core.files import write_bytes
 from cog.errors import missing_extra
 
+COLOURS = {
+    "green": "#0b6e4f",
+    "red": "#c8553d",
+    "blue": "#3c5a99",
+    "violet": "#7a4fa3",
+    "ochre": "#b8860b",
+    "grey": "#5f5f5f",
+    "sky": "#1f6fb2",
+}
+"""The palette of all pictures, in the order in which unnamed curves take from it."""
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

@@ -21,12 +21,17 @@ from cog.errors import CogError
 LOCK = ".lock"
 
 
+class Locked(CogError):  # noqa: N818 - it is a state, not a failure
+    """Another process holds a folder."""
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder against every other process, and sweep what a killed writer left half-written in it.
 
     Raises:
-        CogError: another process holds it; the message names its id, host, begin and command.
+        Locked: another process holds it; the message names its id, host, begin and command.
+        CogError: it cannot be locked.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -38,7 +43,7 @@ def locked(folder: Path) -> Iterator[None]:
             if not os.path.samestat(os.fstat(descriptor), folder.stat()):
                 raise FileNotFoundError(errno.ENOENT, "another process has just removed it")
         except BlockingIOError:
-            raise CogError(
+            raise Locked(
                 f"{folder}: another process is writing into this folder{_holder(folder)}; nothing was "
                 "written. Wait until it is done, or choose another folder."
             ) from None

@@ -1,30 +1,52 @@
-"""Stopping in good order: a signal is noted, and the run ends after its update."""
+"""Stopping in good order: a signal, or whoever runs this thread, asks; the work ends after its update."""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+
+Asked = Callable[[], bool]
+
+_watcher: ContextVar[Asked] = ContextVar("watcher", default=lambda: False)
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
+def stop_signals(patient: bool = False) -> Iterator[Asked]:
     """Note SIGINT and SIGTERM instead of dying in mid-update; a second SIGINT interrupts at once.
 
-    Yields whether one came. Signals reach the main thread only: in others nothing is noted.
+    With `patient`, for those who end in bounded time after the first, further signals are passed over.
+    Yields whether one came, or whoever runs this thread has asked (see `stoppable`). Signals reach the main
+    thread only.
     """
-    asked = threading.Event()
+    asked, watcher = threading.Event(), _watcher.get()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield watcher
         return
 
     def note(number: int, frame: object) -> None:
-        if asked.is_set() and number == signal.SIGINT:
+        if asked.is_set() and number == signal.SIGINT and not patient:
             raise KeyboardInterrupt
         asked.set()
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked.is_set
+        yield lambda: asked.is_set() or watcher()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def stoppable(asked: Asked) -> Iterator[None]:
+    """Work inside, in this thread, is asked to stop as soon as `asked` says so."""
+    token = _watcher.set(asked)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def asked_to_stop() -> bool:
+    """Whether the work of this thread should end now; always false outside `stoppable`."""
+    return _watcher.get()()

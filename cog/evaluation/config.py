@@ -1,10 +1,11 @@
 """Every setting of an evaluation; only the standard library is imported: the command line starts fast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below, refuse_seed
+from cog.core.configs import APART
 from cog.errors import UsageError
 
 Acting = Literal["mode", "sample", "critic"]
@@ -14,9 +15,9 @@ Acting = Literal["mode", "sample", "critic"]
 class EvaluateConfig:
     """One evaluation: which policy, from which starts, how often, where it is written."""
 
-    checkpoint: Path
+    checkpoint: Path = field(metadata=APART)
     """Run folder (its latest checkpoint is used) or one checkpoint folder."""
-    out: Path
+    out: Path = field(metadata=APART)
     """Folder of the evaluation; refused if it holds another one."""
     starts: tuple[str, ...] = ("open", "closed")
     """Starts to evaluate, each on the same episode seeds."""
@@ -38,7 +39,7 @@ class EvaluateConfig:
     """Steps after which an episode is cut off; none is as many as in the data."""
     terminate_on_success: bool = True
     """Whether success ends an episode; otherwise it runs on, and success at its last step may be less."""
-    workers: int = 0
+    workers: int = field(default=0, metadata=APART)
     """Processes; 0 is one per core; their number does not change the results."""
     envs_per_worker: int = 10
     """Episodes that a process runs side by side, as one batch for the policy."""

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from cog.core.configs import differences, to_json
+from cog.core.configs import differences
+from cog.core.configs import identity as identity_of
 from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.core.inputs import Input, inputs_to_json
 from cog.core.options import parse_options
@@ -38,8 +39,6 @@ from cog.networks.encoder import ObservationShape
 from cog.training import checkpoint as checkpoints
 
 VIDEO_SIZE = 256  # pixels
-# Fields that say where an evaluation lives and who computes it, not what comes out.
-NOT_IDENTITY = ("checkpoint", "out", "workers")
 
 __all__ = ["Evaluation", "evaluate", "open_evaluation", "results_table"]
 
@@ -63,7 +62,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         scene, checkpoint.shape, checkpoint.action_dimensions, config.starts, films=config.videos != 0
     )
     identity = {
-        "config": _identity(config),
+        "config": identity_of(config),
         "checkpoint_hash": hash_file(checkpoint.folder / checkpoints.TENSOR_FILES[0]),
         "code_version": code_version(),
     }
@@ -139,11 +138,6 @@ def _in_its_scene(
     config = dataclasses.replace(config, env=env, env_options=texts, max_episode_steps=steps)
     scene_options = tuple(parse_options(texts).items())
     return config, Scene(env, shape.image, steps, scene_options, config.terminate_on_success)
-
-
-def _identity(config: EvaluateConfig) -> dict[str, Any]:
-    """The settings that determine what comes out."""
-    return {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
 
 
 def _groups(config: EvaluateConfig) -> list[Group]:
@@ -261,7 +255,7 @@ def _existing(out: Path, identity: Mapping[str, Any]) -> Evaluation:
     """The evaluation that is there already, if it is the one asked for."""
     held = read_json(out / RESULT, "an evaluation")
     # An evaluation by an older version lacks settings that are new since; it was run with their defaults.
-    standard = _identity(EvaluateConfig(checkpoint=out, out=out))
+    standard = identity_of(EvaluateConfig(checkpoint=out, out=out))
     held["config"] = standard | held.get("config", {})
     differing = differences({name: held.get(name) for name in identity}, identity)
     if differing:

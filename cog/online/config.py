@@ -1,10 +1,11 @@
 """Every setting of online fine-tuning; only light modules are imported: the command line starts fast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below, refuse_seed
+from cog.core.configs import APART
 from cog.errors import UsageError
 from cog.evaluation.config import Acting
 
@@ -15,11 +16,11 @@ Mix = Literal["online", "uniform", "half"]
 class FinetuneConfig:
     """One fine-tuning run: which policy goes on, on what data, where it acts, how its batches are mixed."""
 
-    checkpoint: Path
+    checkpoint: Path = field(metadata=APART)
     """Run folder of `cog train` (its latest checkpoint is used) or one checkpoint folder."""
-    data: Path
+    data: Path = field(metadata=APART)
     """Merge file, or dataset folder, that the checkpoint was trained on."""
-    out: Path
+    out: Path = field(metadata=APART)
     """Folder of the run; the same command continues one that was interrupted there."""
     start: str = "closed"
     """Start of every online episode and evaluation."""
@@ -47,9 +48,9 @@ class FinetuneConfig:
     """How the averaged policy acts in evaluations: by mode, by a draw, or by the critics' choice of draws."""
     candidates: int = 8
     """Draws among which the critics choose."""
-    env: str | None = None
+    env: str | None = field(default=None, metadata=APART)
     """Gymnasium id of the environment; none takes the data's."""
-    max_episode_steps: int | None = None
+    max_episode_steps: int | None = field(default=None, metadata=APART)
     """Steps after which an episode is cut off; none takes the data's."""
 
     def __post_init__(self) -> None:

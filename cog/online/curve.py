@@ -9,14 +9,14 @@ from pathlib import Path
 from rich.table import Table
 
 from cog.core.console import table
-from cog.core.figures import new_picture, style, write_picture
+from cog.core.figures import COLOURS, new_picture, style, write_picture
 from cog.core.files import write_bytes
 from cog.errors import CogError
 from cog.evaluation.intervals import CONFIDENCE, Rate, wilson
 
 CURVE, PICTURE = "curve.jsonl", "curve.png"
 FIRST_EPISODES = 100  # online episodes after the handover within which a dip is looked for
-COLOURS = ("#0b6e4f", "#c8553d", "#3c5a99", "#8a6d1c", "#6b4c9a")
+UNNAMED = tuple(COLOURS.values())
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def draw_curve(path: Path, curves: Mapping[str, Sequence[Point]], title: str) ->
     figure = new_picture(7, 3.6)
     axes = figure.subplots()
     for number, (name, points) in enumerate(curves.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = UNNAMED[number % len(UNNAMED)]
         steps = [point.steps for point in points]
         axes.plot(steps, [point.rate.value for point in points], "o-", color=colour, label=name, markersize=3)
         low, high = ([getattr(point.rate, end) for point in points] for end in ("low", "high"))

@@ -24,7 +24,8 @@ import torch
 
 from cog.algorithms import ALGORITHMS, algorithm
 from cog.algorithms.base import Algorithm
-from cog.core.configs import differences, to_json
+from cog.core.configs import differences
+from cog.core.configs import identity as identity_of
 from cog.core.console import metrics_note
 from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.core.inputs import Input
@@ -54,8 +55,6 @@ FORMAT = 1
 RECORD = "finetune.json"
 ONLINE = "online"
 EVALUATIONS = "evaluations"
-# Fields that say where things lie, not what is computed.
-NOT_IDENTITY = ("checkpoint", "data", "out", "env", "max_episode_steps")
 
 OnProgress = Callable[[int, int, str], None]
 """Called with online episodes done, their number in all, and a note on success and losses."""
@@ -293,11 +292,10 @@ def _reward(offline: Buffer, data: Path) -> float:
 
 def _record(config: FinetuneConfig, scene: Scene, start: checkpoints.Checkpoint) -> dict[str, Any]:
     """What the run is, as JSON."""
-    settings = {name: value for name, value in to_json(config).items() if name not in NOT_IDENTITY}
     model = start.folder / checkpoints.TENSOR_FILES[0]
     identity = {
         "kind": "finetune",
-        "config": settings,
+        "config": identity_of(config),
         "env": scene.env,
         "env_options": dict(scene.options),
         "max_episode_steps": scene.max_episode_steps,

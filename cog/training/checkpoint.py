@@ -24,7 +24,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 
 from cog.algorithms.base import Algorithm
-from cog.core.configs import differences, to_json
+from cog.core.configs import apart, differences, identity, to_json
 from cog.core.files import (
     TEMPORARY_SUFFIX,
     code_version,
@@ -45,8 +45,6 @@ KEPT = 2  # the newest and the one before, should the newest be damaged
 LATEST = "latest.json"
 STATE = "state.json"
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
-# Fields that say where a run lives and what it tells, not what it computes.
-NOT_IDENTITY = ("data", "out", "wandb", "checkpoint_every", "graphed")
 
 
 @dataclass(frozen=True)
@@ -226,13 +224,9 @@ def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, finger
     agent.updates_done = checkpoint.update
 
 
-def identity(config: TrainConfig) -> dict[str, Any]:
-    """The settings that determine what a run computes."""
-    return _identity(to_json(config))
-
-
-def _identity(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in NOT_IDENTITY}
+def _identity(written: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of settings as a file holds them."""
+    return {name: value for name, value in written.items() if name not in apart(TrainConfig)}
 
 
 def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from cog.algorithms import algorithm
 from cog.algorithms.config import AlgorithmConfig
 from cog.core.bounds import refuse_out_of_bounds, refuse_seed, within
-from cog.core.configs import from_json
+from cog.core.configs import APART, from_json
 from cog.networks.config import NetworkConfig
 
 TORCH_SEED_BITS = 64
@@ -21,9 +21,9 @@ TORCH_SEED_BITS = 64
 class TrainConfig:
     """One training run: which data, which algorithm, how long, where it is written."""
 
-    data: Path
+    data: Path = field(metadata=APART)
     """Merge file, or a dataset folder, to learn from."""
-    out: Path
+    out: Path = field(metadata=APART)
     """Folder of the run; refused if it holds another run."""
     seed: int = 0
     """Seed of initial weights, batches and sampled actions."""
@@ -45,7 +45,7 @@ class TrainConfig:
     """Arithmetic of matrix products and convolutions; parameters stay float32. "tf32" is for CUDA alone."""
     compiled: bool = False
     """Whether the update goes through torch.compile; it rounds differently. Costs a minute at the start."""
-    graphed: bool = False
+    graphed: bool = field(default=False, metadata=APART)
     """Whether the update is captured as one CUDA graph and replayed."""
     device: str = "cpu"
     """Where the run computes and keeps its frames: "cpu", "cuda" or "cuda:1"."""
@@ -53,11 +53,11 @@ class TrainConfig:
     """Threads for one operation on the CPU; 0 leaves PyTorch's choice. Other counts round differently."""
     log_every: int = within("[1, inf)", 100)
     """Updates between two lines of metrics."""
-    checkpoint_every: int = within("[1, inf)", 1000)
+    checkpoint_every: int = within("[1, inf)", 1000, APART)
     """Updates between two checkpoints."""
     runaway_q: float = within("(0, inf)", 1e4)
     """The run stops when a Q value exceeds this size."""
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    wandb: Literal["disabled", "offline", "online"] = field(default="disabled", metadata=APART)
     """Whether metrics also go to Weights & Biases."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Encoder, critics and actor."""

@@ -41,6 +41,7 @@ def collect(
     *,
     workers: int = 0,
     dask_address: str | None = None,
+    crew: tuple[Executor, int] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
     """Collect the dataset of a spec into a folder, or finish a collection that was interrupted there.
@@ -50,6 +51,7 @@ def collect(
         out: folder of the dataset; new, empty, or holding (part of) the same collection.
         workers: local processes; 0 is one per core, 1 works in this process.
         dask_address: address of a Dask scheduler to use instead.
+        crew: an executor to use instead, and how many shards to keep in flight on it.
         on_progress: is told of every finished shard.
 
     Raises:
@@ -68,7 +70,8 @@ def collect(
             return open_dataset(out)
         _report(entries, spec, on_progress)
         missing = [shard for shard in range(spec.shard_count) if shard not in entries]
-        with _executor(workers, len(missing), dask_address) as (executor, slots):
+        ready = _executor(workers, len(missing), dask_address)
+        with contextlib.nullcontext(crew) if crew else ready as (executor, slots):
             for shard, data, entry in _computed(executor, slots, spec, missing):
                 write_bytes(out / entry.file, data)
                 entries[shard] = entry

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from cog.core.figures import new_picture, style, write_picture
+from cog.core.figures import COLOURS, new_picture, style, write_picture
 from cog.experiments.bench.ceilings import finish_on
 from cog.experiments.bench.config import BenchConfig
 from cog.experiments.bench.figures import Figure
 from cog.experiments.bench.rounds import Rounds, in_turn
 from cog.experiments.bench.update import FRAMES, SETTINGS, bench_config, buffer_for, chosen, synthetic
 from cog.training.config import TrainConfig
-
-COLOURS = ("#0b6e4f", "#c8553d", "#3c5a99", "#8a6d00")
 
 BATCHES = {"cpu": (64, 128, 256, 512, 1024), "cuda": (64, 128, 256, 512, 1024, 2048, 4096)}
 UNASKED = ("eager",)  # the settings that are scaled unless others are named
@@ -162,7 +160,7 @@ def draw_scaling(path: Path, figures: Sequence[Figure]) -> None:
     for place, unit in enumerate((BATCHES_UNIT, FRAMES_UNIT), start=1):
         axes = picture.add_subplot(1, 2, place)
         shown = lines(figures, unit)
-        for colour, (name, points) in zip(itertools.cycle(COLOURS), shown.items(), strict=False):
+        for colour, (name, points) in zip(itertools.cycle(COLOURS.values()), shown.items(), strict=False):
             axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", linewidth=1.4)
         axes.set_xlabel(unit, fontsize=9)
         axes.set_ylabel("updates/s", fontsize=9)

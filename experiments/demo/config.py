@@ -1,10 +1,11 @@
 """Every setting of the demo; only light modules are imported, so that the command line starts fast."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below, refuse_outside, refuse_seed
+from cog.core.configs import APART
 from cog.errors import UsageError
 
 QUICK = {"task_episodes": 12, "prior_episodes": 16, "updates": 30, "episodes": 4}
@@ -16,7 +17,7 @@ SEED_BITS = 31  # the collections use twice the seed, and one more
 class DemoConfig:
     """The whole chain: collect, relabel, merge, train four arms, evaluate, report."""
 
-    out: Path = Path("runs/demo")
+    out: Path = field(default=Path("runs/demo"), metadata=APART)
     """Folder of the demo; the same command continues one that was interrupted there."""
     seed: int = 0
     """Seed from which the seeds of data, training and evaluation follow."""
@@ -42,8 +43,12 @@ class DemoConfig:
     """Arithmetic of training; "float32" is the faster where a processor has no bfloat16 of its own."""
     episodes: int = 100
     """Evaluation episodes from each start, the same ones for every arm."""
-    workers: int = 0
-    """Processes; 0 is one per core; their number does not change the results."""
+    workers: int = field(default=0, metadata=APART)
+    """Processes side by side; their number does not change the results. Default: one per core."""
+    dask: str | None = field(default=None, metadata=APART)
+    """Address of a Dask scheduler whose workers do the jobs. Default: processes on this machine."""
+    dashboard: bool = field(default=False, metadata=APART)
+    """Whether to serve Dask's dashboard on this machine while jobs run."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run.

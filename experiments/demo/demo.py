@@ -1,133 +1,147 @@
 """The demo: a policy shown grasping only from an open drawer meets a closed one, from pixels to a report.
 
 out/
-  demo.json                  what is run, which stages are finished, seconds of each
+  demo.json                  what is run, and seconds so far
   data/                      task/, prior/, both.json, task_only.json
   arms/<arm>/                the four training runs
   evaluation/<arm>/          evaluation.json, videos/, sheet_<start>.png
+  records/                   of the jobs, see `cog.experiments.jobs.job`
   learning_curves.png  summary.json  report.html
 """
 
+import contextlib
 import shlex
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from cog.core.configs import to_json
-from cog.core.console import console, messages, progress, table
+from cog.core.configs import apart, differences, to_json
+from cog.core.console import console, messages, table
 from cog.core.files import hash_file, read_json, write_json
 from cog.core.inputs import Input, inputs_to_json
-from cog.datasets.collection.collect import collect
-from cog.datasets.collection.spec import CollectionSpec
-from cog.datasets.merge import write_merge
-from cog.datasets.relabel.view import open_view, relabel
+from cog.core.lock import locked
+from cog.datasets.relabel.view import open_view
 from cog.datasets.storage.dataset import open_dataset
 from cog.errors import CogError
-from cog.evaluation.evaluate import evaluate
-from cog.evaluation.result import RESULT, Evaluation, open_evaluation
+from cog.evaluation.result import RESULT, Evaluation
 from cog.evaluation.rollout import episode_seeds
 from cog.experiments.command_line import changed
-from cog.experiments.demo import plan as plan
-from cog.experiments.demo.arms import latest_metrics, train_arms
+from cog.experiments.demo import plan
 from cog.experiments.demo.config import DemoConfig
 from cog.experiments.demo.report import QUICK_NOTE, write_report
-from cog.experiments.demo.stages import Stages
+from cog.experiments.jobs.crew import Place
+from cog.experiments.jobs.estimate import Estimate
+from cog.experiments.jobs.job import Job, ordered
+from cog.experiments.jobs.kinds import Evaluate, Relabel, latest_metrics
+from cog.experiments.jobs.mark import read_mark
+from cog.experiments.jobs.run import run_jobs
 from cog.experiments.machine import machine, versions
 from cog.experiments.pages.curves import draw_curves
+from cog.experiments.paper.methods import ARMS
+from cog.experiments.paper.results import seconds as seconds_by_kind
 from cog.training.metrics import read_metrics
 
-FORMAT = 1
-SUMMARY, REPORT, CURVES = "summary.json", "report.html", "learning_curves.png"
+FORMAT, MARK_FORMAT = 1, 2
+MARK, SUMMARY, REPORT, CURVES = "demo.json", "summary.json", "report.html", "learning_curves.png"
+LEFT_OUT = tuple(name for name in apart(DemoConfig) if name != "out")  # of the printed command
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
     """Run the demo, or what is missing of it, print its table and return what summary.json holds.
 
     Raises:
-        CogError: the folder holds something else, or a stage failed; finished stages stay.
+        CogError: the folder holds something else or is in use, or a job failed; finished jobs stay.
     """
     asked, config = config, config.sized()
-    stages = Stages(config.out, plan.identity(config))
-    screen = messages()
-    work = (
-        ("collect", "collect task and prior data", lambda: _collect(config)),
-        ("label", "relabel and merge", lambda: _label(config)),
-        ("train", f"train {', '.join(plan.ARMS)}: {config.updates} updates each", lambda: _train(config)),
-        ("evaluate", f"evaluate: {config.episodes} episodes a cell", lambda: _evaluate(config)),
-    )
-    if config.quick:
-        screen.print(QUICK_NOTE, style="yellow")
-    for number, (name, title, action) in enumerate(work, start=1):
-        state = " (finished before)" if stages.finished(name) else ""
-        screen.print(f"{number}/{len(work)} {title}{state}", style="bold")
-        stages.run(name, action)
-    evaluations = {arm: open_evaluation(plan.evaluation(config, arm).out) for arm in plan.ARMS}
-    if not all((config.out / name).exists() for name in (SUMMARY, CURVES, REPORT)):
-        _report(asked, config, stages, evaluations)  # no stage: what was left out once is made the next time
-    _show(config, evaluations, console())
+    arms = plan.jobs(config)
+    jobs = ordered(list(arms.values()))
+    with claimed(config):
+        if config.quick:
+            messages().print(QUICK_NOTE, style="yellow")
+        with timed(config.out / MARK, jobs):
+            place = Place(config.workers, config.dask, config.dashboard)
+            run_jobs(jobs, place, Estimate(config.out / "records").seconds)
+        evaluations = {arm: evaluation.result() for arm, evaluation in arms.items()}
+        tried = {arm: evaluation for arm, evaluation in evaluations.items() if evaluation is not None}
+        if missing := evaluations.keys() - tried.keys():
+            raise CogError(
+                f"{config.out}: no policy of {', '.join(sorted(missing))} to show; its run diverged"
+            )
+        if not all((config.out / name).exists() for name in (SUMMARY, CURVES, REPORT)):
+            _report(asked, config, arms, tried)  # what was left out once is made the next time
+    _show(config, tried, console())
     return read_json(config.out / SUMMARY, "the demo's summary")
 
 
-def _collect(config: DemoConfig) -> None:
-    """Both collections."""
-    for name, spec in _specs(config).items():
-        with progress(f"collect {name}", spec.episodes, "episode") as advance:
+@contextlib.contextmanager
+def claimed(config: DemoConfig) -> Iterator[None]:
+    """Make the folder, or take the one that holds this very demo, and keep others out of it.
 
-            def on_progress(done: int, total: int, successes: int, advance: Any = advance) -> None:
-                advance(done, f"success {successes / max(done, 1):.0%}")
-
-            collect(spec, config.out / "data" / name, workers=config.workers, on_progress=on_progress)
-
-
-def _label(config: DemoConfig) -> None:
-    """Reward the task data, leave the prior data without, and name what each arm learns from."""
-    data = config.out / "data"
-    relabel(data / "task", plan.TASK_RULE, plan.TASK_VIEW, scale=config.reward)
-    relabel(data / "prior", plan.PRIOR_RULE, plan.PRIOR_VIEW)
-    task, prior = f"{data / 'task'}@{plan.TASK_VIEW}", f"{data / 'prior'}@{plan.PRIOR_VIEW}"
-    write_merge(data / "both.json", [task], [prior], config.task_share)
-    write_merge(data / "task_only.json", [task])
-
-
-def _train(config: DemoConfig) -> None:
-    """All arms, side by side."""
-    train_arms({arm: plan.training(config, arm) for arm in plan.ARMS})
+    Raises:
+        CogError: it holds another demo or something else, or another process works in it.
+    """
+    mark, mine = config.out / MARK, plan.identity(config)
+    held = read_mark(mark, MARK_FORMAT, "demo", "demo")
+    if held is None:
+        write_json(mark, {"format": MARK_FORMAT, "kind": "demo", "identity": mine, "seconds": 0.0})
+    elif differing := differences(held["identity"], mine):
+        raise CogError(
+            f"{config.out} already holds another demo; differing: {', '.join(differing)}. "
+            "Nothing was written; choose another folder with --out."
+        )
+    with locked(config.out):
+        yield
 
 
-def _evaluate(config: DemoConfig) -> None:
-    """All arms, one after the other, each on all cores."""
-    for arm in plan.ARMS:
-        with progress(f"evaluate {arm}", config.episodes * len(plan.STARTS), "episode") as advance:
-            evaluate(plan.evaluation(config, arm), on_progress=advance)
+@contextlib.contextmanager
+def timed(mark: Path, jobs: list[Job]) -> Iterator[None]:
+    """Add the seconds that pass inside to those of the mark, if there is work to do."""
+    if all(job.finished() for job in jobs):
+        yield
+        return
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        held = read_json(mark, "the mark of a demo")
+        write_json(mark, {**held, "seconds": round(held["seconds"] + time.monotonic() - began, 2)})
 
 
 def _report(
-    asked: DemoConfig, config: DemoConfig, stages: Stages, evaluations: Mapping[str, Evaluation]
+    asked: DemoConfig,
+    config: DemoConfig,
+    arms: Mapping[str, Evaluate],
+    evaluations: Mapping[str, Evaluation],
 ) -> None:
-    """Everything that is made from finished stages; pictures need optional packages and may be left out."""
-    summary = _summary(config, stages.seconds, evaluations)
+    """Everything that is made from finished jobs; pictures need optional packages and may be left out."""
+    summary = _summary(config, arms, evaluations)
     write_json(config.out / SUMMARY, summary)
     curves: Path | None = config.out / CURVES
     try:
-        runs = {arm: plan.training(config, arm).out for arm in plan.ARMS}
-        draw_curves(config.out / CURVES, {arm: read_metrics(out) for arm, out in runs.items()})
+        metrics = {arm: read_metrics(evaluation.run.folder) for arm, evaluation in arms.items()}
+        draw_curves(config.out / CURVES, metrics, {arm: ARMS[arm].colour for arm in arms})
     except CogError as error:
         curves = None
         messages().print(f"{CURVES} left out: {error}", style="yellow")
     try:
-        commands = [_command(asked), *plan.commands(config)]
+        commands = [_command(asked), *plan.commands(config, arms)]
         write_report(config.out / REPORT, summary, evaluations, curves, commands)
     except CogError as error:
         messages().print(f"{REPORT} left out: {error}", style="yellow")
 
 
 def _summary(
-    config: DemoConfig, seconds: Mapping[str, float], evaluations: Mapping[str, Evaluation]
+    config: DemoConfig, arms: Mapping[str, Evaluate], evaluations: Mapping[str, Evaluation]
 ) -> dict[str, Any]:
     """What machines read."""
+    merge = arms["cog"].run.merge
+    views = {"task": merge.task, "prior": merge.priors[0]}
+    took = seconds_by_kind(ordered(list(arms.values())))
+    total = read_json(config.out / MARK, "the mark of a demo")["seconds"]
     entries = [(arm, entry) for arm, evaluation in evaluations.items() for entry in evaluation.results]
     return {
         "format": FORMAT,
@@ -154,11 +168,11 @@ def _summary(
             }
             for arm, entry in entries
         ],
-        "data": {name: _source(config, name) for name in _specs(config)},
+        "data": {name: _source(view) for name, view in views.items()},
         "arms": {
             arm: {
                 "checkpoint_hash": evaluation.checkpoint_hash,
-                "final_metrics": latest_metrics(plan.training(config, arm).out)[1],
+                "final_metrics": latest_metrics(arms[arm].run.folder)[1],
             }
             for arm, evaluation in evaluations.items()
         },
@@ -169,35 +183,29 @@ def _summary(
             ]
         ),
         "seeds": {
-            "task data": plan.task_spec(config).seed,
-            "prior data": plan.prior_spec(config).seed,
+            **{f"{name} data": view.data.spec.seed for name, view in views.items()},
             "training": config.seed,
             "evaluation": config.seed,
             "episodes": episode_seeds(config.seed, config.episodes),
         },
-        "seconds": {**seconds, "total": round(sum(seconds.values()), 2)},
+        "seconds": {kind: times["wall"] for kind, times in took.items()} | {"total": total},
         "config": to_json(config),
         "versions": versions(),
         "machine": machine(),
     }
 
 
-def _source(config: DemoConfig, name: str) -> dict[str, Any]:
+def _source(view: Relabel) -> dict[str, Any]:
     """Counts of one dataset under its view."""
-    dataset = open_dataset(config.out / "data" / name)
-    view = open_view(dataset)
+    dataset = open_dataset(view.data.folder)
+    found = open_view(dataset, view.view_name)
     return {
         "episodes": dataset.episode_count,
-        "steps": view.steps,
+        "steps": found.steps,
         "successes": dataset.success_count,
-        "rewarded_steps": view.rewarded_steps,
+        "rewarded_steps": found.rewarded_steps,
         "hash": dataset.hash,
     }
-
-
-def _specs(config: DemoConfig) -> dict[str, CollectionSpec]:
-    """The two collections by the names of their folders."""
-    return {"task": plan.task_spec(config), "prior": plan.prior_spec(config)}
 
 
 def _show(config: DemoConfig, evaluations: Mapping[str, Evaluation], screen: Console) -> None:
@@ -222,4 +230,4 @@ def _cell(evaluation: Evaluation, start: str) -> str:
 
 def _command(config: DemoConfig) -> str:
     """The command line of this demo."""
-    return shlex.join(["cog", "demo", *changed(to_json(config), to_json(DemoConfig()), ["workers"])])
+    return shlex.join(["cog", "demo", *changed(to_json(config), to_json(DemoConfig()), LEFT_OUT)])

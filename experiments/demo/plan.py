@@ -1,147 +1,117 @@
-"""What the demo runs: two collections, four arms, their evaluations, and the commands that do the same."""
+"""What the demo runs: a recipe, its jobs in folders with plain names, and the commands that do the same."""
 
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cog.core.configs import identity as identity_of
 from cog.core.files import code_version
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
-from cog.evaluation.config import Acting, EvaluateConfig
+from cog.evaluation.config import EvaluateConfig
 from cog.experiments.command_line import number
 from cog.experiments.demo.config import DemoConfig
+from cog.experiments.jobs.kinds import Collect, Evaluate, Merge, Relabel, Train
+from cog.experiments.paper.methods import ARMS, acting, training
 from cog.experiments.paper.recipes import numbers
-from cog.training.checkpoint import identity as training_identity
-from cog.training.config import TrainConfig
-from cog.training.presets import preset
+from cog.experiments.paper.recipes.recipe import Cell, Recipe
 
+SHOWN = ("cog", "cql_task_only", "bc_all", "bc_task_only")
+"""The demo's arms, in the order of its table."""
 STARTS = ("open", "closed")
-ACTING: Mapping[str, Acting] = {"cql": "mode", "bc": "sample"}
-"""How policies act in evaluation, as the reference lets them: by their mode, and clones by draws."""
-ARMS: Mapping[str, tuple[str, str, str]] = {
-    "cog": ("cql", "both", "CQL on task and prior data"),
-    "cql_task_only": ("cql", "task_only", "CQL on task data only"),
-    "bc_all": ("bc", "both", "behaviour cloning on task and prior data"),
-    "bc_task_only": ("bc", "task_only", "behaviour cloning on task data only"),
-}
-"""Algorithm, merge and description of each arm; the longest runs come first."""
-
-TASK_VIEW, PRIOR_VIEW = "success", "zero"
-TASK_RULE, PRIOR_RULE = "grasp_success", "zero"
-LOG_LINES = 100  # points of a learning curve
+TASK_VIEW, PRIOR_VIEW, PRIOR_RULE = "success", "zero", "zero"
 QUICK_BATCH = 16
 
 
-def task_spec(config: DemoConfig) -> CollectionSpec:
-    """Task data: grasps, always from open starts."""
-    return CollectionSpec(
+def recipe(config: DemoConfig) -> Recipe:
+    """Task data are grasps from open starts; prior data clumsy openings and wandering from closed ones."""
+    opening = BehaviourChoice("open_drawer", round(1 - config.wander, 6), {"suboptimal": True})
+    task = CollectionSpec(
         episodes=config.task_episodes,
         behaviours=(BehaviourChoice("grasp", 1.0, {"aim_error": config.aim_error}),),
         starts=("open",),
         noise=config.noise,
-        seed=2 * config.seed,
     )
-
-
-def prior_spec(config: DemoConfig) -> CollectionSpec:
-    """Prior data: clumsy openings and wandering, always from closed starts, never a success of the task."""
-    opening = BehaviourChoice("open_drawer", round(1 - config.wander, 6), {"suboptimal": True})
-    return CollectionSpec(
+    prior = CollectionSpec(
         episodes=config.prior_episodes,
         behaviours=(opening, BehaviourChoice("wander", config.wander)),
         starts=("closed",),
         noise=config.noise,
         keep="failure",
-        seed=2 * config.seed + 1,
+    )
+    settings = {**numbers.IMAGE, "updates": config.updates, "precision": config.precision}
+    if config.quick:
+        settings["batch_size"] = QUICK_BATCH
+    return Recipe(
+        name="demo",
+        title="the drawer is closed",
+        task=task,
+        priors=(prior,),
+        sub_skill="drawer_opened",
+        cells=tuple(map(Cell, STARTS)),
+        horizon=task.max_episode_steps,
+        reward=config.reward,
+        prior_share=1 - config.task_share,
+        acting=numbers.DRAWN,
+        settings={"image": settings},
+        seeds_apart=2,
     )
 
 
-def training(config: DemoConfig, arm: str) -> TrainConfig:
-    """One arm: the `cpu` preset and switches; one thread, so that arms run side by side."""
-    algorithm, data, _ = ARMS[arm]
-    base = preset("cpu", config.out / "data" / f"{data}.json", config.out / "arms" / arm, algorithm)
-    return replace(
-        base,
-        seed=config.seed,
-        updates=config.updates,
-        batch_size=QUICK_BATCH if config.quick else base.batch_size,
-        log_every=max(1, config.updates // LOG_LINES),
-        precision=config.precision,
-        threads=1,
-        network=replace(base.network, **numbers.SWITCHES["network"]),
-    )
-
-
-def evaluation(config: DemoConfig, arm: str) -> EvaluateConfig:
-    """Both starts on the same episode seeds for every arm."""
-    return EvaluateConfig(
-        checkpoint=config.out / "arms" / arm,
-        out=config.out / "evaluation" / arm,
-        starts=STARTS,
-        episodes=config.episodes,
-        seed=config.seed,
-        acting=ACTING[ARMS[arm][0]],
-        workers=1 if config.quick else config.workers,  # few episodes are over before a process has started
-        videos=0 if config.quick and arm != "cog" else None,
-    )
+def jobs(config: DemoConfig) -> dict[str, Evaluate]:
+    """The job that gives each arm's numbers, with all it needs."""
+    root, row = config.out, recipe(config)
+    task_spec, (prior_spec,) = row.collections(config.seed, "image")
+    task = Relabel(root, Collect(root, task_spec, at="data/task"), row.task_rule, row.reward, view=TASK_VIEW)
+    prior = Relabel(root, Collect(root, prior_spec, at="data/prior"), PRIOR_RULE, view=PRIOR_VIEW)
+    merges = {
+        "both": Merge(root, task, (prior,), task_share=config.task_share, at="data/both.json"),
+        "task_only": Merge(root, task, at="data/task_only.json"),
+    }
+    found = {}
+    for name in SHOWN:
+        arm = ARMS[name]
+        settings = training(row, arm, "image", config.seed, None, "cpu")
+        run = Train(root, merges[arm.data], settings, at=f"arms/{name}")
+        evaluation = EvaluateConfig(
+            checkpoint=Path(),
+            out=Path(),
+            starts=STARTS,
+            episodes=config.episodes,
+            seed=config.seed,
+            acting=acting(row, arm),
+            workers=1,
+            videos=0 if config.quick and name != "cog" else None,
+        )
+        found[name] = Evaluate(root, run, evaluation, at=f"evaluation/{name}")
+    return found
 
 
 def identity(config: DemoConfig) -> dict[str, Any]:
     """Everything that decides the numbers, to tell one demo from another."""
-    return {
-        "quick": config.quick,
-        "task": task_spec(config).to_json(),
-        "prior": prior_spec(config).to_json(),
-        "reward": config.reward,
-        "task_share": config.task_share,
-        "arms": {arm: training_identity(training(config, arm)) for arm in ARMS},
-        "evaluation": {"episodes": config.episodes, "seed": config.seed, "starts": list(STARTS)},
-        "code_version": code_version(),
-    }
+    return {**identity_of(config), "code_version": code_version()}
 
 
-def commands(config: DemoConfig) -> list[str]:
-    """The `cog` commands that give the same data, policies and evaluations, one by one."""
-    data = config.out / "data"
-    task, prior, both, task_only = (
-        quoted(data / name) for name in ("task", "prior", "both.json", "task_only.json")
-    )
-    lines = [
-        _collect(task_spec(config), task),
-        _collect(prior_spec(config), prior),
-        f"cog relabel {task} --rule {TASK_RULE} --name {TASK_VIEW} --scale {number(config.reward)}",
-        f"cog relabel {prior} --rule {PRIOR_RULE} --name {PRIOR_VIEW}",
-        f"cog merge --out {both} --task {task}@{TASK_VIEW} --prior {prior}@{PRIOR_VIEW} "
-        f"--task-share {number(config.task_share)}",
-        f"cog merge --out {task_only} --task {task}@{TASK_VIEW}",
-    ]
-    for arm in ARMS:
-        run = training(config, arm)
-        lines.append(
-            f"cog train --data {quoted(run.data)} --out {quoted(run.out)} --algorithm {run.algorithm.name} "
-            f"--seed {run.seed} --updates {run.updates} --batch-size {run.batch_size} "
-            f"--log-every {run.log_every} --threads 1 --precision {run.precision} "
-            f"--network.switches {run.network.switches}"
-        )
-    for arm in ARMS:
-        asked = evaluation(config, arm)
-        lines.append(
-            f"cog evaluate --checkpoint {quoted(asked.checkpoint)} --out {quoted(asked.out)} "
-            f"--starts {' '.join(STARTS)} --episodes {asked.episodes} --seed {asked.seed} "
-            f"--acting {asked.acting}"
-        )
+def commands(config: DemoConfig, found: Mapping[str, Evaluate]) -> list[str]:
+    """The `cog` commands that give the same data, policies and evaluations as these jobs, one by one."""
+    merges = {evaluation.run.merge.file: evaluation.run.merge for evaluation in found.values()}
+    views = {view.source: view for merge in merges.values() for view in (merge.task, *merge.priors)}
+    lines = [_collect(view.data) for view in views.values()]
+    lines += [_relabel(view) for view in views.values()]
+    lines += [_merge(merge, config.task_share) for merge in merges.values()]
+    lines += [_train(evaluation.run) for evaluation in found.values()]
+    lines += [_evaluate(evaluation) for evaluation in found.values()]
     return lines
 
 
-def quoted(path: Path) -> str:
+def quoted(path: Path | str) -> str:
     """A path as a shell reads it back."""
     return shlex.quote(str(path))
 
 
-def _collect(spec: CollectionSpec, out: str) -> str:
-    """The command that collects a spec."""
+def _collect(job: Collect) -> str:
+    spec = job.spec
     behaviours = " ".join(
         f"{choice.name}={number(choice.weight)}"
         + (":" if choice.options else "")
@@ -149,6 +119,36 @@ def _collect(spec: CollectionSpec, out: str) -> str:
         for choice in spec.behaviours
     )
     return (
-        f"cog collect --out {out} --start {' '.join(spec.starts)} --behaviour {behaviours} "
+        f"cog collect --out {quoted(job.folder)} --start {' '.join(spec.starts)} --behaviour {behaviours} "
         f"--episodes {spec.episodes} --noise {number(spec.noise)} --keep {spec.keep} --seed {spec.seed}"
+    )
+
+
+def _relabel(job: Relabel) -> str:
+    scale = "" if job.scale == 1.0 else f" --scale {number(job.scale)}"
+    return f"cog relabel {quoted(job.data.folder)} --rule {job.rule} --name {job.view_name}{scale}"
+
+
+def _merge(job: Merge, task_share: float) -> str:
+    prior = "".join(f" --prior {quoted(view.source)}" for view in job.priors)
+    share = f" --task-share {number(task_share)}" if job.priors else ""
+    return f"cog merge --out {quoted(job.file)} --task {quoted(job.task.source)}{prior}{share}"
+
+
+def _train(job: Train) -> str:
+    run = job.config
+    return (
+        f"cog train --data {quoted(run.data)} --out {quoted(run.out)} --algorithm {run.algorithm.name} "
+        f"--seed {run.seed} --updates {run.updates} --batch-size {run.batch_size} "
+        f"--log-every {run.log_every} --threads 1 --precision {run.precision} "
+        f"--network.switches {run.network.switches}"
+    )
+
+
+def _evaluate(job: Evaluate) -> str:
+    asked = job.config
+    return (
+        f"cog evaluate --checkpoint {quoted(asked.checkpoint)} --out {quoted(asked.out)} "
+        f"--starts {' '.join(asked.starts)} --episodes {asked.episodes} --seed {asked.seed} "
+        f"--acting {asked.acting}"
     )

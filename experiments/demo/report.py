@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cog.evaluation.result import Evaluation
-from cog.experiments.demo.plan import ARMS, STARTS
+from cog.experiments.demo.plan import STARTS
 from cog.experiments.pages.page import bar, data_uri, films, write_page
+from cog.experiments.paper.methods import ARMS
 
 TEMPLATE = "report.html.j2"
 QUICK_NOTE = "This was a quick run, a smoke test of the whole chain: its numbers mean nothing."
@@ -65,7 +66,7 @@ def _arm(name: str, evaluation: Evaluation) -> dict[str, Any]:
     """What the template shows of one arm."""
     return {
         "name": name,
-        "description": ARMS[name][2],
+        "description": ARMS[name].title,
         "cells": [bar(evaluation.result(start).rate) for start in STARTS],
         "failures": {start: dict(evaluation.result(start).failures) for start in STARTS},
         "steps": {start: evaluation.result(start).mean_steps for start in STARTS},

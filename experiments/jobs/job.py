@@ -15,6 +15,7 @@ import resource
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,13 +23,27 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cog.core.files import hash_json, read_json, write_json
+from cog.core.stopping import asked_to_stop
 from cog.errors import CogError
 
 FORMAT = 1
 DIGITS = 12  # of the hash, in names
 
-Save = Callable[[], None]
-"""Called whenever what was done so far would survive a kill; the time spent so far is then recorded."""
+
+class Stopped(CogError):  # noqa: N818 - it is no failure
+    """A job was asked to stop; what it had done is saved, and the next attempt continues from there."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """What a job may use while it works."""
+
+    save: Callable[[], None]
+    """To be called whenever what was done would survive a kill; the time spent so far is then recorded."""
+    executor: Executor | None = None
+    """Who computes the parts of a job that runs alone; none: this process."""
+    slots: int = 1
+    """How many such parts to keep in flight."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +62,12 @@ class Job(ABC):
     kind: ClassVar[str]
     """What it does: a verb."""
     alone: ClassVar[bool]
-    """Whether it uses all cores itself; others run side by side, one core each."""
+    """Whether it has all workers to itself, and is done here; others run side by side, one core each."""
 
     root: Path
     """Folder of the experiments."""
+    at: str | None = None
+    """Where below `root` it leaves what it makes; none is under its own name."""
 
     @property
     @abstractmethod
@@ -70,9 +87,24 @@ class Job(ABC):
     def cost(self) -> Cost:
         """What the whole job takes."""
 
+    @property
+    def parts(self) -> int:
+        """Pieces that several workers can compute at the same time."""
+        return 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that it computes on, beside its one core."""
+        return 0
+
     @abstractmethod
-    def work(self, save: Save) -> str | None:
-        """Do it, or finish what was begun; returns a remark on the result worth telling, if any."""
+    def work(self, help: Help) -> str | None:
+        """Do it, or finish what was begun; returns a remark on the result worth telling, if any.
+
+        Raises:
+            Stopped: `cog.core.stopping.asked_to_stop` said so.
+            CogError: it failed.
+        """
 
     @abstractmethod
     def content(self) -> str:
@@ -96,6 +128,11 @@ class Job(ABC):
     def place(self) -> str:
         """Name of the job's own file or folder."""
         return f"{self.name}-{self.hash[:DIGITS]}"
+
+    @property
+    def title(self) -> str:
+        """What it does, for people."""
+        return f"{self.kind} {self.at or self.place}"
 
     @property
     def record_file(self) -> Path:
@@ -126,12 +163,32 @@ class Job(ABC):
         return False
 
 
-def perform(job: Job) -> None:
-    """Do a job in this process and write its record; time of earlier attempts is kept.
+def ordered(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs and all they need, each once, needs first."""
+    found: dict[str, Job] = {}
+
+    def visit(job: Job) -> None:
+        if job.hash not in found:
+            for need in job.needs:
+                visit(need)
+            found[job.hash] = job
+
+    for job in jobs:
+        visit(job)
+    return list(found.values())
+
+
+def perform(job: Job, executor: Executor | None = None, slots: int = 1) -> None:
+    """Do a job in this process, unless it is finished, and write its record; earlier attempts' time counts.
+
+    `executor` and `slots` are those of `Help`.
 
     Raises:
+        Stopped: it was asked to stop; what was done is saved.
         CogError: naming the job; what was saved stays.
     """
+    if job.finished():  # a scheduler that lost a worker asks again for what it had done
+        return
     before = job.record()
     cpu, wall = before.get("cpu_seconds", 0.0), before.get("wall_seconds", 0.0)
     began, used = time.monotonic(), _cpu_seconds()
@@ -156,10 +213,18 @@ def perform(job: Job) -> None:
         write_json(job.record_file, value)
 
     try:
-        note = job.work(lambda: record(None, None))
+        note = job.work(Help(lambda: record(None, None), executor, slots))
         record(job.content(), note)
+    except Stopped:
+        raise
     except CogError as error:
-        raise CogError(f"{job.kind} {job.place}: {error}") from error
+        raise CogError(f"{job.title}: {error}") from error
+
+
+def stop_if_asked() -> None:
+    """Raise Stopped if whoever runs this job has asked for it; what is finished of it stays."""
+    if asked_to_stop():
+        raise Stopped("stopped before its end")
 
 
 def _cpu_seconds() -> float:

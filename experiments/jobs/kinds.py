@@ -1,15 +1,18 @@
 """The kinds of jobs: collect, count, relabel, merge, train, evaluate."""
 
 import dataclasses
+import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cog.core.configs import to_json
+from cog.core.configs import identity
 from cog.core.console import metrics_note, progress
 from cog.core.files import code_version, hash_file, hash_json, read_json, write_json
+from cog.core.lock import Locked
 from cog.datasets.collection.collect import collect
 from cog.datasets.collection.spec import CollectionSpec
 from cog.datasets.merge import open_merge, write_merge
@@ -19,23 +22,24 @@ from cog.errors import CogError
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import evaluate
 from cog.evaluation.result import RESULT, Evaluation, open_evaluation
-from cog.experiments.demo.arms import NOTE, latest_metrics
-from cog.experiments.jobs.job import Cost, Job, Save
+from cog.experiments.jobs.job import Cost, Help, Job, Stopped, stop_if_asked
 from cog.training import checkpoint
 from cog.training.config import TrainConfig
 from cog.training.guard import Diverged
-from cog.training.train import train
+from cog.training.train import Interrupted, train
 
 NOTHING = "no checkpoint"  # what a run leaves that diverged before its first one
+PATIENCE = 60.0  # s that a run waits for another process to let go of its folder
+NOTE = ("td_loss", "q_data", "log_likelihood")  # metrics worth a look while it trains
 
 
 @dataclass(frozen=True)
 class Collect(Job):
-    """Collect a dataset, on all cores."""
+    """Collect a dataset; its shards are shared out among all workers."""
 
     root: Path
     spec: CollectionSpec
-    workers: int
+    at: str | None = None
 
     kind = "collect"
     alone = True
@@ -48,7 +52,11 @@ class Collect(Job):
     @property
     def folder(self) -> Path:
         """Folder of the dataset."""
-        return self.root / "data" / self.place
+        return self.root / (self.at or f"data/{self.place}")
+
+    @property
+    def parts(self) -> int:
+        return self.spec.shard_count
 
     def decides(self) -> dict[str, Any]:
         return {"spec": self.spec.to_json(), "code_version": code_version()}
@@ -57,13 +65,15 @@ class Collect(Job):
         spec = self.spec
         return Cost(f"collect {spec.env} {spec.observation}", spec.episodes * spec.max_episode_steps)
 
-    def work(self, save: Save) -> str | None:
-        with progress(f"collect {self.name}", self.spec.episodes, "episode") as advance:
+    def work(self, help: Help) -> str | None:
+        with progress(self.title, self.spec.episodes, "episode") as advance:
 
             def on_progress(done: int, total: int, successes: int) -> None:
                 advance(done, f"success {successes / max(done, 1):.0%}")
+                stop_if_asked()
 
-            collect(self.spec, self.folder, workers=self.workers, on_progress=on_progress)
+            crew = None if help.executor is None else (help.executor, help.slots)
+            collect(self.spec, self.folder, workers=1, crew=crew, on_progress=on_progress)
         return None
 
     def content(self) -> str:
@@ -105,7 +115,7 @@ class Count(Job):
         spec = self.data.spec
         return Cost(f"count {spec.observation}", spec.episodes * spec.max_episode_steps)
 
-    def work(self, save: Save) -> str | None:
+    def work(self, help: Help) -> str | None:
         dataset = open_dataset(self.data.folder)
         write_json(self.file, {"good": count_ending_in(dataset, self.predicate)})
         return None
@@ -128,6 +138,8 @@ class Relabel(Job):
     rule: str
     scale: float = 1.0
     only: str | None = None
+    view: str | None = None
+    """Name of the view; none is the job's own."""
 
     kind = "relabel"
     alone = True
@@ -143,7 +155,12 @@ class Relabel(Job):
     @property
     def source(self) -> str:
         """The view as a merge names it."""
-        return f"{self.data.folder}@{self.place}"
+        return f"{self.data.folder}@{self.view_name}"
+
+    @property
+    def view_name(self) -> str:
+        """Name of the view in its dataset."""
+        return self.view or self.place
 
     def decides(self) -> dict[str, Any]:
         return {"rule": self.rule, "scale": self.scale, "only": self.only}
@@ -152,12 +169,12 @@ class Relabel(Job):
         spec = self.data.spec
         return Cost(f"relabel {spec.observation}", spec.episodes * spec.max_episode_steps)
 
-    def work(self, save: Save) -> str | None:
-        relabel(self.data.folder, self.rule, self.place, scale=self.scale, only=self.only)
+    def work(self, help: Help) -> str | None:
+        relabel(self.data.folder, self.rule, self.view_name, scale=self.scale, only=self.only)
         return None
 
     def content(self) -> str:
-        return open_view(open_dataset(self.data.folder), self.place).hash()
+        return open_view(open_dataset(self.data.folder), self.view_name).hash()
 
 
 @dataclass(frozen=True)
@@ -168,6 +185,10 @@ class Merge(Job):
     task: Relabel
     priors: tuple[Relabel, ...] = ()
     prior_share: float = 0.0
+    """Share of prior data in each batch."""
+    task_share: float | None = None
+    """Share of task data instead, to the last digit."""
+    at: str | None = None
 
     kind = "merge"
     alone = True
@@ -183,17 +204,20 @@ class Merge(Job):
     @property
     def file(self) -> Path:
         """The merge file."""
-        return self.root / "merges" / f"{self.place}.json"
+        return self.root / (self.at or f"merges/{self.place}.json")
 
     def decides(self) -> dict[str, Any]:
+        if self.priors and self.task_share is not None:
+            return {"task_share": self.task_share}
         return {"prior_share": self.prior_share if self.priors else 0.0}
 
     def cost(self) -> Cost:
         return Cost("merge", 1)
 
-    def work(self, save: Save) -> str | None:
+    def work(self, help: Help) -> str | None:
         priors = [view.source for view in self.priors]
-        write_merge(self.file, [self.task.source], priors, 1.0 - self.prior_share)
+        share = 1.0 - self.prior_share if self.task_share is None else self.task_share
+        write_merge(self.file, [self.task.source], priors, share)
         return None
 
     def content(self) -> str:
@@ -208,6 +232,7 @@ class Train(Job):
     root: Path
     merge: Merge
     settings: TrainConfig
+    at: str | None = None
 
     kind = "train"
     alone = False
@@ -223,12 +248,21 @@ class Train(Job):
     @cached_property
     def config(self) -> TrainConfig:
         """The run as it is started."""
-        return dataclasses.replace(self.settings, data=self.merge.file, out=self.root / "runs" / self.place)
+        return dataclasses.replace(self.settings, data=self.merge.file, out=self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.root / (self.at or f"runs/{self.place}")
+
+    @property
+    def gpus(self) -> int:
+        return int(self.settings.device.startswith("cuda"))
 
     def decides(self) -> dict[str, Any]:
         # Only what differs from the defaults: a setting that is new in a later version renames no old run.
-        chosen = checkpoint.identity(self.settings)
-        standard = checkpoint.identity(TrainConfig(data=Path(), out=Path()))
+        chosen = identity(self.settings)
+        standard = identity(TrainConfig(data=Path(), out=Path()))
         return {"settings": _different(chosen, standard), "code_version": code_version()}
 
     def cost(self) -> Cost:
@@ -237,12 +271,22 @@ class Train(Job):
         kind = f"train {settings.algorithm.name} {observation} {settings.network.encoder} {settings.device}"
         return Cost(kind, settings.updates * settings.batch_size)
 
-    def work(self, save: Save) -> str | None:
-        try:
-            train(self.config, resume=True, on_checkpoint=lambda update, folder: save())
-        except Diverged as error:
-            return str(error)
-        return None
+    def work(self, help: Help) -> str | None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                train(self.config, resume=True, on_checkpoint=lambda update, folder: help.save())
+            except Diverged as error:
+                return str(error)
+            except Interrupted as error:
+                raise Stopped(str(error)) from error
+            except Locked:  # a worker that only lost its connection still saves, and then lets go
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
+                stop_if_asked()
+                continue
+            return None
 
     def content(self) -> str:
         if not self.has_checkpoint():
@@ -269,6 +313,7 @@ class Evaluate(Job):
     root: Path
     run: Train
     settings: EvaluateConfig
+    at: str | None = None
 
     kind = "evaluate"
     alone = False
@@ -284,28 +329,24 @@ class Evaluate(Job):
     @cached_property
     def config(self) -> EvaluateConfig:
         """The evaluation as it is started."""
-        return dataclasses.replace(
-            self.settings, checkpoint=self.run.config.out, out=self.root / "evaluations" / self.place
-        )
+        folder = self.root / (self.at or f"evaluations/{self.place}")
+        return dataclasses.replace(self.settings, checkpoint=self.run.config.out, out=folder)
 
     def decides(self) -> dict[str, Any]:
-        chosen = to_json(self.settings)
-        standard = to_json(EvaluateConfig(checkpoint=Path(), out=Path()))
-        for values in (chosen, standard):
-            for name in ("checkpoint", "out", "workers"):
-                del values[name]
+        chosen = identity(self.settings)
+        standard = identity(EvaluateConfig(checkpoint=Path(), out=Path()))
         return {"settings": _different(chosen, standard), "code_version": code_version()}
 
     def cost(self) -> Cost:
-        observation = self.run.merge.task.data.spec.observation
-        steps = self.settings.max_episode_steps
-        assert steps is not None  # a recipe names the scene and its horizon
-        return Cost(f"evaluate {self.settings.env} {observation}", self.settings.episodes * steps)
+        data, settings = self.run.merge.task.data.spec, self.settings
+        steps = settings.max_episode_steps or data.max_episode_steps
+        episodes = settings.episodes * len(settings.starts)
+        return Cost(f"evaluate {settings.env or data.env} {data.observation}", episodes * steps)
 
-    def work(self, save: Save) -> str | None:
+    def work(self, help: Help) -> str | None:
         if not self.run.has_checkpoint():
             return "the run diverged before its first checkpoint; there is no policy to try"
-        evaluate(self.config)
+        evaluate(self.config, on_progress=lambda done, note: stop_if_asked())
         return None
 
     def content(self) -> str:
@@ -330,3 +371,13 @@ def _different(chosen: dict[str, Any], standard: dict[str, Any]) -> dict[str, An
         elif name not in standard or value != standard[name]:
             found[name] = value
     return found
+
+
+def latest_metrics(folder: Path) -> tuple[int, dict[str, float]]:
+    """The last complete line of a run's metrics and its update; 0 and nothing before the first."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    if not lines:
+        return 0, {}
+    metrics = json.loads(lines[-1])
+    return int(metrics["update"]), metrics

@@ -11,11 +11,10 @@ PANELS = (
     ("log_likelihood", "log-likelihood of the actions in the data", "linear"),
 )
 """Metric, title and scale of each panel; an arm appears in those whose metric it has."""
-COLOURS = {"cog": "#0b6e4f", "cql_task_only": "#c8553d", "bc_task_only": "#3c5a99"}
 
 
 def draw_curves(
-    path: Path, metrics: Mapping[str, Sequence[Mapping[str, float]]], colours: Mapping[str, str] = COLOURS
+    path: Path, metrics: Mapping[str, Sequence[Mapping[str, float]]], colours: Mapping[str, str]
 ) -> None:
     """Write the learning curves as a PNG; `metrics` holds the logged lines of each arm.
 

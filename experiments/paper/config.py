@@ -1,11 +1,12 @@
 """Every setting of `cog reproduce`; only light modules are imported, so that the command line starts fast."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below, refuse_seed
+from cog.core.configs import APART
 from cog.errors import UsageError
 
 Row = Literal["closed", "blocked_drawer", "blocked_object", "pick_place"]
@@ -40,15 +41,19 @@ class ReproduceConfig:
     """Whether success ends an evaluation episode; otherwise it runs to the horizon and may be undone."""
     ablation: Ablation | None = None
     """Vary one thing about the data of a row instead of comparing all arms."""
-    out: Path = Path("runs/reproduce")
+    out: Path = field(default=Path("runs/reproduce"), metadata=APART)
     """Folder of all data, runs and results; what is finished in it is not done again."""
-    workers: int = 0
-    """Processes side by side; 0 is one per core; their number does not change the results."""
+    workers: int = field(default=0, metadata=APART)
+    """Processes side by side; their number does not change the results. Default: one per core."""
+    dask: str | None = field(default=None, metadata=APART)
+    """Address of a Dask scheduler whose workers do the jobs. Default: processes on this machine."""
+    dashboard: bool = field(default=False, metadata=APART)
+    """Whether to serve Dask's dashboard on this machine while jobs run."""
     device: str = "cpu"
     """Where training computes: "cpu", "cuda" or "cuda:1"."""
-    mix_code: bool = False
+    mix_code: bool = field(default=False, metadata=APART)
     """Use jobs that were finished by other code of the package, too, which is otherwise refused."""
-    plan: bool = False
+    plan: bool = field(default=False, metadata=APART)
     """Print what would be done and how long it should take, and stop."""
 
     def __post_init__(self) -> None:

@@ -4,13 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cog.algorithms import algorithm
 from cog.evaluation.config import EvaluateConfig
-from cog.experiments.jobs.job import Job
+from cog.experiments.jobs.job import Job, ordered
 from cog.experiments.jobs.kinds import Collect, Count, Evaluate, Merge, Relabel, Train
-from cog.experiments.jobs.run import ordered
 from cog.experiments.paper.config import ReproduceConfig
-from cog.experiments.paper.methods import ARMS, Arm, Choice, training
+from cog.experiments.paper.methods import ARMS, Arm, Choice, acting, training
 from cog.experiments.paper.recipes.recipe import Cell, Recipe
 
 ZERO = "zero"  # the reward rule of prior data
@@ -94,8 +92,8 @@ def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
 def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:
     """The views of a row's data."""
     task, priors = recipe.collections(seed, config.observation, config.scale)
-    task_data = Collect(config.out, task, config.workers)
-    prior_data = [Collect(config.out, spec, config.workers) for spec in priors]
+    task_data = Collect(config.out, task)
+    prior_data = [Collect(config.out, spec) for spec in priors]
     rewarded = Relabel(config.out, task_data, recipe.task_rule, recipe.reward)
     good = dataclasses.replace(rewarded, only=recipe.task_rule)
     return Sources(
@@ -123,8 +121,7 @@ def _merge(sources: Sources, data: Choice, config: ReproduceConfig) -> Merge:
 
 def _evaluation(recipe: Recipe, arm: Arm, run: Train, cell: Cell, config: ReproduceConfig) -> Evaluate:
     """How a run is tried on a cell; the columns that the paper has are also filmed."""
-    clone = algorithm(arm.algorithm).choosing_critics is None
-    acting = arm.acting or recipe.acting["clone" if clone else "critics"]
+    way = acting(recipe, arm)
     settings = EvaluateConfig(
         checkpoint=config.out,
         out=config.out,
@@ -136,8 +133,8 @@ def _evaluation(recipe: Recipe, arm: Arm, run: Train, cell: Cell, config: Reprod
         max_episode_steps=recipe.horizon,
         terminate_on_success=config.terminate_on_success,
         workers=1,
-        acting=acting,
-        candidates=recipe.candidates if acting == "critic" else EvaluateConfig.candidates,
+        acting=way,
+        candidates=recipe.candidates if way == "critic" else EvaluateConfig.candidates,
         videos=0 if cell.extra else None,
     )
     return Evaluate(config.out, run, settings)

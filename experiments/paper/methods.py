@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cog.algorithms import algorithm
 from cog.core.configs import from_json, to_json
+from cog.core.figures import COLOURS
 from cog.evaluation.config import Acting
+from cog.experiments.paper.recipes import numbers
 from cog.experiments.paper.recipes.recipe import Observation, Recipe
 from cog.training.config import TrainConfig
 from cog.training.presets import Preset, preset
@@ -23,6 +26,8 @@ class Arm:
     """Name of the arm."""
     title: str
     """What it is, for people."""
+    label: str
+    """The same in a few words, for pictures."""
     algorithm: str
     """What is learned, a name of `cog.algorithms.ALGORITHMS`."""
     data: Choice
@@ -40,30 +45,67 @@ class Arm:
 ARMS: Mapping[str, Arm] = {
     arm.name: arm
     for arm in (
-        Arm("cog", "COG: CQL on task and prior data", "cql", "both", "#0b6e4f"),
-        Arm("cql_task_only", "CQL on task data only", "cql", "task_only", "#c8553d"),
-        Arm("bc_task_only", "behaviour cloning on task data only", "bc", "task_only", "#3c5a99"),
-        Arm("bc_all", "behaviour cloning on task and prior data", "bc", "both", "#7a4fa3"),
-        Arm("bc_oracle", "behaviour cloning on the episodes of both that succeed", "bc", "oracle", "#b8860b"),
+        Arm(
+            "cog",
+            "COG: CQL on task and prior data",
+            "COG: task + prior data",
+            "cql",
+            "both",
+            COLOURS["green"],
+        ),
+        Arm(
+            "cql_task_only",
+            "CQL on task data only",
+            "CQL: task data only",
+            "cql",
+            "task_only",
+            COLOURS["red"],
+        ),
+        Arm(
+            "bc_task_only",
+            "behaviour cloning on task data only",
+            "BC: task data only",
+            "bc",
+            "task_only",
+            COLOURS["blue"],
+        ),
+        Arm(
+            "bc_all",
+            "behaviour cloning on task and prior data",
+            "BC: task + prior data",
+            "bc",
+            "both",
+            COLOURS["violet"],
+        ),
+        Arm(
+            "bc_oracle",
+            "behaviour cloning on the episodes of both that succeed",
+            "BC: successes of both",
+            "bc",
+            "oracle",
+            COLOURS["ochre"],
+        ),
         Arm(
             "sac",
             "SAC on task and prior data",
+            "SAC: task + prior data",
             "sac",
             "both",
-            "#5f5f5f",
+            COLOURS["grey"],
         ),
         Arm(
             "cog_reference",
             "COG with the paper's network and settings, on the same data with the same rewards",
+            "COG: the paper's network",
             "cql",
             "both",
-            "#1f6fb2",
+            COLOURS["sky"],
             preset="paper",
             acting="mode",
         ),
     )
 }
-"""Every arm by name, in the order of the table."""
+"""Every arm by name, in the order of the table; without `acting`, the row says how each algorithm acts."""
 
 
 def training(
@@ -76,6 +118,8 @@ def training(
     """
     base = preset(arm.preset, Path(), Path(), arm.algorithm)
     changes = recipe.reference if arm.preset == "paper" else recipe.settings[observation]
+    if arm.preset == "paper" and device.startswith("cuda"):
+        changes = {**changes, **numbers.REFERENCE_ON_CUDA}
     values = _changed(_changed(to_json(base), changes), arm.changes)
     values |= {"seed": seed, "device": device, "threads": 1}
     if updates is not None:
@@ -83,6 +127,12 @@ def training(
     values["log_every"] = max(1, values["updates"] // LOG_LINES)
     config: TrainConfig = from_json(values, TrainConfig, where=f"recipe {recipe.name}, arm {arm.name}")
     return config
+
+
+def acting(recipe: Recipe, arm: Arm) -> Acting:
+    """How the policy of an arm acts in the evaluations of a row."""
+    clone = algorithm(arm.algorithm).choosing_critics is None
+    return arm.acting or recipe.acting["clone" if clone else "critics"]
 
 
 def _changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cog.core.configs import differences, to_json
+from cog.core.configs import apart, differences, to_json
 from cog.core.console import console, messages, table
 from cog.core.files import read_json, write_bytes, write_json
-from cog.core.lock import content, locked
+from cog.core.lock import locked
 from cog.core.workers import cores
 from cog.errors import CogError
 from cog.experiments.command_line import changed
 from cog.experiments.jobs.code import code
+from cog.experiments.jobs.crew import Place
 from cog.experiments.jobs.estimate import Estimate, in_words, stages
 from cog.experiments.jobs.kinds import Train
+from cog.experiments.jobs.mark import read_mark
 from cog.experiments.jobs.run import run_jobs
 from cog.experiments.paper.ablations import draw, variants
 from cog.experiments.paper.config import ReproduceConfig
@@ -34,6 +36,7 @@ from cog.experiments.paper.results import columns, gather, markdown, rows
 from cog.training.setup import usable_device
 
 FORMAT = 1
+LEFT_OUT = tuple(name for name in apart(ReproduceConfig) if name != "out")  # of the printed command
 STORE, RESULTS, TABLE = "store.json", "results.json", "table.md"
 
 
@@ -55,9 +58,11 @@ def reproduce(config: ReproduceConfig, recipes: Sequence[Recipe] | None = None) 
     show_plan(graph, config)
     if config.plan:
         return None
-    refuse_device(graph)
+    if config.dask is None:
+        refuse_device(graph)
     with claimed(config.out, config.mix_code):
-        run_jobs(graph.jobs, config.workers, Estimate(config.out / "records").seconds)
+        place = Place(config.workers, config.dask, config.dashboard)
+        run_jobs(graph.jobs, place, Estimate(config.out / "records").seconds)
         results = gather(graph, config, command(config))
         results["code"] = read_json(config.out / STORE, "the mark of a folder of experiments")["code"]
         write_results(results, graph, config)
@@ -128,7 +133,7 @@ def show_results(results: dict[str, Any], config: ReproduceConfig) -> None:
 
 def command(config: ReproduceConfig) -> str:
     """The command line that gives these results."""
-    chosen = changed(to_json(config), to_json(ReproduceConfig()), ["workers", "plan", "mix_code"])
+    chosen = changed(to_json(config), to_json(ReproduceConfig()), LEFT_OUT)
     return shlex.join(["cog", "reproduce", *chosen])
 
 
@@ -140,13 +145,7 @@ def claimed(out: Path, mix_code: bool) -> Iterator[None]:
         CogError: it holds something else, another process works in it, or, unless `mix_code`, other code has.
     """
     mark, mine = out / STORE, code()
-    if mark.exists():
-        held = read_json(mark, "the mark of a folder of experiments")
-        if (held.get("format"), held.get("kind")) != (FORMAT, "experiments"):
-            raise CogError(f"{mark}: is of another kind or version; choose another folder with --out")
-    elif out.exists() and (not out.is_dir() or content(out)):
-        raise CogError(f"{out} is not empty and holds no experiments; choose another folder with --out")
-    else:
+    if read_mark(mark, FORMAT, "experiments", "experiments") is None:
         write_json(mark, {"format": FORMAT, "kind": "experiments", "code": [mine]})
     with locked(out):
         admit(mine, mark, mix_code)

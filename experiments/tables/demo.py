@@ -9,25 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cog.core.configs import to_json
+from cog.core.configs import apart, to_json
 from cog.core.console import console
 from cog.core.figures import new_picture, style, write_picture
 from cog.core.files import read_json, write_json
 from cog.errors import CogError
 from cog.experiments.command_line import changed
 from cog.experiments.demo.config import DemoConfig
+from cog.experiments.paper.methods import ARMS
 from cog.experiments.script import script
 from cog.experiments.tables.seeds import by_seed
 
 TABLE, PICTURE = "data/demo.json", "figures/demo.png"
-OWN = ("out", "workers")  # settings that decide no number
-COLOURS = {"cog": "#1f6fb2", "bc_all": "#7a4fa3", "cql_task_only": "#c77b1e", "bc_task_only": "#8a8a8a"}
-LABELS = {
-    "cog": "COG: task + prior data",
-    "bc_all": "BC: task + prior data",
-    "cql_task_only": "CQL: task data only",
-    "bc_task_only": "BC: task data only",
-}
+ORDER = ("cog", "bc_all", "cql_task_only", "bc_task_only")  # of the table and the picture
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
     for run, summary in zip(runs, summaries, strict=True):
         if summary["quick"]:
             raise CogError(f"{run} is a quick demo; its numbers mean nothing")
-    seeds, settings = by_seed(runs, [summary["config"] for summary in summaries], OWN)
+    seeds, settings = by_seed(runs, [summary["config"] for summary in summaries], apart(DemoConfig))
     entries = list(zip(seeds, summaries, strict=True))
     chosen = changed(settings, to_json(DemoConfig()))
     return {
@@ -67,7 +61,7 @@ def markdown(table: Mapping[str, Any]) -> str:
     """The table as the pages have it."""
     lines = ["| arm | start | " + " | ".join(f"seed {seed}" for seed in _seeds(table)) + " |"]
     lines.append("| --- | --- |" + " --- |" * len(_seeds(table)))
-    for arm in LABELS:
+    for arm in ORDER:
         for start in ("closed", "open"):
             cells = [_cell(table, arm, start, seed) for seed in _seeds(table)]
             lines.append(f"| `{arm}` | {start} | " + " | ".join(cells) + " |")
@@ -83,17 +77,20 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
         "closed": "drawer starts closed (never shown)",
     }
     for panel, (start, title) in zip(panels, titles.items(), strict=True):
-        for place, arm in enumerate(LABELS):
+        for place, arm in enumerate(ORDER):
             entries = [e for e in table["results"] if e["arm"] == arm and e["start"] == start]
             for number, entry in enumerate(entries):
                 rate = entry["successes"] / entry["episodes"]
                 x = place + 0.25 * (number - (len(entries) - 1) / 2)
                 reach = [[rate - entry["low"]], [entry["high"] - rate]]
-                panel.bar(x, rate, 0.22, color=COLOURS[arm])
+                panel.bar(x, rate, 0.22, color=ARMS[arm].colour)
                 panel.errorbar(x, rate, reach, color="black", capsize=2, linewidth=1)
         panel.set_title(title, fontsize=10)
-        names = [label.replace(": ", "\n").replace(" data", "\ndata") for label in LABELS.values()]
-        panel.set_xticks(range(len(LABELS)), names)
+        names = [
+            label.replace(": ", "\n").replace(" data", "\ndata")
+            for label in (ARMS[arm].label for arm in ORDER)
+        ]
+        panel.set_xticks(range(len(ORDER)), names)
         panel.set_ylim(0, 1)
         style(panel)
     panels[0].set_ylabel("success, 100 episodes a bar")

@@ -13,7 +13,7 @@ from cog.experiments.paper.config import ReproduceConfig
 from cog.experiments.paper.graph import build
 from cog.experiments.paper.recipes import RECIPES
 from cog.experiments.paper.reproduce import reproduce
-from tests.helpers.toy_recipe import TOY, inline, toy_config
+from tests.helpers.toy_recipe import TOY, toy_config
 
 CLOSED = RECIPES["closed"]
 
@@ -76,7 +76,6 @@ def test_variants_share_the_row_itself_with_the_main_table(tmp_path: Path) -> No
 def test_an_ablation_is_run_drawn_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cog.experiments.jobs.run.processes", inline)
     config = toy_config(tmp_path / "out", ablation="prior_success", arms=("bc_all",))
     results = reproduce(config, [TOY])
     assert results is not None

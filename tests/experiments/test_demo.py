@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +19,12 @@ from cog.datasets.relabel.view import labelled, open_view
 from cog.datasets.storage.dataset import open_dataset
 from cog.errors import CogError, UsageError
 from cog.evaluation.intervals import wilson
-from cog.experiments.demo import plan as plan
-from cog.experiments.demo.arms import latest_metrics
+from cog.experiments.demo import plan
 from cog.experiments.demo.config import DemoConfig
 from cog.experiments.demo.demo import _command, run_demo
 from cog.experiments.demo.report import headline
-from cog.experiments.demo.stages import Stages
+from cog.experiments.jobs.job import ordered
+from cog.experiments.jobs.kinds import Collect, latest_metrics
 from cog.provenance.lineage import trace
 from cog.provenance.recheck import recheck, upstream_first
 from cog.signals.predicates import grasp_success
@@ -58,7 +59,7 @@ def test_quick_demo_evaluates_every_arm_on_every_start(config: DemoConfig, summa
 
 
 def test_arms_differ_only_in_algorithm_data_and_place(config: DemoConfig) -> None:
-    runs = {arm: plan.training(config, arm) for arm in plan.ARMS}
+    runs = {arm: evaluation.run.config for arm, evaluation in plan.jobs(config.sized()).items()}
     assert set(runs) == ARMS
     ignored = {"algorithm", "data", "out"}
     common = [{k: v for k, v in vars(run).items() if k not in ignored} for run in runs.values()]
@@ -148,8 +149,8 @@ def test_finished_demo_is_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for stage in ("_collect", "_label", "_train", "_evaluate", "_report"):
-        monkeypatch.setattr(f"cog.experiments.demo.demo.{stage}", lambda *_: pytest.fail("ran again"))
+    monkeypatch.setattr("cog.experiments.jobs.run.open_crew", lambda *_: pytest.fail("something ran again"))
+    monkeypatch.setattr("cog.experiments.demo.demo._report", lambda *_: pytest.fail("reported again"))
     assert run_demo(config) == summary
     lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert "cog" in lines[-5] and "bc_task_only" in lines[-2], "the table comes last"
@@ -159,7 +160,7 @@ def test_another_demo_in_the_same_folder_is_refused_before_anything_is_written(
     config: DemoConfig, summary: dict[str, Any]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in config.out.rglob("*")}
-    with pytest.raises(CogError, match=r"another demo.*evaluation\.seed"):
+    with pytest.raises(CogError, match="another demo; differing: seed"):
         run_demo(DemoConfig(out=config.out, seed=2, quick=True))
     assert {path: path.stat().st_mtime_ns for path in config.out.rglob("*")} == before
 
@@ -171,23 +172,16 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_interrupted_stage_is_repeated_and_finished_ones_are_not(tmp_path: Path) -> None:
-    done: list[str] = []
-
-    def broken() -> None:
-        raise CogError("disk full")
-
-    first = Stages(tmp_path / "run", {"a": 1})
-    first.run("one", lambda: done.append("one"))
-    with pytest.raises(CogError, match="disk full"):
-        first.run("two", broken)
-    second = Stages(tmp_path / "run", {"a": 1})
-    second.run("one", lambda: done.append("one again"))
-    second.run("two", lambda: done.append("two"))
-    assert done == ["one", "two"]
-    assert set(second.seconds) == {"one", "two"}
-    with pytest.raises(CogError, match="differing: a"):
-        Stages(tmp_path / "run", {"a": 2})
+def test_a_demo_whose_evaluation_is_lost_makes_it_again_and_nothing_else(
+    config: DemoConfig, summary: dict[str, Any], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(config.out, tmp_path / "copy"))
+    lost = copy / "evaluation" / "bc_all" / "evaluation.json"
+    lost.unlink()
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.safetensors")}
+    assert run_demo(DemoConfig(out=copy, seed=1, quick=True))["results"] == summary["results"]
+    assert lost.exists() and {path: path.stat().st_mtime_ns for path in before} == before
+    assert json.loads((copy / "demo.json").read_text())["seconds"] > summary["seconds"]["total"]
 
 
 def test_missing_optional_packages_leave_the_numbers_and_the_report_follows_when_they_are_there(
@@ -231,8 +225,9 @@ def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
         specs[out] = spec
         return SimpleNamespace(episode_count=0, step_count=0, success_count=0)
 
+    arms = plan.jobs(config)
     monkeypatch.setattr("cog.datasets.collection.collect.collect", collect)
-    parsed = [cli.parse(shlex.split(line)[1:]) for line in plan.commands(config)]
+    parsed = [cli.parse(shlex.split(line)[1:]) for line in plan.commands(config, arms)]
     trained, evaluated = [], []
     for command in parsed:
         kind = type(command).__name__
@@ -249,11 +244,11 @@ def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
             assert (command.rule, command.scale, command.terminate) == (*expected, True)
         elif kind == "Merge" and command.prior:
             assert command.task_share == config.task_share
-    data = config.out / "data"
+    jobs = ordered(list(arms.values()))
     assert cli.parse(shlex.split(_command(config))[1:]).config == config
-    assert specs == {data / "task": plan.task_spec(config), data / "prior": plan.prior_spec(config)}
-    assert trained == [plan.training(config, arm) for arm in plan.ARMS]
-    assert evaluated == [plan.evaluation(config, arm) for arm in plan.ARMS]
+    assert specs == {job.folder: job.spec for job in jobs if isinstance(job, Collect)}
+    assert trained == [evaluation.run.config for evaluation in arms.values()]
+    assert [replace(found, workers=1) for found in evaluated] == [job.config for job in arms.values()]
 
 
 def test_headline_admits_overlapping_intervals() -> None:

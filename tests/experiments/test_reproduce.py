@@ -35,23 +35,16 @@ from cog.experiments.paper.results import markdown, summarise
 from cog.provenance.lineage import trace
 from cog.provenance.recheck import recheck, upstream_first
 from cog.training.guard import Diverged
-from tests.helpers.toy_recipe import TOY, again, inline, toy_config
+from tests.helpers.toy_recipe import TOY, again, toy_config
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cog.experiments.jobs.run.processes", inline)
 
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReproduceConfig, dict[str, Any]]:
     """Every usual arm with two seeds, finished."""
     config = toy_config(tmp_path_factory.mktemp("all") / "out", arms=USUAL_ARMS, seeds=(0, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cog.experiments.jobs.run.processes", inline)
-        results = reproduce(config, [TOY])
+    results = reproduce(config, [TOY])
     assert results is not None
     return config, results
 
@@ -121,12 +114,11 @@ def test_a_finished_command_repeats_nothing_even_elsewhere_and_an_enlarged_one_o
     shutil.copytree(config.out, tmp_path / "moved")
     config = dataclasses.replace(config, out=tmp_path / "moved")
     before = written(config.out)
-    monkeypatch.setattr("cog.experiments.jobs.run.perform", lambda job: pytest.fail(f"repeated {job.place}"))
+    monkeypatch.setattr("cog.experiments.jobs.run.open_crew", lambda *_: pytest.fail("something is repeated"))
     found = reproduce(config, [TOY])
     assert found is not None and found["results"] == results["results"]
     assert written(config.out) == before
     monkeypatch.undo()
-    monkeypatch.setattr("cog.experiments.jobs.run.processes", inline)
     wider = again(TOY, cells=(*TOY.cells, Cell("left", ("image_height=16",))))
     with pytest.raises(CogError, match=r"evaluate left-cql.*image_height"):  # the toy has no such option
         reproduce(dataclasses.replace(config, arms=("cog",)), wider)

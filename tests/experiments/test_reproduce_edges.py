@@ -11,7 +11,7 @@ from cog.experiments.paper.graph import build
 from cog.experiments.paper.methods import ARMS
 from cog.experiments.paper.recipes import RECIPES
 from cog.experiments.paper.reproduce import reproduce
-from tests.helpers.toy_recipe import TOY, inline, toy_config
+from tests.helpers.toy_recipe import TOY, toy_config
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -24,7 +24,6 @@ def test_any_arm_alone_makes_the_views_that_the_results_tell_of(arm: str, tmp_pa
 
 
 def test_deleted_films_are_left_out_of_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cog.experiments.jobs.run.processes", inline)
     config = toy_config(tmp_path / "out", arms=("bc_all",))
     results = reproduce(config, [TOY])
     report = (config.out / "report.html").read_text()

@@ -4,7 +4,7 @@ import pytest
 
 from cog.core.files import read_json, write_json
 from cog.errors import CogError, UsageError
-from cog.experiments.tables.demo import LABELS, draw, gather, markdown
+from cog.experiments.tables.demo import ORDER, draw, gather, markdown
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def runs(tmp_path):
                 "low": 0.01,
                 "high": 0.3,
             }
-            for arm in LABELS
+            for arm in ORDER
             for start in ("open", "closed")
         ]
         summary = {

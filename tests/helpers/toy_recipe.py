@@ -1,9 +1,7 @@
 """A row of the table on the toy scene, small enough for tests: reach the right end from the left, unseen."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,24 +73,6 @@ def toy_config(out: Path, **changes: Any) -> ReproduceConfig:
     """A command that is over in a second."""
     standard = ReproduceConfig(arms=("cog", "bc_all"), seeds=(0,), episodes=3, out=out, workers=1)
     return dataclasses.replace(standard, **changes)
-
-
-class Inline(Executor):
-    """Runs everything in this process, where it is submitted: no interpreter to start."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-@contextmanager
-def inline(count: int) -> Iterator[Executor]:
-    """In place of `cog.core.workers.processes`."""
-    yield Inline()
 
 
 def again(recipe: Recipe, **changes: Any) -> Sequence[Recipe]:

@@ -25,6 +25,8 @@ ACTING: Mapping[str, Acting] = {"critics": "mode", "clone": "mode"}
 WAVERING: Mapping[str, Acting] = {"critics": "critic", "clone": "sample"}
 """The same where the prior data turn round on every second step: the mode of their imitation stands still,
 and that of a policy that learnt from them stays where the fingers press on something."""
+DRAWN: Mapping[str, Acting] = {"critics": "mode", "clone": "sample"}
+"""The same as the reference lets them act: by their mode, and clones by draws."""
 CANDIDATES = 3
 """Draws among which, and the mode, critics choose."""
 SWITCHES: Mapping[str, Any] = {"network": {"switches": 2}}
@@ -37,3 +39,5 @@ STATE: Mapping[str, Any] = {"updates": 20_000, "precision": "bfloat16", **SWITCH
 """Training from the simulator's state: changes of the `cpu` preset."""
 REFERENCE: Mapping[str, Any] = {}
 """Training of `cog_reference`: changes of the `paper` preset."""
+REFERENCE_ON_CUDA: Mapping[str, Any] = {"precision": "bfloat16", "compiled": True, "graphed": True}
+"""Further changes where it trains on CUDA: a few times as fast."""

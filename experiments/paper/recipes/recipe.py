@@ -68,6 +68,9 @@ class Recipe:
     reference: Mapping[str, Any] = field(default_factory=lambda: numbers.REFERENCE)
     """Changes of the `paper` preset."""
 
+    seeds_apart: int = SEEDS_APART
+    """Distance between the first collection seeds of one seed and of the next; at least all collections."""
+
     def collections(
         self, seed: int, observation: Observation, scale: float = 1.0
     ) -> tuple[CollectionSpec, tuple[CollectionSpec, ...]]:
@@ -76,14 +79,15 @@ class Recipe:
         Raises:
             UsageError: more prior collections than seeds are kept apart for.
         """
-        if len(self.priors) >= SEEDS_APART:
-            raise UsageError(f"recipe {self.name!r} has {len(self.priors)} priors; at most {SEEDS_APART - 1}")
+        if len(self.priors) >= self.seeds_apart:
+            most = self.seeds_apart - 1
+            raise UsageError(f"recipe {self.name!r} has {len(self.priors)} priors; at most {most}")
         specs = [
             dataclasses.replace(
                 spec,
                 episodes=max(1, round(spec.episodes * scale)),
                 observation=observation,
-                seed=SEEDS_APART * seed + number,
+                seed=self.seeds_apart * seed + number,
             )
             for number, spec in enumerate((self.task, *self.priors))
         ]
