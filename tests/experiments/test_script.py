@@ -21,7 +21,7 @@ from cog.experiments.tables.rows import summarise as summarise_rows
         (Summarise, summarise, "--runs nowhere", 1),
         (Summarise, summarise, "--runs", 2),
         (SummariseFinetune, summarise_finetune, "--runs nowhere", 1),
-        (SummariseRows, summarise_rows, "--results nowhere.json", 1),
+        (SummariseRows, summarise_rows, "--results nowhere.json --out page.md", 1),
         (MeasureBehaviours, None, "--episodes 0", 2),
         (BenchData, None, "--rounds 0", 2),
         (BenchData, None, "--source-steps 0", 2),
