@@ -1,4 +1,4 @@
-"""Stopping in good order: a signal is noted, and the run ends after its update."""
+"""Graceful stopping: a signal is noted, and the run ends after its current update."""
 
 import contextlib
 import signal
@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Note SIGINT and SIGTERM instead of dying in mid-update; a second SIGINT interrupts at once.
+    """Note SIGINT and SIGTERM instead of dying in the middle of an update; a second SIGINT interrupts.
 
-    Yields whether one came. Signals reach the main thread only: in others nothing is noted.
+    Yields a function that says whether one came. Signals reach the main thread only; in other threads nothing
+    is noted.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
