@@ -1,4 +1,4 @@
-"""Commands of the learner: train, evaluate, fine-tune online."""
+"""Commands for learning: train, evaluate, fine-tune online."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -30,21 +30,21 @@ class Train:
     preset: Preset = "cpu"
     """Settings to start from: "cpu" learns in minutes on two cores, "paper" follows the reference."""
     algorithm: Annotated[str, tyro.conf.arg(metavar="|".join(ALGORITHMS))] = "cql"
-    """What is learned; its own settings are named after it, such as --cql.steps."""
+    """Algorithm; its own settings are named after it, such as --cql.steps."""
     resume: bool = False
-    """Continue the run in the output folder from its last checkpoint."""
+    """Whether to continue the run in the output folder from its last checkpoint."""
 
     seeds: tuple[int, ...] = ()
-    """Seeds to train at once, each in a folder seedS of the output folder. Default: the run's own seed."""
+    """Seeds to train at once, each in its folder seedS in the output folder. Default: only --seed."""
 
     evaluate_episodes: int = 0
-    """Episodes from each start after every checkpoint, shown with the losses; 0 disables evaluation."""
+    """Episodes from each start after every checkpoint; 0 disables these evaluations."""
     evaluate_starts: tuple[str, ...] = ("open", "closed")
-    """Starts of these evaluations; each is written to evaluations/UPDATE in the run's folder."""
+    """Starts of these evaluations, which are written to evaluations/UPDATE in the run's folder."""
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> "Train":
-        """The command with these options, whose defaults and names follow the preset and the algorithm."""
+        """The command with these options; preset and algorithm determine defaults and names."""
         name, kind = _chosen("--preset", arguments, PRESETS[0]), _chosen("--algorithm", arguments, "cql")
         missing: Path = tyro.MISSING
         config = preset(name, missing, missing, kind)
@@ -64,13 +64,13 @@ class Train:
                 if rank() == 0 and self.evaluate_episodes:
                     self._check_evaluations()
             if rank() == 0:
-                self._shown()
+                self._train_shown()
             elif self.seeds:
                 train_seeds(self.config, self.seeds, resume=self.resume)
             else:
                 train(self.config, resume=self.resume)
 
-    def _shown(self) -> None:
+    def _train_shown(self) -> None:
         """Train with progress, results and messages on the console."""
         from cog.training.seeds import train_seeds
         from cog.training.train import train
@@ -114,16 +114,15 @@ class Train:
                         on_checkpoint=partial(on_checkpoint, config.seed),
                     )
                 }
-            advance(
-                config.updates * len(seeds), " ".join(success.values())
-            )  # some may have been finished before
+            # Seeds that were already finished have reported no progress.
+            advance(config.updates * len(seeds), " ".join(success.values()))
         for seed, checkpoint in ended.items():
             if seed in success:
                 console().print(success[seed])
             console().print(f"{checkpoint}")
 
     def _check_evaluations(self) -> None:
-        """Refuse before training what could not be evaluated after it."""
+        """Refuse, before training, evaluations that could not run after it."""
         from cog.datasets.merge import open_merge
         from cog.evaluation.evaluate import check_evaluation
 
@@ -131,12 +130,13 @@ class Train:
         environment = open_merge(data).sources[0].dataset.environment
         try:
             for seed in self.seeds or (self.config.seed,):
-                asked = self._evaluation(seed, 0, self.config.out / "checkpoints" / "step")
-            check_evaluation(asked, environment, data)
+                evaluation = self._evaluation(seed, 0, self.config.out / "checkpoints" / "step")
+            check_evaluation(evaluation, environment, data)
         except UsageError as error:
             raise UsageError(
-                f"evaluating while training: {error} (starts are named by --evaluate-starts; for all else "
-                "train without --evaluate-episodes, and use cog evaluate)"
+                f"evaluation while training: {error}",
+                remedy="name starts with --evaluate-starts; for anything else, train without "
+                "--evaluate-episodes and use cog evaluate",
             ) from error
 
     def _evaluation(self, seed: int, update: int, folder: Path) -> EvaluateConfig:
@@ -151,7 +151,7 @@ class Train:
         )
 
     def _success(self, seed: int, update: int, folder: Path) -> str:
-        """Evaluate a checkpoint and say what it reached from each start."""
+        """Evaluate a checkpoint; return its success from each start as text."""
         from cog.evaluation.evaluate import evaluate
 
         report = evaluate(self._evaluation(seed, update, folder))
@@ -182,9 +182,9 @@ def _chosen(option: str, arguments: Sequence[str], default: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Roll a policy out from named starts and report its success.
+    """Run a policy from named starts and report its success.
 
-    Success is reported with its Wilson interval.
+    Success rates come with Wilson intervals.
     """
 
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")]
@@ -203,7 +203,7 @@ class Evaluate:
 class Finetune:
     """Continue training a policy online.
 
-    It acts, and learns from what it did and from the offline data.
+    It acts, and learns from its own episodes and from the offline data.
     """
 
     config: Annotated[FinetuneConfig, tyro.conf.arg(name="")]
