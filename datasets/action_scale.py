@@ -9,7 +9,7 @@ import numpy as np
 from cog.errors import CogError, UsageError
 
 FACT = "action_scale"  # key among a dataset's environment facts
-TOLERANCE = 1e-5  # of the range: rounding, such as that of float32, is no action out of bounds
+TOLERANCE = 1e-5  # of the range, so that rounding, such as to float32, is not out of bounds
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class ActionScale:
     """Bounds of every component of an action, in the robot's units; they become -1 and 1."""
 
     low: tuple[float, ...]
-    """(A,) what becomes -1."""
+    """(A,) values that become -1."""
     high: tuple[float, ...]
-    """(A,) what becomes 1."""
+    """(A,) values that become 1."""
 
     def __post_init__(self) -> None:
-        """Refuse bounds that are no map.
+        """Refuse bounds that do not define a map.
 
         Raises:
-            UsageError: they differ in number, are not finite, or a lower one is not below the upper one.
+            UsageError: their lengths differ, they are not finite, or a low is not below its high.
         """
         low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
         if low.ndim != 1 or low.shape != high.shape or len(low) == 0:
@@ -39,7 +39,7 @@ class ActionScale:
 
     @staticmethod
     def measured(actions: Iterable[np.ndarray]) -> "ActionScale":
-        """The smallest bounds that hold all of the arrays (T, A); a constant component becomes 0.
+        """The smallest bounds that contain all arrays (T, A); a constant component becomes 0.
 
         Raises:
             CogError: there are no actions, or they differ in shape or are not finite.
@@ -58,7 +58,7 @@ class ActionScale:
 
     @staticmethod
     def of(environment: Mapping[str, Any]) -> "ActionScale | None":
-        """The map that a dataset's environment facts record; none where actions were stored as they came.
+        """The map recorded in a dataset's environment facts; None if actions were stored unchanged.
 
         Raises:
             CogError: the record is malformed.
@@ -83,7 +83,7 @@ class ActionScale:
         return (int(rows[0]), int(columns[0])) if len(rows) else None
 
     def to_unit(self, actions: np.ndarray) -> np.ndarray:
-        """The robot's actions (..., A) as the toolkit's, float32 in [-1, 1]; what is out of bounds is cut."""
+        """The robot's actions (..., A) as the toolkit's, float32 in [-1, 1], clipped to the bounds."""
         low, high = np.array(self.low), np.array(self.high)
         unit = (np.asarray(actions, np.float64) - low) / (high - low) * 2 - 1
         return np.clip(unit, -1.0, 1.0).astype(np.float32)

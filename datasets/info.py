@@ -1,4 +1,4 @@
-"""Describe what a dataset or merge holds, for people and machines."""
+"""Describe the content of a dataset or merge, for people and programs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from cog.errors import CogError, UsageError
 def describe(path: Path, on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Facts about a dataset (folder or packed) or a merge as JSON values; reads it once for each view.
 
-    The rules of users are not run: of a view by one, only the mean return is told.
+    Rules of users are not run: for their views, only the mean return is given.
 
     Raises:
         CogError: there is nothing to describe, or it is damaged.
@@ -36,15 +36,17 @@ def film(path: Path, numbers: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     """A caption and the frames (T+1, H, W, 3) uint8 of each of these episodes of a dataset, in that order.
 
     Raises:
-        UsageError: there is no episode of such a number.
-        CogError: there is no dataset, it is damaged, or it holds no images.
+        UsageError: an episode number does not exist.
+        CogError: there is no dataset, it is damaged, or it has no images.
     """
     dataset = open_dataset(path)
     if "image" not in dataset.environment["observations"]:
-        raise CogError(f"{path}: holds states and no images, so there is no film to write")
+        raise CogError("has states but no images, so there is no film to write", where=path)
     wrong = [number for number in numbers if not 0 <= number < dataset.episode_count]
     if wrong or not numbers:
-        raise UsageError(f"episodes {wrong}: name some of 0 to {dataset.episode_count - 1}")
+        raise UsageError(
+            f"episodes are {list(numbers)}", remedy=f"name some from 0 to {dataset.episode_count - 1}"
+        )
     rows: dict[int, tuple[str, np.ndarray]] = {}
     for number, episode in pick(dataset, numbers):
         outcome = "success" if episode.success else "no success"
@@ -126,7 +128,7 @@ def _describe_dataset(dataset: Dataset, on_progress: OnProgress | None) -> dict[
 
 
 def _size(dataset: Dataset) -> int:
-    """Bytes on the disk: of the packed file, or of the shards."""
+    """Bytes on disk: of the packed file, or of the shards."""
     if dataset.path.is_file():
         return dataset.path.stat().st_size
     return sum((dataset.path / shard.file).stat().st_size for shard in dataset.shards)
@@ -139,15 +141,15 @@ def _content(episode: Episode) -> int:
 
 
 def _may_run(view: View) -> bool:
-    """Whether computing a view's rewards runs nobody's code but ours."""
+    """Whether computing a view's rewards runs only code of this package."""
     return view.rule == STORED or ":" not in f"{view.rule}{view.only}"
 
 
 def _returns(dataset: Dataset, view: View, advance: Callable[[], None]) -> dict[str, float]:
     """Smallest, mean and largest undiscounted return of the episodes that a view keeps."""
     if not _may_run(view):
-        kept = dataset.episode_count if view.episodes is None else view.episodes
-        return {"mean": round(view.reward_sum / kept, 6)}
+        episodes = dataset.episode_count if view.episodes is None else view.episodes
+        return {"mean": round(view.reward_sum / episodes, 6)}
     sums = []
     for episode in labelled(dataset, view):
         assert episode.rewards is not None

@@ -1,4 +1,4 @@
-"""The writer: turn any episodes, real robots' included, into a dataset, one call per episode."""
+"""The writer: turn any episodes, including those of real robots, into a dataset, one call per episode."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ Values = np.ndarray | Sequence[Any]
 
 
 class DatasetWriter:
-    """Write episodes as a new dataset; nothing is published unless the `with` block ends well.
+    """Write episodes as a new dataset; nothing is published unless the `with` block ends without error.
 
     >>> import numpy as np
     >>> from cog.datasets.action_scale import ActionScale
@@ -50,27 +50,27 @@ class DatasetWriter:
         inputs: Sequence[Input] = (),
         episodes_per_shard: int = 50,
     ) -> None:
-        """Prepare to write into `folder`, which is made when the `with` block begins.
+        """Prepare to write into `folder`, which is created when the `with` block begins.
 
         Args:
-            folder: where; new or empty.
-            image_size: height and width to which images are stretched; none keeps theirs.
+            folder: folder of the dataset, new or empty.
+            image_size: height and width to which images are stretched; None keeps theirs.
             colour: order of the images' channels; "bgr" is OpenCV's.
-            action_scale: bounds of the robot's actions, which become -1 and 1; none takes them as they are.
+            action_scale: bounds of the robot's actions, which become -1 and 1; None keeps actions unchanged.
             environment: facts to record in JSON, such as {"id": "arm in room 3"}.
-            origin: how the episodes came to be, in JSON; part of the dataset's identity.
-            inputs: what on disk they were made from, if anything.
-            episodes_per_shard: episodes in one shard, the unit of loss.
+            origin: origin of the episodes, in JSON; part of the dataset's identity.
+            inputs: files that they were made from, if any.
+            episodes_per_shard: episodes in one shard, the unit of possible loss.
 
         Raises:
-            UsageError: an option is not valid, or facts are no JSON.
+            UsageError: an option is invalid, or facts are not JSON.
         """
         pictures.check_options(image_size, colour)
         if episodes_per_shard < 1:
             raise UsageError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}")
         self.folder = Path(folder)
         self.dataset: Dataset | None = None
-        """The dataset, once the block has ended well."""
+        """The dataset, once the block has ended without error."""
         scale = None if action_scale is None else action_scale.to_json()
         spec: dict[str, Any] = {"kind": "written", "origin": _json("origin", origin or {}), FACT: scale}
         spec |= {"image_size": image_size, "colour": colour}
@@ -98,7 +98,7 @@ class DatasetWriter:
         """Publish the dataset, or remove what was written if an error ended the block.
 
         Raises:
-            CogError: there were no episodes, or the disk is full; nothing stays in the folder.
+            CogError: there were no episodes, or the disk is full; nothing is left in the folder.
         """
         self._open = False
         if error is None:
@@ -130,22 +130,22 @@ class DatasetWriter:
         truncated: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add an episode of T actions and T + 1 observations: what was seen before, between and after them.
+        """Add an episode of T actions and T + 1 observations, before, between and after them.
 
-        Give `images`, with or without `proprio`, or `state` alone. Without `proprio` its place holds one
+        Give `images`, with or without `proprio`, or `state` alone. Missing `proprio` is stored as one
         constant 0. Rewards become the signal `reward`, success the signal `success`, for rules to use; an
         episode without any signal gets `frame`, the number of each frame.
 
         Args:
             actions: (T, A) in the robot's units, or in [-1, 1] if there is no action scale.
-            images: (T+1, H, W, 3) uint8, or that many (H, W, 3) one after another.
-            proprio: (T+1, P), the robot's pose beside the images.
-            state: (T+1, S), all there is to know, instead of images.
-            rewards: (T,), what each step earned.
+            images: (T+1, H, W, 3) uint8, or that many (H, W, 3) in an iterable.
+            proprio: (T+1, P), the robot's pose next to the images.
+            state: (T+1, S), the full state, instead of images.
+            rewards: (T,), the reward of each step.
             success: whether the episode ends in success, or (T+1,) whether each frame shows it.
             signals: name -> (T+1,), further numbers from which rewards can be computed.
             start: name of the distribution of initial states.
-            behaviour: name of whatever acted.
+            behaviour: name of the policy that acted.
             seed: seed of the episode, if it has one.
             terminated: whether the environment ended the episode.
             truncated: whether a time limit ended it.
@@ -153,17 +153,21 @@ class DatasetWriter:
 
         Raises:
             DataError: naming the episode's number, the field, the rule that it breaks and a remedy; the
-                episode is left out, and the block may go on.
+                episode is left out, and the block may continue.
             CogError: the writer is not open, or the disk is full.
         """
         if not self._open:
-            raise CogError(f"{self.folder}: add episodes within: with DatasetWriter(...) as writer")
+            raise CogError(
+                "the writer is not open",
+                where=self.folder,
+                remedy="add episodes within: with DatasetWriter(...) as writer",
+            )
         unit = self._actions(actions)
         frames = len(unit) + 1
         if (images is None) == (state is None):
             raise self._problem("images", "give either images or state", "leave out one of them")
         if state is not None and proprio is not None:
-            raise self._problem("proprio", "must stand beside images", "join it to the state")
+            raise self._problem("proprio", "must come with images", "join it to the state")
         pose = None
         if images is not None:
             pose = np.zeros((frames, 1)) if proprio is None else self._numbers("proprio", proprio, frames, 2)
@@ -183,7 +187,7 @@ class DatasetWriter:
             terminated=self._flag("terminated", terminated),
             truncated=self._flag("truncated", truncated),
         )
-        self._agree(episode, proprio is None and images is not None)
+        self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
 
@@ -194,7 +198,7 @@ class DatasetWriter:
             bounds = ActionScale((-1.0,) * values.shape[1], (1.0,) * values.shape[1])
             remedy = "give action_scale=ActionScale(low, high) with the bounds of the robot's actions"
         else:
-            bounds, remedy = self._scale, "widen the action scale, or cut what the robot cut as well"
+            bounds, remedy = self._scale, "widen the action scale, or clip actions as the robot does"
         if values.shape[1] != len(bounds.low):
             rule = f"must have {len(bounds.low)} components by the action scale, found {values.shape[1]}"
             raise self._problem("actions", rule, "give one low and high for each component")
@@ -239,18 +243,18 @@ class DatasetWriter:
             named[SUCCESS] = self._numbers(SUCCESS, shown, frames, 1) > 0
         for name, values in (signals or {}).items():
             if name in named or not name or not isinstance(name, str):
-                rule = f"the name {name!r} is no text, empty, or taken by the rewards or the success"
+                rule = f"the name {name!r} is not text, empty, or used for the rewards or the success"
                 raise self._problem("signals", rule, "choose another name")
             named[name] = self._numbers(f"signals[{name}]", values, frames, 1)
         named = named or {FRAME: np.arange(frames)}
         return {name: values.astype(np.float32) for name, values in named.items()}
 
     def _numbers(self, field: str, given: Values, rows: int | None, axes: int) -> np.ndarray:
-        """Finite numbers with `axes` axes and as many rows as wanted, float64."""
+        """Finite numbers with `axes` axes and, if given, `rows` rows, float64."""
         values = self._array(field, given)
         if values.ndim != axes or values.size == 0:
             rule = f"must have {axes} axes and not be empty, found shape {values.shape}"
-            remedy = "reshape it, one row a step for actions and rewards and one row a frame for all else"
+            remedy = "reshape it: one row per step for actions and rewards, one row per frame for all else"
             raise self._problem(field, rule, remedy)
         if rows is not None:
             self._check_rows(field, len(values), rows)
@@ -264,18 +268,18 @@ class DatasetWriter:
         return values
 
     def _array(self, field: str, given: Any) -> np.ndarray:
-        """Numbers or truth values of any shape."""
+        """Numbers or booleans of any shape."""
         try:
             values = np.asarray(given)
         except ValueError as error:
             raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
         if values.dtype.kind not in "fiub":
-            rule = f"must be numbers or truth values, found type {values.dtype}"
+            rule = f"must be numbers or booleans, found type {values.dtype}"
             raise self._problem(field, rule, "convert it")
         return values
 
     def _flag(self, field: str, given: Any) -> bool:
-        """One truth value, or a number in its place."""
+        """One boolean, or a number instead."""
         values = self._array(field, given)
         if values.size != 1 or not np.isfinite(values).all():
             raise self._problem(field, f"must be True or False, found {values.tolist()}", "convert it")
@@ -292,17 +296,19 @@ class DatasetWriter:
         try:
             json.dumps(dict(options), sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise self._problem("options", f"must be JSON ({error})", "leave out what is not") from error
+            raise self._problem(
+                "options", f"must be JSON ({error})", "leave out values that are not"
+            ) from error
 
-    def _check_rows(self, field: str, found: int, wanted: int) -> None:
-        if found != wanted:
-            steps = wanted - 1 if field != "rewards" else wanted
-            rule = f"must have {wanted} rows for {steps} actions, found {found}"
+    def _check_rows(self, field: str, found: int, expected: int) -> None:
+        if found != expected:
+            steps = expected - 1 if field != "rewards" else expected
+            rule = f"must have {expected} rows for {steps} actions, found {found}"
             remedy = "add the observation after the last action, or drop that action and its reward"
             raise self._problem(field, rule, remedy)
 
-    def _agree(self, episode: Episode, no_proprio: bool) -> None:
-        """Refuse an episode with other shapes or signals than the first."""
+    def _check_consistent(self, episode: Episode, no_proprio: bool) -> None:
+        """Refuse an episode whose shapes or signals differ from the first."""
         facts = episode_facts(episode) | {"proprio_absent": no_proprio}
         if self._facts is None:
             self._facts = facts
@@ -319,7 +325,7 @@ class DatasetWriter:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be stored; undecoded bytes that Python keeps within a text cannot."""
+    """Whether it can be encoded; surrogates for undecoded bytes cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -328,17 +334,18 @@ def _is_unicode(text: str) -> bool:
 
 
 def _json(option: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as they are in a file; refused before any episode is taken, for they are written last.
+    """Facts as JSON values; checked before any episode is added, since they are written last.
 
     Raises:
-        UsageError: they are no JSON.
+        UsageError: they are not JSON.
     """
     for name, value in facts.items():
         try:
             json.dumps({name: value}, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise UsageError(
-                f"{option}: field {name!r} must be JSON ({error}); convert NumPy's values with .item() or "
-                ".tolist(), and leave out what is not finite"
+                f"field {name!r} must be JSON ({error})",
+                where=option,
+                remedy="convert NumPy's values with .item() or .tolist(), and leave out what is not finite",
             ) from error
     return dict(json.loads(json.dumps(dict(facts))))

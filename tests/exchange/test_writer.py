@@ -204,7 +204,7 @@ def test_data_of_different_scales_are_not_merged(tmp_path):
         dataset = written(tmp_path / name, arrays(), action_scale=scale)
         relabel(dataset.path, "zero", "none")
     for first, second in (("one", "other"), ("one", "plain")):
-        with pytest.raises(CogError, match="scaled from other bounds"):
+        with pytest.raises(CogError, match="scaled from different bounds"):
             write_merge(tmp_path / "m.json", [str(tmp_path / first)], [str(tmp_path / second)])
     merge = write_merge(tmp_path / "m.json", [str(tmp_path / "one")], [str(tmp_path / "one")])
     assert len(load(merge).actions) == 2 * STEPS
@@ -229,7 +229,7 @@ WRONG = {
     "images none": ({"images": []}, "images", "pictures", "image_size"),
     "no observation": ({"images": None, "proprio": None}, "images", "either images or state", "leave out"),
     "both": ({"state": np.zeros((5, 2))}, "images", "either images or state", "leave out"),
-    "pose beside state": ({"images": None, "state": np.zeros((5, 2))}, "proprio", "beside images", "join"),
+    "pose beside state": ({"images": None, "state": np.zeros((5, 2))}, "proprio", "come with images", "join"),
     "proprio too few": ({"proprio": np.zeros((4, 5))}, "proprio", "5 rows for 4", "add the observation"),
     "proprio inf": ({"proprio": np.full((5, 5), 1e300)}, "proprio", "finite in float32", "repair"),
     "proprio without width": ({"proprio": np.zeros((5, 0))}, "proprio", "not be empty", "reshape"),
@@ -238,13 +238,23 @@ WRONG = {
     "rewards too many": ({"rewards": np.zeros(5)}, "rewards", "4 rows for 4", "its reward"),
     "rewards only here": ({"rewards": np.zeros(4)}, "signal_names", "same in all", "another dataset"),
     "success too few": ({"success": [True]}, "success", "5 rows", "add"),
-    "signal taken": ({"success": True, "signals": {"success": np.zeros(5)}}, "signals", "taken", "another"),
+    "signal taken": (
+        {"success": True, "signals": {"success": np.zeros(5)}},
+        "signals",
+        "used for the",
+        "another",
+    ),
     "signal text": ({"signals": {"x": ["a"] * 5}}, "signals[x]", "must be numbers", "convert"),
-    "signal without a text for its name": ({"signals": {3: np.zeros(5)}}, "signals", "is no text", "another"),
-    "success in words": ({"success": "false"}, "success", "numbers or truth values, found", "convert"),
+    "signal without a text for its name": (
+        {"signals": {3: np.zeros(5)}},
+        "signals",
+        "is not text",
+        "another",
+    ),
+    "success in words": ({"success": "false"}, "success", "numbers or booleans, found", "convert"),
     "success unknown": ({"success": np.nan}, "success", "must be True or False, found nan", "convert"),
     "success ragged": ({"success": [[0.0], [0.0, 1.0]]}, "success", "must be an array", "one length"),
-    "terminated in words": ({"terminated": "false"}, "terminated", "truth values, found", "convert"),
+    "terminated in words": ({"terminated": "false"}, "terminated", "booleans, found", "convert"),
     "truncated twice": ({"truncated": [0, 1]}, "truncated", "True or False, found [0, 1]", "convert"),
     "seed": ({"seed": -1}, "seed", "must lie in", "leave it out"),
     "seed between": ({"seed": 1.5}, "seed", "be a whole number, got 1.5", "leave it out"),
