@@ -1,7 +1,7 @@
 """cog: connect a new skill to past experience with offline reinforcement learning.
 
-The names of `__all__` are what notebooks and scripts need, from collecting data to a trained policy; each is
-imported when it is first used, so that `import cog` loads neither torch nor PyBullet.
+The names in `__all__` are what notebooks and scripts need, from collecting data to a trained policy; each is
+imported at its first use, so that `import cog` loads neither torch nor PyBullet.
 """
 
 import importlib
@@ -100,8 +100,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'cog' has no attribute {name!r}")
-    module, _, there = _HOMES[name].partition(":")
-    value = globals()[name] = getattr(importlib.import_module(module), there or name)
+    module, _, attribute = _HOMES[name].partition(":")
+    value = globals()[name] = getattr(importlib.import_module(module), attribute or name)
     return value
 
 

@@ -19,32 +19,34 @@ COMMANDS: Mapping[str, Entry] = {
     "collect": _entry("collect", "Collect", "Run scripted behaviours and write their episodes as a dataset."),
     "teleop": _entry("collect", "Teleop", "Demonstrate with the keyboard; the episodes become a dataset."),
     "import": _entry("exchange", "Import", "Turn data of another package into a dataset."),
-    "relabel": _entry("rewards", "Relabel", "Give a dataset rewards by a rule; its shards stay as they are."),
+    "relabel": _entry("rewards", "Relabel", "Give a dataset rewards by a rule; its shards do not change."),
     "classify": _entry("rewards", "Classify", "Train a success classifier, to reward data without signals."),
     "merge": _entry("datasets", "Merge", "Join task and prior datasets into one training set."),
     "verify": _entry("datasets", "Verify", "Check a dataset, merge or run, and name what is wrong."),
     "export": _entry("exchange", "Export", "Write a dataset or a merge in the format of another tool."),
     "train": _entry("learn", "Train", "Train a policy on merged data."),
-    "evaluate": _entry("learn", "Evaluate", "Roll a policy out from named starts and report its success."),
+    "evaluate": _entry("learn", "Evaluate", "Run a policy from named starts and report its success."),
     "finetune": _entry("learn", "Finetune", "Continue training a policy online."),
     "demo": _entry("experiments", "Demo", "Run the whole chain, from collection to a report."),
     "reproduce": _entry("experiments", "Reproduce", "Repeat the paper's experiments."),
     "info": _entry("datasets", "Info", "Print what a dataset holds."),
     "filter": _entry("datasets", "Filter", "Copy the episodes that satisfy conditions into a new dataset."),
-    "split": _entry("datasets", "Split", "Draw the episodes of a dataset into several new datasets."),
+    "split": _entry("datasets", "Split", "Distribute the episodes of a dataset over several new datasets."),
     "pack": _entry("datasets", "Pack", "Put a whole dataset, views included, into one file."),
     "unpack": _entry("datasets", "Unpack", "Write the files of a packed dataset into a new folder."),
-    "sample": _entry("datasets", "Sample", "Show what the first batch of a training run holds."),
+    "sample": _entry("datasets", "Sample", "Show the content of the first batch of a training run."),
     "why": _entry("provenance", "Why", "Print what something was made from, back to the first episode."),
-    "bench": _entry("experiments", "Bench", "Measure how fast environment, data and updates are here."),
+    "bench": _entry("experiments", "Bench", "Measure the speed of environment, data and updates here."),
 }
 """Every command, with the module that is imported when it is chosen."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `cog` and exit: 0 done, 1 failed, 2 wrong usage."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # scenes and rewards of one's own are modules of the current folder
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(
+            folder
+        )  # so that the user's own scenes and rewards can be modules in the current folder
     with exit_codes():
         sys.exit(parse(sys.argv[1:] if arguments is None else arguments).run())
 
@@ -65,10 +67,10 @@ def parse(arguments: Sequence[str]) -> Any:
         UsageError: there is no such command.
     """
     name, entry, options = choose(COMMANDS, "command", "cog COMMAND [OPTIONS]", ABOUT, arguments)
-    import tyro  # late, for the list of commands comes without it
+    import tyro  # late: the list of commands does not need it
 
     command = entry.load()
-    if hasattr(command, "parse"):  # its options depend on what some of them say
+    if hasattr(command, "parse"):  # some of its options determine the others
         return command.parse(options)
     return tyro.cli(command, prog=f"cog {name}", args=options)
 

@@ -1,6 +1,6 @@
 """Datasets: collect, store, relabel, merge and verify episodes.
 
-Read `episode` (what there is), `storage` (how it is kept), `collection`, `relabel`, `merge`, `load` and
-`transitions` (what the learner gets), `writer` and `importers` (data from elsewhere), then `edit`,
-`exporters`, `materialise`, `info` and `teleop`.
+Read `episode` (the data), `storage` (the files), `collection`, `relabel`, `merge`, `load` and `transitions`
+(the input of learning), `writer` and `importers` (other data), then `edit`, `exporters`, `materialise`,
+`info` and `teleop`.
 """

@@ -17,15 +17,15 @@ class ActionScale:
     """Bounds of every component of an action, in the robot's units; they become -1 and 1."""
 
     low: tuple[float, ...]
-    """(A,) what becomes -1."""
+    """(A,) values that become -1."""
     high: tuple[float, ...]
-    """(A,) what becomes 1."""
+    """(A,) values that become 1."""
 
     def __post_init__(self) -> None:
         """Refuse bounds that do not define a map.
 
         Raises:
-            UsageError: they differ in number, are not finite, or a lower one is not below the upper one.
+            UsageError: their lengths differ, they are not finite, or a low is not below its high.
         """
         low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
         if low.ndim != 1 or low.shape != high.shape or len(low) == 0:
@@ -41,7 +41,7 @@ class ActionScale:
 
     @staticmethod
     def measured(actions: Iterable[np.ndarray]) -> "ActionScale":
-        """The smallest bounds that hold all of the arrays (T, A); a constant component becomes 0.
+        """The smallest bounds that contain all arrays (T, A); a constant component becomes 0.
 
         Raises:
             CogError: there are no actions, or they differ in shape or are not finite.

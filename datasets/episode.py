@@ -1,4 +1,4 @@
-"""An episode: T actions, T+1 observations, signals from which any reward can be computed, and its origin."""
+"""An episode: T actions, T+1 observations, signals from which rewards are computed, and its origin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ class Episode:
     """
 
     actions: np.ndarray
-    """(T, A) float32 in [-1, 1]: what was executed, noise included."""
+    """(T, A) float32 in [-1, 1], as executed, noise included."""
     signals: Mapping[str, np.ndarray]
     """Name -> (T+1,) float32."""
     images: np.ndarray | None = None
@@ -26,7 +26,7 @@ class Episode:
     state: np.ndarray | None = None
     """(T+1, S) float32, the simulator's state."""
     seed: int = 0
-    """Seed that fixes the initial state and all noise of the episode."""
+    """Seed that determines the initial state and all noise of the episode."""
     start: str = ""
     """Name of the distribution of initial states."""
     behaviour: str = ""
@@ -36,7 +36,7 @@ class Episode:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the behaviour."""
     success: bool = False
-    """Whether the environment called the last frame a success."""
+    """Whether the environment reported success at the last frame."""
     terminated: bool = False
     """Whether the environment ended the episode."""
     truncated: bool = False

@@ -1,4 +1,4 @@
-"""Describe what a dataset or merge holds, for people and machines."""
+"""Describe the content of a dataset or merge, for people and programs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -130,7 +130,7 @@ def _describe_dataset(dataset: Dataset, on_progress: OnProgress | None) -> dict[
 
 
 def _size(dataset: Dataset) -> int:
-    """Bytes on the disk: of the packed file, or of the shards."""
+    """Bytes on disk: of the packed file, or of the shards."""
     if dataset.path.is_file():
         return dataset.path.stat().st_size
     return sum((dataset.path / shard.file).stat().st_size for shard in dataset.shards)
@@ -150,8 +150,8 @@ def _may_run(view: View) -> bool:
 def _returns(dataset: Dataset, view: View, advance: Callable[[], None]) -> dict[str, float]:
     """Smallest, mean and largest undiscounted return of the episodes that a view keeps."""
     if not _may_run(view):
-        kept = dataset.episode_count if view.episodes is None else view.episodes
-        return {"mean": round(view.reward_sum / kept, 6)}
+        episodes = dataset.episode_count if view.episodes is None else view.episodes
+        return {"mean": round(view.reward_sum / episodes, 6)}
     sums = []
     for episode in labelled(dataset, view):
         assert episode.rewards is not None

@@ -1,4 +1,4 @@
-"""Load a merge into memory, shard by shard, as training reads it."""
+"""Load a merge into memory for training, one shard at a time."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from cog.datasets.transitions import Transitions, fingerprint
 
 
 def load(merge: Merge) -> Transitions:
-    """Read all sources shard by shard into arrays that are allocated once.
+    """Read all sources, one shard at a time, into arrays that are allocated once.
 
     Raises:
         CogError: a shard is damaged, or a rule fails or has changed since its view was written.
@@ -68,5 +68,5 @@ def load(merge: Merge) -> Transitions:
 
 
 def _changed(source: Source) -> DataError:
-    rule = f"the view '{source.view.name}' counts other steps or episodes than its rule gives now"
+    rule = f"the view '{source.view.name}' records other numbers of steps or episodes than its rule now gives"
     return DataError(Problem(source.dataset.path, "steps", rule, AGAIN))

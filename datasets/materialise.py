@@ -1,4 +1,4 @@
-"""Materialise: copy a view or a merge into shards that hold their rewards, and load to the same arrays."""
+"""Materialise: copy a view or a merge into shards that contain the rewards and load to the same arrays."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def materialise(path: Path, out: Path) -> Merge:
     """Copy what `path` opens as a merge (see `open_merge`) into a new folder.
 
     A single dataset becomes a dataset; a merge becomes a folder of datasets and a merge file. Episodes
-    that a view cuts short are cut in the copy.
+    a view ends early end early in the copy.
 
     Raises:
         CogError: the folder is not empty, or the data cannot be read or written.
@@ -30,7 +30,7 @@ def materialise(path: Path, out: Path) -> Merge:
 
 
 def _copy(source: Source, folder: Path) -> Dataset:
-    """One source as a dataset whose shards hold rewards and terminals."""
+    """One source as a dataset whose shards contain rewards and terminals."""
     spec = {
         "kind": "materialised",
         "of": source.dataset.hash,

@@ -1,4 +1,4 @@
-"""Merge: task and prior sources, each with its rewards and its share of a batch, as one small file."""
+"""Merge: task and prior sources, each with its rewards and its share of a batch, in one small file."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
-MERGE = "merge.json"  # the file that a materialised merge is opened by
+MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
 OTHER_NAME = "choose another name, or delete it first"
@@ -37,7 +37,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Name of the dataset's folder, or of its packed file without the ending."""
+        """Name of the dataset's folder, or of its packed file without the suffix."""
         path = self.dataset.path.resolve()
         return path.stem if path.is_file() else path.name
 
@@ -47,7 +47,7 @@ class Source:
         return self.dataset.episode_count if self.view.episodes is None else self.view.episodes
 
     def as_input(self, folder: Path) -> Input:
-        """The view as something in `folder` names what it was made from."""
+        """The view as an input, its path relative to `folder`."""
         dataset = self.dataset.path.resolve()
         return Input.of(
             "view", dataset.with_name(f"{dataset.name}@{self.view.name}"), self.view.hash(), folder
@@ -59,13 +59,13 @@ class Merge:
     """An opened merge."""
 
     path: Path
-    """Merge file, or the place of a single dataset."""
+    """Merge file, or the path of a single dataset."""
     sources: tuple[Source, ...]
     """Its sources; shares add up to 1."""
 
     @property
     def hash(self) -> str:
-        """Identity of the content: role, share, episodes and rewards of each source, wherever they lie."""
+        """Identity of the content: role, share, episodes and rewards of each source, whatever their paths."""
         return hash_json(
             [[source.role, source.share, source.dataset.hash, source.view.hash()] for source in self.sources]
         )
@@ -77,7 +77,7 @@ class Merge:
         return self.sources[0].as_input(folder)
 
     def remarks(self) -> list[str]:
-        """What someone who trains on these sources may not have meant."""
+        """Warnings about sources that training can use but the user may not have intended."""
         found = []
         task = [source.view for source in self.sources if source.role == "task"]
         if not any(view.reward_sum or view.rule == STORED for view in task):
@@ -92,9 +92,9 @@ class Merge:
 
 
 def parse_source(text: str) -> tuple[Path, str | None]:
-    """Split `FOLDER@VIEW`; without `@VIEW` the only view of the dataset is meant.
+    """Split `FOLDER@VIEW`; without `@VIEW` it means the only view of the dataset.
 
-    What exists under the whole text is a folder whose name holds an '@'.
+    If the whole text is an existing path, the '@' belongs to the name of the folder.
     """
     folder, at, view = text.rpartition("@")
     if not at or "/" in view or Path(text).exists():
@@ -152,8 +152,8 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
         ],
     }
     if out.exists():
-        held = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
-        if held | {"code_version": ""} != value | {"code_version": ""}:
+        existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
+        if existing | {"code_version": ""} != value | {"code_version": ""}:
             raise CogError(f"{out} exists already with other content", remedy=OTHER_NAME)
     else:
         write_sealed(out, "merge", value)
@@ -195,7 +195,9 @@ def _read_source(path: Path, number: int, entry: Any) -> Source:
     """Open one entry of a merge file and compare it with its hashes."""
     texts = ("path", "role", "relabel", "dataset_hash", "relabel_hash")
     if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in texts):
-        raise DataError(Problem(path, f"sources[{number}]", f"must hold {', '.join(texts)} as texts", AGAIN))
+        raise DataError(
+            Problem(path, f"sources[{number}]", f"must contain the strings {', '.join(texts)}", AGAIN)
+        )
     share = entry.get("share")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
         raise DataError(Problem(path, f"sources[{number}].share", "must be a number from 0 to 1", AGAIN))

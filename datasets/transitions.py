@@ -1,4 +1,4 @@
-"""Transitions in memory: every frame once, flat arrays of steps that point at them; NumPy only."""
+"""Transitions in memory: every frame once, and flat arrays of steps that index them; NumPy only."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from cog.datasets.episode import Episode
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """F frames and S steps; the frame before step s is `frame_index[s]`, the frame after it the next one."""
+    """F frames and S steps; step s leads from frame `frame_index[s]` to the next frame."""
 
     frames: np.ndarray | None
-    """(F, H, W, 3) uint8, or none in state mode."""
+    """(F, H, W, 3) uint8, or None in state mode."""
     proprio: np.ndarray
     """(F, P) float32: the arm's pose, or the whole state in state mode."""
     actions: np.ndarray
@@ -32,7 +32,7 @@ class Transitions:
     episode: np.ndarray
     """(S,) int64: number of the episode over all sources."""
     sources: Sequence[Mapping[str, Any]]
-    """One {role, name, share, steps} a source."""
+    """One {role, name, share, steps} per source."""
     fingerprint: str
     """Hash of all arrays, roles and shares; the same for a view and its materialised copy."""
     origins: Sequence[tuple[str, str]] = ()
@@ -40,9 +40,9 @@ class Transitions:
 
 
 def from_episodes(episodes: Sequence[Episode], name: str) -> Transitions:
-    """Episodes in memory that hold rewards and terminals, as the sole task source, called `name`.
+    """Transitions of episodes that have rewards and terminals, as the sole task source `name`.
 
-    Equal to `cog.datasets.load.load` of a dataset of that name that holds these episodes.
+    Equal to `cog.datasets.load.load` of a dataset of that name with these episodes.
     """
 
     def joined(field: str) -> np.ndarray:
@@ -53,7 +53,7 @@ def from_episodes(episodes: Sequence[Episode], name: str) -> Transitions:
     images = None if episodes[0].images is None else joined("images")
     poses, actions = joined("state" if images is None else "proprio"), joined("actions")
     rewards, terminals = joined("rewards"), joined("terminals")
-    frame_index = np.arange(len(numbers)) + numbers  # one frame more than steps in each episode before
+    frame_index = np.arange(len(numbers)) + numbers  # each earlier episode has one frame more than steps
     source = np.zeros(len(numbers), np.int64)
     arrays = [images, poses, actions, rewards, terminals, frame_index, source, numbers]
     return Transitions(

@@ -1,4 +1,4 @@
-"""The writer: turn any episodes, real robots' included, into a dataset, one call per episode."""
+"""The writer: turn any episodes, including those of real robots, into a dataset, one call per episode."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ Values = np.ndarray | Sequence[Any]
 
 
 class DatasetWriter:
-    """Write episodes as a new dataset; nothing is published unless the `with` block ends well.
+    """Write episodes as a new dataset; nothing is published unless the `with` block ends without error.
 
     >>> import numpy as np
     >>> from cog.datasets.action_scale import ActionScale
@@ -50,17 +50,17 @@ class DatasetWriter:
         inputs: Sequence[Input] = (),
         episodes_per_shard: int = 50,
     ) -> None:
-        """Prepare to write into `folder`, which is made when the `with` block begins.
+        """Prepare to write into `folder`, which is created when the `with` block begins.
 
         Args:
-            folder: where; new or empty.
+            folder: folder of the dataset, new or empty.
             image_size: height and width to which images are stretched; None keeps theirs.
             colour: order of the images' channels; "bgr" is OpenCV's.
             action_scale: bounds of the robot's actions, which become -1 and 1; None stores them unchanged.
             environment: facts to record in JSON, such as {"id": "arm in room 3"}.
-            origin: how the episodes came to be, in JSON; part of the dataset's identity.
-            inputs: what on disk they were made from, if anything.
-            episodes_per_shard: episodes in one shard, the unit of loss.
+            origin: origin of the episodes, in JSON; part of the dataset's identity.
+            inputs: files that they were made from, if any.
+            episodes_per_shard: episodes in one shard, the unit of possible loss.
 
         Raises:
             UsageError: an option is invalid, or facts are not JSON.
@@ -70,7 +70,7 @@ class DatasetWriter:
             raise UsageError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}")
         self.folder = Path(folder)
         self.dataset: Dataset | None = None
-        """The dataset, once the block has ended well."""
+        """The dataset, once the block has ended without error."""
         scale = None if action_scale is None else action_scale.to_json()
         spec: dict[str, Any] = {"kind": "written", "origin": _json("origin", origin or {}), FACT: scale}
         spec |= {"image_size": image_size, "colour": colour}
@@ -98,7 +98,7 @@ class DatasetWriter:
         """Publish the dataset, or remove what was written if an error ended the block.
 
         Raises:
-            CogError: there were no episodes, or the disk is full; nothing stays in the folder.
+            CogError: there were no episodes, or the disk is full; nothing is left in the folder.
         """
         self._open = False
         if error is None:
@@ -130,22 +130,22 @@ class DatasetWriter:
         truncated: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add an episode of T actions and T + 1 observations: what was seen before, between and after them.
+        """Add an episode of T actions and T + 1 observations, before, between and after them.
 
-        Give `images`, with or without `proprio`, or `state` alone. Without `proprio` its place holds one
+        Give `images`, with or without `proprio`, or `state` alone. Missing `proprio` is stored as one
         constant 0. Rewards become the signal `reward`, success the signal `success`, for rules to use; an
         episode without any signal gets `frame`, the number of each frame.
 
         Args:
             actions: (T, A) in the robot's units, or in [-1, 1] if there is no action scale.
-            images: (T+1, H, W, 3) uint8, or that many (H, W, 3) one after another.
+            images: (T+1, H, W, 3) uint8, or that many (H, W, 3) in an iterable.
             proprio: (T+1, P), the robot's pose, along with the images.
-            state: (T+1, S), all there is to know, instead of images.
-            rewards: (T,), what each step earned.
+            state: (T+1, S), the full state, instead of images.
+            rewards: (T,), the reward of each step.
             success: whether the episode ends in success, or (T+1,) whether each frame shows it.
             signals: name -> (T+1,), further numbers from which rewards can be computed.
             start: name of the distribution of initial states.
-            behaviour: name of whatever acted.
+            behaviour: name of the policy that acted.
             seed: seed of the episode, if it has one.
             terminated: whether the environment ended the episode.
             truncated: whether a time limit ended it.
@@ -187,7 +187,7 @@ class DatasetWriter:
             terminated=self._flag("terminated", terminated),
             truncated=self._flag("truncated", truncated),
         )
-        self._agree(episode, proprio is None and images is not None)
+        self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
 
@@ -250,7 +250,7 @@ class DatasetWriter:
         return {name: values.astype(np.float32) for name, values in named.items()}
 
     def _numbers(self, field: str, given: Values, rows: int | None, axes: int) -> np.ndarray:
-        """Finite numbers with `axes` axes and as many rows as wanted, float64."""
+        """Finite numbers with `axes` axes and, if given, `rows` rows, float64."""
         values = self._array(field, given)
         if values.ndim != axes or values.size == 0:
             rule = f"must have {axes} axes and not be empty, found shape {values.shape}"
@@ -268,18 +268,18 @@ class DatasetWriter:
         return values
 
     def _array(self, field: str, given: Any) -> np.ndarray:
-        """Numbers or truth values of any shape."""
+        """Numbers or booleans of any shape."""
         try:
             values = np.asarray(given)
         except ValueError as error:
             raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
         if values.dtype.kind not in "fiub":
-            rule = f"must be numbers or truth values, found type {values.dtype}"
+            rule = f"must be numbers or booleans, found type {values.dtype}"
             raise self._problem(field, rule, "convert it")
         return values
 
     def _flag(self, field: str, given: Any) -> bool:
-        """One truth value, or a number in its place."""
+        """One boolean, or a number instead."""
         values = self._array(field, given)
         if values.size != 1 or not np.isfinite(values).all():
             raise self._problem(field, f"must be True or False, found {values.tolist()}", "convert it")
@@ -296,17 +296,19 @@ class DatasetWriter:
         try:
             json.dumps(dict(options), sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise self._problem("options", f"must be JSON ({error})", "leave out what is not") from error
+            raise self._problem(
+                "options", f"must be JSON ({error})", "leave out values that are not"
+            ) from error
 
-    def _check_rows(self, field: str, found: int, wanted: int) -> None:
-        if found != wanted:
-            steps = wanted - 1 if field != "rewards" else wanted
-            rule = f"must have {wanted} rows for {steps} actions, found {found}"
+    def _check_rows(self, field: str, found: int, expected: int) -> None:
+        if found != expected:
+            steps = expected - 1 if field != "rewards" else expected
+            rule = f"must have {expected} rows for {steps} actions, found {found}"
             remedy = "add the observation after the last action, or drop that action and its reward"
             raise self._problem(field, rule, remedy)
 
-    def _agree(self, episode: Episode, no_proprio: bool) -> None:
-        """Refuse an episode with other shapes or signals than the first."""
+    def _check_consistent(self, episode: Episode, no_proprio: bool) -> None:
+        """Refuse an episode whose shapes or signals differ from the first."""
         facts = episode_facts(episode) | {"proprio_absent": no_proprio}
         if self._facts is None:
             self._facts = facts
@@ -323,7 +325,7 @@ class DatasetWriter:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be stored; undecoded bytes that Python keeps within a text cannot."""
+    """Whether it can be encoded; surrogates for undecoded bytes cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

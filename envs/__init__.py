@@ -1,9 +1,9 @@
 """Gymnasium environments on PyBullet: scenes, their starts, signals, failure stages and scripted behaviours.
 
-`tabletop` is what every scene is, made of `arm`, `bullet`, `scene` (constants) and `randomise`. `pick_place`,
-`drawer_grasp` and `double_drawer` are the scenes, furnished from `objects` and `cabinet`; `behaviours/` acts
-in them. `make` builds a scene of any origin, `contract` checks it. To add one, write its file and list it in
-`SCENES`.
+`tabletop` is the base of every scene, made of `arm`, `bullet`, `scene` (constants) and `randomise`.
+`pick_place`, `drawer_grasp` and `double_drawer` are the scenes, furnished from `objects` and `cabinet`;
+`behaviours/` acts in them. `make` builds any scene, `contract` checks it. To add one, write its file and list
+it in `SCENES`.
 """
 
 import gymnasium
@@ -16,7 +16,7 @@ SCENES = {
     DOUBLE_DRAWER: ("cog.envs.double_drawer:DoubleDrawer", 80),
     PICK_PLACE: ("cog.envs.pick_place:PickPlace", 40),
 }
-"""Class and horizon (steps, the paper's) of each scene."""
+"""Class of each scene, and its horizon in steps, as in the paper."""
 
 for name, (entry_point, steps) in SCENES.items():
     if name not in gymnasium.registry:

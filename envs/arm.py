@@ -1,4 +1,4 @@
-"""The WidowX-250 arm: Cartesian moves by inverse kinematics, a latched gripper, a neutral pose."""
+"""The WidowX-250 arm: Cartesian moves by inverse kinematics, a latched gripper and a neutral pose."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ POINTING_DOWN = (0.0, np.pi / 2, np.pi / 2)  # roll, pitch, yaw; fingers open al
 POSITION_GAINS = [0.25] * len(ARM_JOINTS)
 JOINT_FORCES = [60.0, 60.0, 40.0, 20.0, 20.0, 12.0]  # N m
 FINGER_FORCE = 30.0  # N
-CLOSE_SUBSTEPS = 40  # from open fingers to a firm hold
+CLOSE_SUBSTEPS = 40  # from open fingers to a firm grip
 IK_ITERATIONS = 20
 IK_RESIDUAL = 1e-4
 
@@ -32,7 +32,7 @@ class Arm:
         self.is_open = True
 
     def place(self, position: np.ndarray) -> None:
-        """Put the open gripper at `position` (3,) without simulating."""
+        """Place the open gripper at `position` (3,) without simulating."""
         self._teleport(SEED_ANGLES)
         for _ in range(8):
             self._teleport(self._solve(position, self._down))
@@ -43,7 +43,7 @@ class Arm:
         self._drive_fingers()
 
     def close_around(self, body: int) -> None:
-        """Close the gripper, which has just been placed, on a body between its fingers, without gravity."""
+        """Close the gripper, which was just placed, on a body between its fingers, without gravity."""
         self.is_open = False
         self._drive_fingers()
         api = self._client.api
@@ -57,14 +57,14 @@ class Arm:
         return tuple(self._angles())
 
     def pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Gripper centre (3,) and rotation away from pointing down (3,)."""
+        """Gripper centre (3,) and rotation relative to pointing down (3,)."""
         state = self._client.api.getLinkState(self._body, TIP_LINK, computeForwardKinematics=1)
         api = self._client.api
         _, relative = api.multiplyTransforms((0, 0, 0), state[5], (0, 0, 0), self._up)
         return np.array(state[4]), np.array(api.getEulerFromQuaternion(relative))
 
     def opening(self) -> float:
-        """How far the fingers are apart, from 0 (closed) to 1 (open)."""
+        """Opening of the fingers, from 0 (closed) to 1 (open)."""
         states = self._client.api.getJointStates(self._body, FINGER_JOINTS)
         return float(sum(state[0] for state in states) / (2 * FINGER_OPEN))
 
@@ -79,14 +79,14 @@ class Arm:
         self._drive(self._solve(target, orientation))
 
     def grip(self, open_gripper: bool) -> bool:
-        """Latch the gripper open or closed; true when that is a change."""
+        """Latch the gripper open or closed; return whether that changes it."""
         changed = open_gripper != self.is_open
         self.is_open = open_gripper
         self._drive_fingers()
         return changed
 
     def drive_to(self, angles: tuple[float, ...]) -> None:
-        """Set the motors towards joint angles (6,), the fingers as they are."""
+        """Set the motors towards joint angles (6,); the fingers stay as they are."""
         self._drive(angles)
 
     def _angles(self) -> list[float]:

@@ -29,8 +29,8 @@ class Connection(BulletClient):
         return attribute
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Refuse copies: two objects would move, and close, the same world."""
-        raise TypeError("a PyBullet world cannot be copied or pickled; build the environment again")
+        """Refuse copies: two objects would control, and close, the same world."""
+        raise TypeError("a PyBullet world cannot be copied or pickled. Build the environment again")
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +55,7 @@ class Client:
         self._light: dict[str, Any] = {}
 
     def rebuild(self) -> None:
-        """Empty the world: what happens next depends on nothing that came before."""
+        """Empty the world, so that what follows does not depend on what came before."""
         self.api.resetSimulation()
         self.api.setTimeStep(scene.TIME_STEP)
         self.api.setPhysicsEngineParameter(
@@ -66,7 +66,7 @@ class Client:
         self._light = {}
 
     def aim(self, camera: Camera) -> None:
-        """See through this camera until the world is rebuilt."""
+        """Use this camera until the world is rebuilt."""
         self._view = self.api.computeViewMatrix(camera.eye, camera.target, (0, 0, 1))
 
     def light(self, direction: np.ndarray, colour: np.ndarray) -> None:
@@ -80,7 +80,7 @@ class Client:
         yaw: float = 0.0,
         fixed: bool = False,
     ) -> int:
-        """Load a body at `position` (3,) m with heading `yaw` rad; returns its number."""
+        """Load a body at `position` (3,) m with heading `yaw` rad; return its id."""
         place = [0.0, 0.0, 0.0] if position is None else position.tolist()
         turn = self.api.getQuaternionFromEuler((0, 0, yaw))
         return int(self.api.loadURDF(str(urdf), place, turn, useFixedBase=fixed))
@@ -94,7 +94,7 @@ class Client:
         position: np.ndarray,
         yaw: float = 0.0,
     ) -> int:
-        """Load a `box`, `cylinder` or `sphere` of `size` (m); without mass (kg) it never moves."""
+        """Load a `box`, `cylinder` or `sphere` of `size` (m); with mass 0 (kg) it never moves."""
         half = [length / 2 for length in size]
         kind: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
             "box": (self.api.GEOM_BOX, {"halfExtents": half}, {"halfExtents": half}),
@@ -131,7 +131,7 @@ class Client:
             self.api.stepSimulation()
 
     def image(self, height: int, width: int) -> np.ndarray:
-        """What the camera sees, (height, width, 3) uint8 RGB, by the software renderer."""
+        """The camera image, (height, width, 3) uint8 RGB, from the software renderer."""
         aspect = width / height
         if aspect not in self._projections:
             projection = self.api.computeProjectionMatrixFOV(self._camera.field, aspect, 0.05, 2.0)

@@ -1,4 +1,4 @@
-"""A cabinet with sliding drawers: where its handles are, how far its drawers are out.
+"""A cabinet with sliding drawers: positions of its handles and openings of its drawers.
 
 All points are given in the drawer's frame: origin below the middle of its front face, on the table when the
 drawer is closed; y is the direction in which it opens.
@@ -10,11 +10,11 @@ import numpy as np
 
 from cog.envs.bullet import Client
 
-HANDLE_GAP = np.array([0.0, 0.040, 0.03])  # m, between front and plate, where fingers hook
+HANDLE_GAP = np.array([0.0, 0.040, 0.03])  # m, between front and plate, where the fingers hook in
 HANDLE_PLATE = np.array([0.0, 0.077, 0.04])  # m, middle of the T's plate
 DRAWER_CENTRE = np.array([0.0, -0.067, 0.0])  # m, of the tray
 DRAWER_FLOOR = 0.011  # m, height of the tray's upper side
-BOTTOM, TOP = 0, 1  # the drawers of a cabinet with two
+BOTTOM, TOP = 0, 1  # drawers of a cabinet with two
 TOP_FACE = np.array([0.0, -0.025, 0.108])  # m, middle of the upper drawer's front
 SLIDE_FORCE = 6.0  # N, friction of a slide
 
@@ -48,15 +48,15 @@ class Cabinet:
             )
 
     def look(self) -> None:
-        """Read once how far the drawers are out."""
+        """Read the openings of the drawers once."""
         self._out = [float(self._api.getJointState(self._body, joint)[0]) for joint in self._joints]
 
     def opening(self, drawer: int = 0) -> float:
-        """How far a drawer is out, as a share of its travel within [0, 1]."""
+        """Opening of a drawer as a share of its travel, in [0, 1]."""
         return min(max(self._out[drawer] / self.travel, 0.0), 1.0)
 
     def in_world(self, point: np.ndarray, drawer: int = 0) -> np.ndarray:
-        """A point (3,) of a drawer's frame, in the world's."""
+        """A point (3,) in a drawer's frame, in world coordinates."""
         shifted = point + np.array([0.0, self._out[drawer], 0.0])
         world: np.ndarray = self.position + self._axes @ shifted
         return world

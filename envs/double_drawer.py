@@ -1,9 +1,8 @@
-"""The paper's drawer scene: two stacked drawers, the object in the lower one, and two ways to be in its way.
+"""The paper's drawer scene: two stacked drawers, the object in the lower one, and two kinds of obstacle.
 
-`closed`: the lower drawer must be opened. `blocked_drawer`: the upper drawer stands half open above the
-lower one's handle and must be pushed shut first. `blocked_object`: an arch stands before the lower drawer,
-over its handle, where the fingers would go, and must be moved to the tray or aside first. `open` is where the
-task begins.
+`closed`: the lower drawer must be opened. `blocked_drawer`: the upper drawer is half open above the lower
+one's handle and must be pushed shut first. `blocked_object`: an arch stands in front of the lower drawer,
+over its handle, where the fingers would go, and must be moved away first. `open` is where the task begins.
 """
 
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ DRAWER_TRAVEL = 0.13  # m, of both drawers; the stops are 0.01 m further
 FRONT_WALL = 0.067  # m, from the middle of the lower drawer's tray to the inside of its front
 TRAY_POSITION = np.array([0.145, 0.215, 0.0])  # m, middle of the tray, which never moves
 TRAY_FLOOR = 0.004  # m
-BLOCKING = np.array([0.0, 0.041, 0.0])  # m, where it stands over the handle; drawer's frame
+BLOCKING = np.array([0.0, 0.041, 0.0])  # m, position of the blocker over the handle; drawer's frame
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,15 @@ class Start:
     top_opening: Range = (0.0, 0.02)
     """Opening of the upper drawer as a fraction of its travel."""
     blocked: bool = False
-    """Whether the blocker stands over the handle, or else in the tray."""
+    """Whether the blocker stands over the handle; otherwise in the tray."""
     gripper: tuple[Range, ...] = ((-0.04, 0.04), (-0.05, 0.06), (-0.02, 0.04))
     """Gripper centre relative to the neutral position, one range per axis (m)."""
     cabinet: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
-    """Cabinet position relative to its nominal place, x and y (m)."""
+    """Cabinet position relative to its nominal position, x and y (m)."""
     cabinet_yaw: Range = (-0.08, 0.08)
-    """Cabinet heading about its nominal one (rad)."""
+    """Cabinet heading relative to its nominal one (rad)."""
     object: tuple[Range, ...] = ((-0.028, 0.028), (-0.04, 0.046))
-    """Object position relative to the middle of the lower drawer's tray, x and y (m); the front stops it."""
+    """Object position relative to the middle of the lower tray, x and y (m); limited by the front wall."""
     object_yaw: Range = (-0.4, 0.4)
     """Object heading (rad)."""
     blocker: tuple[Range, ...] = ((-0.006, 0.006), (-0.006, 0.006))
@@ -57,25 +56,26 @@ class Start:
     aside: tuple[Range, ...] = ((-0.015, 0.015), (-0.025, 0.025))
     """Blocker position relative to the middle of the tray, x and y (m)."""
     shifted: bool = False
-    """Whether the cabinet stands outside its range, at one to two times its bounds."""
+    """Whether the cabinet is placed outside its range, at one to two times its bounds."""
 
 
-_SEEN = {
-    # Drawers overshoot, and what lies in them slides forward, often to the front wall.
+_BASE = {
+    # Drawers overshoot, and objects in them slide forward, often to the front wall.
     "open": Start(opening=(0.88, 1.07), object=((-0.045, 0.045), (-0.04, 0.07))),
     "closed": Start(opening=(0.0, 0.02)),
     "blocked_drawer": Start(opening=(0.0, 0.02), top_opening=(0.60, 0.72)),
     "blocked_object": Start(opening=(0.0, 0.02), blocked=True),
 }
-STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}
+STARTS = _BASE | {f"{name}_shifted": replace(start, shifted=True) for name, start in _BASE.items()}
 
 
 class DoubleDrawer(DrawerGrasp):
-    """A WidowX-250 before a cabinet with two drawers, a tray and an arch that may stand in the way.
+    """A WidowX-250 in front of a cabinet with two drawers, a tray and an arch that may be in the way.
 
     Success: `object_height` > 0.10 m and `object_gripper_distance` < 0.06 m. The state observation (27,)
     appends object position (m) and quaternion, opening of the lower drawer, handle position (m), cabinet
-    position and heading, opening of the upper drawer, blocker position (m) and how upright it stands (m).
+    position and heading, opening of the upper drawer, blocker position (m) and the height of its upright axis
+    (m).
     """
 
     workspace = Workspace(
@@ -110,7 +110,7 @@ class DoubleDrawer(DrawerGrasp):
         shift = draw(chosen.cabinet, rng)
         if chosen.shifted:
             shift = outside(shift, chosen.cabinet)
-            shift[0] = abs(shift[0])  # away from the tray, into which an open drawer would run
+            shift[0] = abs(shift[0])  # away from the tray, with which an open drawer would collide
         yaw = float(rng.uniform(*chosen.cabinet_yaw))
         cabinet = Cabinet(
             client, CABINET_URDF, CABINET_POSITION + np.append(shift, 0.0), yaw, DRAWER_TRAVEL, openings

@@ -30,7 +30,7 @@ from cog.signals.stages import always
 # --- Constants of the scene ----------------------------------------------------------------------
 CABINET_URDF = scene.ASSETS / "cabinet.urdf"
 CABINET_POSITION = np.array([0.29, -0.02, 0.0])  # middle of the front face, on the table
-DRAWER_TRAVEL = 0.13  # m; the stop is 0.01 m further, so that a pull does not bounce back
+DRAWER_TRAVEL = 0.13  # m; the stop is 0.01 m further out, so that a pull does not bounce back
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,24 @@ class Start:
     gripper: tuple[Range, ...] = ((-0.04, 0.04), (-0.05, 0.06), (-0.03, 0.04))
     """Gripper centre relative to the neutral position, one range per axis (m)."""
     cabinet: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
-    """Cabinet position relative to its nominal place, x and y (m)."""
+    """Cabinet position relative to its nominal position, x and y (m)."""
     cabinet_yaw: Range = (-0.08, 0.08)
-    """Cabinet heading about its nominal one (rad)."""
+    """Cabinet heading relative to its nominal one (rad)."""
     object: tuple[Range, ...] = ((-0.028, 0.028), (-0.04, 0.04))
     """Object position relative to the middle of the drawer's tray, x and y (m)."""
     object_yaw: Range = (-0.3, 0.3)
     """Object heading (rad)."""
     shifted: bool = False
-    """Whether the cabinet stands outside its range, at one to two times its bounds."""
+    """Whether the cabinet is placed outside its range, at one to two times its bounds."""
 
 
-_SEEN = {"open": Start(opening=(0.88, 1.0)), "closed": Start(opening=(0.0, 0.02))}
-STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}
+_BASE = {"open": Start(opening=(0.88, 1.0)), "closed": Start(opening=(0.0, 0.02))}
+STARTS = _BASE | {f"{name}_shifted": replace(start, shifted=True) for name, start in _BASE.items()}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One initial state drawn from a start."""
+    """An initial state drawn from a start."""
 
     opening: float
     gripper: np.ndarray
@@ -86,12 +86,12 @@ def draw_layout(start: Start, rng: np.random.Generator) -> Layout:
 
 
 def object_reached_in_drawer(signals: Signals) -> np.ndarray:
-    """The fingers are around the object; above a closed drawer they may be as near to it."""
+    """The fingers are around the object, (T,) bool; being as near above a closed drawer does not count."""
     return np.asarray(drawer_accessible(signals) & object_reached(signals))
 
 
 class DrawerGrasp(Tabletop):
-    """A WidowX-250 before a cabinet with one drawer that holds an object.
+    """A WidowX-250 in front of a cabinet with one drawer that contains an object.
 
     Success is `grasp_success`: `object_height` > 0.10 m and `object_gripper_distance` < 0.06 m. The state
     observation (22,) appends object position (m) and quaternion, drawer opening, handle position (m), cabinet

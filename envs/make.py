@@ -1,4 +1,4 @@
-"""A scene as data and policies need it: how its environments are built, found and kept."""
+"""Scenes for data and policies: build environments, look them up, and keep several of them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,12 @@ from cog.errors import UsageError
 
 @dataclass(frozen=True)
 class Scene:
-    """An environment with all its arguments, but for the start of each episode."""
+    """An environment with all its arguments, except the start of each episode."""
 
     env: str
     """Gymnasium id, as `id` or `module:id`."""
     image: tuple[int, int, int] | None
-    """Shape of the images, or none for the simulator's state."""
+    """Shape of the images, or None for the simulator's state."""
     max_episode_steps: int
     """Steps after which an episode is cut off."""
     options: tuple[tuple[str, Any], ...] = ()
@@ -24,17 +24,17 @@ class Scene:
 
     @property
     def pose(self) -> str:
-        """The name of the observation that comes with the images, or of the only one."""
+        """Name of the observation that comes with the images, or of the only one."""
         return "state" if self.image is None else "proprio"
 
 
 def make_environment(scene: Scene, render_mode: str | None = None) -> Any:
-    """Build the environment of a scene, with `render()` for people where `render_mode` asks for it.
+    """Build the environment of a scene, with `render()` for people if `render_mode` says so.
 
-    `cog.envs.contract` checks what it shows; Gymnasium's own checks would name no remedy.
+    `cog.envs.contract` checks it instead of Gymnasium's own checks, which name no remedy.
 
     Raises:
-        UsageError: there is none of that id, or it refuses the arguments.
+        UsageError: the id does not exist, or the environment does not accept the arguments.
     """
     import gymnasium
 
@@ -59,10 +59,10 @@ def make_environment(scene: Scene, render_mode: str | None = None) -> Any:
 
 
 def registered(env: str) -> Any:
-    """What Gymnasium knows of an environment, `id` or `module:id`: its `EnvSpec`.
+    """Gymnasium's `EnvSpec` of an environment, given as `id` or `module:id`.
 
     Raises:
-        UsageError: there is none of that id.
+        UsageError: the id does not exist.
     """
     import gymnasium
 
@@ -76,14 +76,16 @@ def registered(env: str) -> Any:
 
 
 def registered_steps(env: str) -> int:
-    """The steps of an episode that an environment was registered with.
+    """The number of steps per episode that an environment was registered with.
 
     Raises:
-        UsageError: there is no such environment, or it was registered without a number of steps.
+        UsageError: the environment does not exist, or was registered without a number of steps.
     """
     steps = registered(env).max_episode_steps
     if steps is None:
-        raise UsageError(f"environment {env!r} is registered without max_episode_steps; give --max-steps")
+        raise UsageError(
+            f"environment {env!r} is registered without max_episode_steps", remedy="pass --max-steps"
+        )
     return int(steps)
 
 
@@ -91,7 +93,7 @@ def scene_class(env: str) -> Any:
     """The class of an environment, with its `starts`, `behaviours` and `stages`; nothing is built.
 
     Raises:
-        UsageError: there is none of that id.
+        UsageError: the id does not exist.
     """
     from gymnasium.envs.registration import load_env_creator
 
@@ -100,7 +102,7 @@ def scene_class(env: str) -> Any:
 
 
 class Environments:
-    """B environments of a scene, one for each row of a batch; to be closed."""
+    """B environments of a scene, one for each row of a batch; call `close` at the end."""
 
     def __init__(self, scene: Scene, rows: int) -> None:
         self.scene = scene
@@ -108,9 +110,9 @@ class Environments:
         self._built: dict[int, Any] = {}
 
     def env(self, row: int) -> Any:
-        """The environment of a row; building one takes as long as a hundred steps, so each is kept."""
+        """The environment of a row, which is built once: building takes as long as a hundred steps."""
         if row not in self._built:
-            self._built[row] = make_environment(self.scene, "rgb_array")  # as its episodes are filmed
+            self._built[row] = make_environment(self.scene, "rgb_array")  # as when its episodes are filmed
         return self._built[row]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The objects to be grasped: primitive shapes, some to train with, some held out; and the arch in the way."""
+"""The objects to grasp: primitive shapes, for training or held out; and constants of the blocking arch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from cog.envs.bullet import Client
 MASS = 0.04  # kg
 FRICTION = 1.5  # lateral
 SPINNING_FRICTION = 0.01
-ROLLING_FRICTION = 0.003  # m, so that round things come to rest
+ROLLING_FRICTION = 0.003  # m, so that round objects come to rest
 BLOCKER_HEIGHT = 0.145  # m, of the arch's knob; its beam covers the gap behind the handle
 BLOCKER_CENTRE = 0.07  # m, height of its centre of mass
 
@@ -25,7 +25,7 @@ class Thing:
     shape: str
     """`box`, `cylinder` (upright) or `sphere`."""
     size: tuple[float, float, float]
-    """Extent along its own x, y and z (m); round shapes are as wide as deep."""
+    """Extent along its own x, y and z (m); for round shapes x and y are equal."""
     colour: tuple[float, float, float]
     """Red, green and blue, 0 to 1."""
 
@@ -51,11 +51,11 @@ HELD_OUT = (
     Thing("marble", "sphere", (0.03, 0.03, 0.03), (0.8, 0.05, 0.3)),
 )
 OBJECT_SETS: Mapping[str, tuple[Thing, ...]] = {"cube": (CUBE,), "train": TRAIN, "held_out": HELD_OUT}
-"""What the option `objects` of a scene may be; no object of `held_out` is in another set."""
+"""Values of the option `objects` of a scene; no object of `held_out` is in another set."""
 
 
 def load_object(client: Client, thing: Thing, position: np.ndarray, yaw: float) -> int:
-    """Put a thing at `position` (3,) m with heading `yaw` rad; returns its number."""
+    """Load a thing at `position` (3,) m with heading `yaw` rad; return its id."""
     if thing is CUBE:
         return client.load(scene.ASSETS / "cube.urdf", position, yaw)
     body = client.solid(thing.shape, thing.size, thing.colour, MASS, position, yaw)

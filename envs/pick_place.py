@@ -18,7 +18,7 @@ from cog.signals.stages import always
 
 # --- Constants of the scene ----------------------------------------------------------------------
 TRAY_POSITION = np.array([0.20, -0.02, 0.0])  # nominal middle of the tray
-OBJECT_POSITION = np.array([0.31, 0.09, 0.0])  # nominal place of the object on the table
+OBJECT_POSITION = np.array([0.31, 0.09, 0.0])  # nominal position of the object on the table
 
 
 @dataclass(frozen=True)
@@ -26,34 +26,34 @@ class Start:
     """A named distribution of initial states: uniform ranges, each (low, high)."""
 
     held: bool
-    """Whether the object is in the closed gripper, or else on the table."""
+    """Whether the object is in the closed gripper; otherwise on the table."""
     gripper: tuple[Range, ...] = ((-0.03, 0.03), (-0.03, 0.03), (-0.02, 0.03))
     """Gripper centre relative to the neutral position, one range per axis (m)."""
     tray: tuple[Range, ...] = ((-0.02, 0.02), (-0.02, 0.02))
-    """Tray position relative to its nominal place, x and y (m)."""
+    """Tray position relative to its nominal position, x and y (m)."""
     object: tuple[Range, ...] = ((-0.045, 0.045), (-0.04, 0.04))
-    """Object position on the table relative to its nominal place, x and y (m)."""
+    """Object position on the table relative to its nominal position, x and y (m)."""
     object_yaw: Range = (-0.3, 0.3)
     """Object heading (rad)."""
     grip: tuple[Range, ...] = ((-0.004, 0.004), (-0.018, 0.018), (-0.008, 0.008))
-    """Position of a held object relative to the gripper's centre (m), as wide as real grasps have it."""
+    """Position of a held object relative to the gripper's centre (m), as spread out as in real grasps."""
     grip_yaw: Range = (-0.5, 0.5)
     """Heading of a held object between the open fingers (rad); closing turns it further."""
     shifted: bool = False
-    """Whether the tray stands outside its range, at one to two times its bounds, and an object 5 cm aside."""
+    """Whether the tray is outside its range, at one to two times its bounds, and the object 5 cm aside."""
 
 
-_SEEN = {"held": Start(held=True), "table": Start(held=False)}
-STARTS = _SEEN | {f"{name}_shifted": replace(start, shifted=True) for name, start in _SEEN.items()}
+_BASE = {"held": Start(held=True), "table": Start(held=False)}
+STARTS = _BASE | {f"{name}_shifted": replace(start, shifted=True) for name, start in _BASE.items()}
 
 
 def held_above_tray(signals: Signals) -> np.ndarray:
-    """The gripper holds the object above the tray; one that is thrown passes over it, too."""
+    """The gripper holds the object above the tray, (T,) bool; a thrown object above it does not count."""
     return np.asarray(object_held(signals) & above_tray(signals))
 
 
 class PickPlace(Tabletop):
-    """A WidowX-250 before an object and a tray.
+    """A WidowX-250 in front of an object and a tray.
 
     Success is `placed`: the object lies in the tray (`object_tray_distance` < 0.045 m, `object_height` <
     0.05 m) and the fingers have let go of it (`gripper_opening` > 0.8). The state observation (18,) appends

@@ -1,4 +1,4 @@
-"""What every scene is: a WidowX-250 at a table, seen by one camera, with Gymnasium's contract around it."""
+"""The base of every scene: a WidowX-250 at a table, seen by one camera, as a Gymnasium environment."""
 
 import math
 from abc import ABC, abstractmethod
@@ -28,34 +28,34 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     """Base of all scenes.
 
     Action (8,) in [-1, 1]: Δx, Δy, Δz (`scene.POSITION_SCALE` m per unit), Δroll, Δpitch, Δyaw
-    (`scene.ROTATION_SCALE` rad per unit), gripper (> 0.5 opens, < -0.5 closes, else as it is), neutral
+    (`scene.ROTATION_SCALE` rad per unit), gripper (> 0.5 opens, < -0.5 closes, else no change), neutral
     (> 0.5 returns the arm to its neutral pose; the gripper stays as it is, so a held object stays held).
 
     Observation: `image` (H, W, 3) uint8 and `proprio` (8,) float32: gripper centre relative to neutral (m),
-    rotation away from pointing down (rad), finger opening (0 to 1), gripper command (1 open, 0 closed).
-    With `observation="state"`: `state` float32, the proprio values, then what the scene appends.
+    rotation relative to pointing down (rad), finger opening (0 to 1), gripper command (1 open, 0 closed).
+    With `observation="state"`: `state` float32, the proprio values, then the values that the scene appends.
 
     Reward: 1 on a step that ends in success, else 0. With `terminate_on_success` the episode ends there;
-    without, the reward persists for as long as the success does and the episode never terminates.
+    otherwise the reward persists as long as the success, and the episode never terminates.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 24}  # noqa: RUF012
     workspace: ClassVar[scene.Workspace]
-    """Where the gripper may go."""
+    """Workspace of the gripper."""
     camera: ClassVar[scene.Camera]
-    """Where the scene is seen from."""
+    """Camera of the scene."""
     starts: ClassVar[tuple[str, ...]]
     """Names of the distributions of initial states; the first is the default."""
     signal_names: ClassVar[tuple[str, ...]]
-    """What `signals` records."""
+    """Names of the values of `signals`."""
     stages: ClassVar[Sequence[Stage]]
-    """How far an episode can get, see `cog.signals.stages`; predicates of `cog.signals.predicates`."""
+    """Failure stages, see `cog.signals.stages`, with predicates of `cog.signals.predicates`."""
     behaviours: ClassVar[Mapping[str, type[Behaviour]]] = {"grasp": Grasp, "wander": Wander}
     """Name -> scripted policy that can act here."""
     state_size: ClassVar[int]
     """Length of the state observation."""
     object: int
-    """PyBullet's number of the object."""
+    """PyBullet's id of the object."""
 
     def __init__(
         self,
@@ -71,18 +71,20 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         """`objects` names a set of `cog.envs.objects`, `randomise` any of `cog.envs.randomise`.
 
         Raises:
-            UsageError: an option has no such value.
+            UsageError: an option has an unknown value.
         """
         if observation not in ("image", "state"):
-            raise UsageError(f"observation {observation!r} is unknown; choose 'image' or 'state'")
+            raise UsageError(f"observation {observation!r} is unknown", remedy="choose 'image' or 'state'")
         if image_size < 8 or render_size < 8:
             raise UsageError("image_size and render_size must be at least 8 pixels")
         if objects not in OBJECT_SETS:
-            raise UsageError(f"objects {objects!r} is unknown; choose one of: {', '.join(OBJECT_SETS)}")
+            raise UsageError(
+                f"objects {objects!r} is unknown", remedy=f"choose one of: {', '.join(OBJECT_SETS)}"
+            )
         randomise = (randomise,) if isinstance(randomise, str) else tuple(randomise)
         if unknown := set(randomise) - set(RANDOMISATIONS):
             known = ", ".join(RANDOMISATIONS)
-            raise UsageError(f"randomise {sorted(unknown)[0]!r} is unknown; choose from: {known}")
+            raise UsageError(f"randomise {sorted(unknown)[0]!r} is unknown", remedy=f"choose from: {known}")
         self._start = self._checked(self.starts[0] if start is None else start)
         self._observation = observation
         self._image_size = image_size
@@ -105,18 +107,18 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
 
     @abstractmethod
     def furnish(self, start: str, thing: Thing, rng: np.random.Generator) -> np.ndarray:
-        """Draw an initial state, load furniture and `self.object`; returns the gripper's place (3,) m.
+        """Draw an initial state, load furniture and `self.object`; return the gripper's position (3,) m.
 
-        Anything drawn comes from `rng`; the world holds the arm and the table.
+        All random numbers come from `rng`; the world already contains the arm and the table.
         """
 
     @abstractmethod
     def object_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest corner (3,) m of where an object to be grasped may be now."""
+        """Lowest and highest corner (3,) m of the region where an object to grasp may be now."""
 
     @abstractmethod
     def signals(self) -> dict[str, float]:
-        """Named scalars of the simulator's state, from which any reward can be computed later."""
+        """Named scalars of the simulator's state, from which rewards can be computed later."""
 
     @abstractmethod
     def success(self, signals: Mapping[str, float]) -> bool:
@@ -124,13 +126,13 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
 
     @abstractmethod
     def state(self) -> list[Any]:
-        """What the state observation holds beside the proprio values."""
+        """Values of the state observation after the proprio values."""
 
     def arrange(self) -> None:
-        """Whatever is to be done once the arm is in its place; nothing unless a scene says so."""
+        """Called once the arm is in place; does nothing unless a scene overrides it."""
 
     def look(self) -> None:
-        """Read once what signals, observations and the next action are computed from."""
+        """Read the state from which signals, observations and the next action are computed, once a step."""
         self._pose = self.arm.pose()
         self._finger_opening = self.arm.opening()
 
@@ -139,7 +141,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Draw an initial state from the start; `seed` alone fixes the episode bit for bit.
+        """Draw an initial state from the start; `seed` alone determines it, bit for bit.
 
         `options={"start": name}` uses another start for this episode only.
         """
@@ -154,9 +156,9 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         """Apply an action (8,) for `scene.SUBSTEPS` substeps.
 
         Raises:
-            UsageError: the action has another shape, NaN or infinity; the simulator has not moved.
+            UsageError: the action has another shape or is not finite; the simulator has not moved.
         """
-        command = self._admit(action)
+        command = self._checked_action(action)
         position, rotation = self._pose
         self.arm.move(
             position + scene.POSITION_SCALE * command[:3], rotation + scene.ROTATION_SCALE * command[3:6]
@@ -175,17 +177,17 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         return self._observe(), float(info["success"]), terminated, False, info
 
     def render(self) -> np.ndarray:
-        """The scene for people, (render_size, render_size, 3) uint8; never what the policy sees."""
+        """An image for people, (render_size, render_size, 3) uint8, not the policy's observation."""
         return self._client.image(self._render_size, self._render_size)
 
     def close(self) -> None:
-        """Disconnect from the simulator; may be called twice."""
+        """Disconnect from the simulator; a second call does nothing."""
         self._client.close()
 
-    # --- What behaviours and signals are computed from -------------------------------------------
+    # --- State for behaviours and signals --------------------------------------------------------
 
     def gripper_pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Centre of the gripper (3,) m and its rotation away from pointing down (3,) rad."""
+        """Centre of the gripper (3,) m and its rotation relative to pointing down (3,) rad."""
         return self._pose
 
     def gripper_position(self) -> np.ndarray:
@@ -197,14 +199,14 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         return self._client.position(self.object)
 
     def finger_opening(self) -> float:
-        """How far the fingers are apart, from 0 (closed) to 1 (open)."""
+        """Opening of the fingers, from 0 (closed) to 1 (open)."""
         return self._finger_opening
 
     # --- Parts of a step -------------------------------------------------------------------------
 
     def _checked(self, start: str) -> str:
         if start not in self.starts:
-            raise UsageError(f"start {start!r} is unknown; this environment has: {', '.join(self.starts)}")
+            raise UsageError(f"start {start!r} is unknown", remedy=f"choose one of: {', '.join(self.starts)}")
         return start
 
     def _space(self) -> spaces.Space[dict[str, np.ndarray]]:
@@ -217,7 +219,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         space = spaces.Dict(image=pixels, proprio=numbers(PROPRIO_SIZE))
         return cast("spaces.Space[dict[str, np.ndarray]]", space)
 
-    def _admit(self, action: np.ndarray) -> np.ndarray:
+    def _checked_action(self, action: np.ndarray) -> np.ndarray:
         command = np.asarray(action, dtype=np.float64)
         if command.shape != (ACTION_SIZE,):
             raise UsageError(f"an action has shape ({ACTION_SIZE},), got {command.shape}")
@@ -234,7 +236,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         client.rebuild()
         self.arm = Arm(client, self.workspace)
         client.load(scene.ASSETS / "table.urdf", fixed=True)
-        # The choice of object and its randomisation come from a child: the layout is the same without them.
+        # Object and randomisations are drawn from a child generator, so that they do not change the layout.
         child = self.np_random.spawn(1)[0]
         thing = self._objects[int(child.integers(len(self._objects)))]
         gripper = self.furnish(self.start, thing, self.np_random)

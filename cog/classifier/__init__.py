@@ -1,4 +1,4 @@
-"""Success classifier: rewards for data that have images and no signals.
+"""Success classifier: rewards for data with images but without signals.
 
-Read `config`, `fit`, `network`, `frames` (what it learns from) and `verdicts` (how good it is).
+Read `config`, `fit`, `network`, `frames` (labels) and `verdicts` (precision and recall).
 """

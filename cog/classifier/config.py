@@ -1,4 +1,7 @@
-"""Every setting of a success classifier; only the standard library is imported: commands start fast."""
+"""Every setting of a success classifier.
+
+Only the standard library is imported here, so that commands start fast.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,42 +14,42 @@ from cog.errors import UsageError
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """One success classifier: what labels its frames, how it learns, how its threshold is chosen."""
+    """One success classifier: its labels, its training and the choice of its threshold."""
 
     out: Path = field(metadata=APART)
-    """Folder of the classifier; refused if it holds something already."""
+    """Folder of the classifier; refused unless it is empty."""
     label: str | None = None
-    """Rule that labels every frame, such as grasp_success; none labels last frames by episodes' success."""
+    """Rule that labels every frame, such as grasp_success. Default: episodes' success labels last frames."""
     negatives: tuple[Path, ...] = field(default=(), metadata=APART)
-    """Datasets in which no frame is a success; the last frames of the sources then all are."""
+    """Datasets in which no frame is a success; all last frames of the sources are then successes."""
     margin: int = 0
-    """Frames before the last one of a success that are left out, if success may have come before the end."""
+    """Frames left out before the last one of a success, where success may have come earlier."""
     precision: float = 0.98
-    """Least share of what is found in validation episodes that is right; the threshold finds most at that."""
+    """Least precision on validation episodes; the threshold maximises recall at this precision."""
     tolerance: int = 1
-    """Steps by which the first frame found may be early or late to be right."""
+    """Steps by which the first frame found may be early or late and still count as right."""
     validation: float = 0.15
     """Share of the episodes on which the threshold is chosen."""
     held_out: float = 0.15
-    """Share of the episodes that only measure the classifier in the end."""
+    """Share of the episodes used only to measure the final classifier."""
     encoder: Literal["patch", "paper"] = "patch"
-    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" is the reference's."""
+    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" follows the reference."""
     use_proprio: bool = True
-    """Whether the arm's own pose is judged beside the image."""
+    """Whether the arm's own pose is an input in addition to the image."""
     updates: int = 2000
     """Number of gradient updates."""
     batch_size: int = 128
     """Frames in a batch, half of them successes."""
     shift: int = 1
-    """Largest random shift of an image in pixels (zero-padded crop); 0 is no augmentation."""
+    """Largest random shift of an image in pixels (zero-padded crop); 0 disables augmentation."""
     lr: float = 1e-3
-    """AdamW's first step size, which falls to zero along a cosine."""
+    """AdamW's initial step size, which falls to zero along a cosine."""
     weight_decay: float = 1e-4
     """AdamW's weight decay."""
     seed: int = 0
     """Seed of the split, the initial weights and the batches."""
     threads: int = 1
-    """Threads for one operation; 0 leaves PyTorch's choice. Other counts round differently."""
+    """Threads of one operation; 0 leaves the choice to PyTorch. Other counts round differently."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other.
@@ -67,4 +70,4 @@ class ClassifierConfig:
         if self.lr <= 0 or self.weight_decay < 0:
             raise UsageError(f"lr is {self.lr}, weight_decay {self.weight_decay}; they must be positive")
         if self.label is not None and (self.negatives or self.margin):
-            raise UsageError("label names every frame's label; leave out negatives and margin")
+            raise UsageError("label already labels every frame", remedy="leave out negatives and margin")

@@ -19,7 +19,7 @@ from cog.networks.config import NetworkConfig
 
 OnProgress = Callable[[int, str], None]
 """Called with the updates done and a note on the loss."""
-REPORTS = 100  # how often a run tells its progress
+REPORTS = 100  # progress reports per run
 
 
 def classify(
@@ -31,14 +31,14 @@ def classify(
     """Train on the datasets in the folders `sources`, write the classifier and return its held-out verdicts.
 
     Raises:
-        UsageError: no source is named, or the labelling rule cannot be read.
+        UsageError: no source is named, or the labelling rule is invalid.
         CogError: the output folder is not empty, the data cannot be used, or no threshold is precise enough;
             nothing is written.
     """
     if not sources:
         raise UsageError("name at least one dataset that shows the task")
     if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise CogError(f"{config.out} exists already and is not empty; choose another folder")
+        raise CogError("exists already and is not empty", where=config.out, remedy="choose another folder")
     if config.threads:
         torch.set_num_threads(config.threads)
     frames = read_frames(sources, config, on_message)
@@ -82,10 +82,11 @@ def train_network(
     if not all(len(kind) for kind in kinds):
         raise CogError(
             f"the training episodes hold {len(kinds[0])} frames of success and {len(kinds[1])} others; a "
-            "classifier needs both: add datasets, or change the rule that labels them"
+            "classifier needs both",
+            remedy="add datasets, or change the rule that labels them",
         )
     proprio = None if frames.proprio is None else torch.from_numpy(frames.proprio)
-    with torch.random.fork_rng(devices=[]):  # modules draw from the global generator; give it back after
+    with torch.random.fork_rng(devices=[]):  # modules draw from the global generator, which is restored after
         torch.default_generator.manual_seed(config.seed)
         shape = NetworkConfig(encoder=config.encoder, use_proprio=proprio is not None)
         network = SuccessNetwork(frames.shape, shape)
@@ -113,7 +114,7 @@ def train_network(
         schedule.step()
         if update % max(config.updates // REPORTS, 1) == 0 or update == config.updates:
             if not torch.isfinite(loss):
-                raise CogError(f"the loss is {loss.item()} at update {update}; choose a smaller lr")
+                raise CogError(f"the loss is {loss.item()} at update {update}", remedy="choose a smaller lr")
             if on_progress is not None:
                 on_progress(update, f"loss {loss.item():.3g}")
     return network.eval()

@@ -1,8 +1,8 @@
-"""Labelled frames: what a success classifier learns from, and which frames it may call the first success.
+"""Labelled frames: the training data of a success classifier, and which frames count as the first success.
 
-The frame after step t is judged as step t. With a rule, each frame is labelled by it. Without, only the last
-frame of an episode can be a success: of episodes that the data call successful, or of all episodes where
-other datasets are the negatives. Earlier frames are then no success, but for a margin that is left out.
+The frame after step t belongs to step t. A rule, if given, labels every frame. Otherwise only the last frame
+of an episode can be a success: of episodes that the data call successful or, where other datasets are the
+negatives, of all episodes. Earlier frames are then negative, except for a margin that is left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,16 +23,16 @@ TRAINING, VALIDATION, HELD_OUT = 0, 1, 2
 
 @dataclass(frozen=True, eq=False)
 class LabelledFrames:
-    """F judged frames of E episodes; frames of an episode are next to each other, in order."""
+    """F frames of E episodes; the frames of an episode are contiguous and in order."""
 
     images: np.ndarray
     """(F, H, W, C) uint8."""
     proprio: np.ndarray | None
-    """(F, P) float32, where it is used."""
+    """(F, P) float32, if used."""
     success: np.ndarray
     """(F,) bool."""
     known: np.ndarray
-    """(F,) bool: whether `success` can be relied on; other frames are left out."""
+    """(F,) bool: whether `success` is certain; other frames are left out."""
     episode: np.ndarray
     """(F,) int64: number of the episode over all sources."""
     inputs: tuple[Input, ...]
@@ -40,7 +40,7 @@ class LabelledFrames:
 
     @property
     def shape(self) -> ObservationShape:
-        """What a classifier of these frames sees."""
+        """Shape of a classifier's inputs."""
         height, width, channels = self.images.shape[1:]
         return ObservationShape(
             (height, width, channels), 0 if self.proprio is None else self.proprio.shape[1]
@@ -57,9 +57,9 @@ class LabelledFrames:
         return np.logical_or.reduceat(self.success, self.starts)
 
     def right(self, tolerance: int) -> np.ndarray:
-        """(F,) whether a frame may be the first that is called a success.
+        """(F,) whether a frame counts as right if it is the first one found.
 
-        It lies within `tolerance` steps of the first success, or may be a success itself.
+        It does within `tolerance` steps of the first success, or if its own label is not certain.
         """
         result = ~self.known
         for start, end in zip(self.starts, [*self.starts[1:], len(self.success)], strict=True):
@@ -72,10 +72,10 @@ class LabelledFrames:
 def read_frames(
     sources: Sequence[Path], config: ClassifierConfig, on_message: Callable[[str], None] | None = None
 ) -> LabelledFrames:
-    """Read and label all frames; `on_message` is told the memory first.
+    """Read and label all frames, reporting the memory they take to `on_message` first.
 
     Raises:
-        UsageError: the rule cannot be read.
+        UsageError: the rule is invalid.
         CogError: the data hold no images, differ in shape, or the rule fails on an episode.
     """
     datasets = [open_dataset(path) for path in (*sources, *config.negatives)]
@@ -83,8 +83,8 @@ def read_frames(
     for dataset, shape in zip(datasets, shapes, strict=True):
         if shape != shapes[0]:
             raise CogError(
-                f"{datasets[0].path} and {dataset.path} differ: {shapes[0]} and {shape}; a classifier judges "
-                "images, and poses, of one shape"
+                f"{datasets[0].path} and {dataset.path} differ: {shapes[0]} and {shape}",
+                remedy="use datasets whose images, and poses, have the same shape",
             )
     count = sum(dataset.step_count for dataset in datasets)
     images = np.empty((count, *shapes[0]["image"]), np.uint8)
@@ -107,7 +107,7 @@ def read_frames(
 
 
 def split(successful: np.ndarray, config: ClassifierConfig) -> np.ndarray:
-    """Part of each episode, (E,): training, validation or held out; the seed decides, successes are spread.
+    """Part of each episode, (E,): training, validation or held out; drawn by the seed, stratified by success.
 
     Raises:
         CogError: too few successes to have one in each part.
@@ -119,9 +119,9 @@ def split(successful: np.ndarray, config: ClassifierConfig) -> np.ndarray:
         held_out, validation = (round(share * len(members)) for share in (config.held_out, config.validation))
         if kind and not (held_out and validation and len(members) > held_out + validation):
             raise CogError(
-                f"{len(members)} of {len(successful)} episodes hold a success; at least one each is needed "
-                "to learn from, to choose the threshold and to measure: collect more, or give larger shares "
-                "to validation and held_out"
+                f"{len(members)} of {len(successful)} episodes hold a success; training, validation and "
+                "held_out need at least one each",
+                remedy="collect more, or give larger shares to validation and held_out",
             )
         parts[members[:held_out]] = HELD_OUT
         parts[members[held_out : held_out + validation]] = VALIDATION
@@ -129,10 +129,12 @@ def split(successful: np.ndarray, config: ClassifierConfig) -> np.ndarray:
 
 
 def _shapes(dataset: Dataset, use_proprio: bool) -> dict[str, list[int]]:
-    """Shapes of what is judged."""
+    """Shapes of the inputs."""
     shapes = dataset.environment["observations"]
     if "image" not in shapes:
-        raise CogError(f"{dataset.path}: holds no images to judge; write a rule on its signals instead")
+        raise CogError(
+            "contains no images to judge", where=dataset.path, remedy="write a rule on its signals instead"
+        )
     return {
         name: shapes[name]
         for name in ("image", "proprio")

@@ -1,8 +1,8 @@
-"""Classifier: a small network that says whether a frame shows success; kept in a folder, used as a rule.
+"""Classifier: a small network that says whether a frame shows success; stored in a folder, used as a rule.
 
 folder/
   classifier.safetensors   the network's weights
-  classifier.json          shapes, threshold, what it learnt from, how well it does; written last
+  classifier.json          shapes, threshold, training data, precision and recall; written last
 """
 
 import contextlib
@@ -30,7 +30,7 @@ CHUNK = 512  # frames judged at once
 
 
 class SuccessNetwork(nn.Module):
-    """Images (B, C, H, W) and poses (B, P) -> scores (B,): the log-odds of success before a threshold."""
+    """Images (B, C, H, W) and poses (B, P) -> scores (B,): logits of success."""
 
     def __init__(self, shape: ObservationShape, config: NetworkConfig) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Classifier:
     """A classifier as a rule: which steps of an episode led to success."""
 
     def __init__(self, network: SuccessNetwork, threshold: float, folder: Path, content: str) -> None:
-        """`folder` is where it was read from, `content` the hash of what is there."""
+        """`folder` is where it was read from, `content` the hash of its files."""
         self.network = network.eval().requires_grad_(False)
         self.threshold = threshold
         self.folder = folder
@@ -57,28 +57,28 @@ class Classifier:
         """Whether the frame after each step shows success, (T,) bool, of a `cog.datasets.episode.Episode`.
 
         Raises:
-            CogError: it holds no images and poses of the shape that the classifier judges.
+            CogError: its images or poses are missing or of another shape.
         """
         shape = self.network.shape
-        offered = {"images": episode.images, "poses": episode.proprio}
-        wanted = {"images": shape.image}
+        given = {"images": episode.images, "poses": episode.proprio}
+        required = {"images": shape.image}
         if self.network.encoder.uses_proprio:
-            wanted["poses"] = (shape.proprio,)  # type: ignore[assignment]
-        for name, size in wanted.items():
-            found = offered[name]
+            required["poses"] = (shape.proprio,)  # type: ignore[assignment]
+        for name, size in required.items():
+            found = given[name]
             if found is None or found.shape[1:] != size:
                 what = "none" if found is None else f"{found.shape[1:]}"
                 raise CogError(
-                    f"the classifier in {self.folder} judges {name} of {size}; the data hold {what}"
+                    f"the classifier needs {name} of {size}; the data have {what}", where=self.folder
                 )
-        poses = episode.proprio[1:] if "poses" in wanted else None
+        poses = episode.proprio[1:] if "poses" in required else None
         return np.asarray(judge(self.network, episode.images[1:], poses) > self.threshold)
 
 
 def judge(network: SuccessNetwork, images: np.ndarray, proprio: np.ndarray | None) -> np.ndarray:
     """Scores (F,) float32 of images (F, H, W, C) uint8 and poses (F, P) float32.
 
-    One thread does it, so that a view gives the same rewards whatever the settings of the run that loads it.
+    Uses one thread, so that a view gives the same rewards whatever the settings of the run that loads it.
     """
     scores = []
     with torch.no_grad(), _one_thread():
@@ -95,7 +95,7 @@ def to_tensor(images: np.ndarray) -> Tensor:
 
 
 def save(folder: Path, network: SuccessNetwork, threshold: float, facts: Mapping[str, Any]) -> None:
-    """Write a classifier; `facts` tell in JSON what it learnt from and how well it does.
+    """Write a classifier; `facts` are JSON values about its training data and its performance.
 
     Raises:
         CogError: it could not be written.
@@ -121,20 +121,22 @@ def open_classifier(folder: Path) -> Classifier:
     """Open and verify the classifier in a folder.
 
     Raises:
-        CogError: naming the file that is missing, is no classifier, or is not what was written.
+        CogError: naming the file that is missing, damaged or not a classifier.
     """
     path = folder / FACTS
     value = read_json(path, "a classifier (made by cog classify)")
     remedy = "train it again with cog classify, or restore the file from a copy"
     if value.get("format") != FORMAT or value.get("kind") != "classifier":
-        raise CogError(f"{path}: field 'format': must be of kind 'classifier' and format {FORMAT}; {remedy}")
+        raise CogError(
+            f"field 'format': must be of kind 'classifier' and format {FORMAT}", where=path, remedy=remedy
+        )
     content = value.pop("hash", None)
     if content != hash_json(value):
-        raise CogError(f"{path}: field 'hash': the content does not match it; {remedy}")
+        raise CogError("field 'hash': the content does not match it", where=path, remedy=remedy)
     weights = folder / WEIGHTS
     try:
         if hash_file(weights) != value["hashes"][WEIGHTS]:
-            raise CogError(f"{weights}: the content does not match its hash in {FACTS}; {remedy}")
+            raise CogError(f"the content does not match its hash in {FACTS}", where=weights, remedy=remedy)
         height, width, channels = value["image"]
         shape = ObservationShape((height, width, channels), value["proprio"])
         network = SuccessNetwork(shape, from_json(value["network"], NetworkConfig, f"{path}: network"))
@@ -143,11 +145,11 @@ def open_classifier(folder: Path) -> Classifier:
     except UsageError as error:
         raise CogError(str(error)) from error
     except (OSError, SafetensorError) as error:
-        raise CogError(f"{weights}: cannot be read ({error}); {remedy}") from error
+        raise CogError(f"cannot be read ({error})", where=weights, remedy=remedy) from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CogError(f"{path}: is incomplete or malformed ({error!r}); {remedy}") from error
+        raise CogError(f"is incomplete or malformed ({error!r})", where=path, remedy=remedy) from error
     if not math.isfinite(threshold):
-        raise CogError(f"{path}: field 'threshold': must be finite; {remedy}")
+        raise CogError("field 'threshold': must be finite", where=path, remedy=remedy)
     return Classifier(network, threshold, folder, str(content))
 
 

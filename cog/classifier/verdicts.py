@@ -1,8 +1,8 @@
-"""Verdicts: how well frame scores find successes at a threshold, and which threshold is the best.
+"""Verdicts: how well frame scores detect successes at a threshold, and which threshold is best.
 
-What matters for rewards is the first frame of an episode above the threshold: there a view rewards, and ends
-the episode. It is right where `LabelledFrames.right` allows it: a small image does not tell a lift just below
-the height of success from one just above.
+What matters for rewards is the first frame of an episode above the threshold: a view gives its reward there
+and ends the episode. `LabelledFrames.right` says where it counts as right, with a tolerance, since a small
+image hardly distinguishes a lift just below the height of success from one just above.
 """
 
 import itertools
@@ -23,9 +23,9 @@ class Verdict:
     of: str
     """What is decided on."""
     precision: Rate | None
-    """Share of what was found that is right; none if nothing was found."""
+    """Share of the detections that are right; None if there are none."""
     recall: Rate
-    """Share of the successes that was found."""
+    """Share of the successes that were detected."""
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON values."""
@@ -47,7 +47,7 @@ def measure(
 ) -> list[Verdict]:
     """Verdicts on the episodes that `among` (E,) names, at a threshold for scores (F,).
 
-    Of frames one by one, of whole episodes, and of episodes whose first frame found is right.
+    For single frames, for whole episodes, and for episodes whose first detected frame is right.
     """
     found = scores > threshold
     counted = among[frames.episode] & frames.known
@@ -64,12 +64,12 @@ def measure(
 def best_threshold(
     scores: np.ndarray, frames: LabelledFrames, among: np.ndarray, precision: float, tolerance: int
 ) -> float:
-    """The threshold that finds most successes in the episodes `among` (E,) at this precision or above.
+    """The threshold with the most detected successes in the episodes `among` (E,) at this precision or above.
 
-    Of several, the middle one: it leaves room to both sides for episodes not seen yet.
+    Among several, the middle one, which has the largest margin to both sides on new episodes.
 
     Raises:
-        CogError: no threshold is as precise.
+        CogError: no threshold reaches the precision.
     """
     lows, highs, tops = (values[among] for values in _ranges(scores, frames, tolerance))
     edges = np.unique(np.concatenate([lows, highs, tops]))
@@ -83,7 +83,8 @@ def best_threshold(
         raise CogError(
             f"no threshold finds successes with a precision of {precision:g} on the {int(among.sum())} "
             f"validation episodes; the most precise reaches {right[best] / found[best]:.3f}. Nothing was "
-            "written: ask for less precision, allow more tolerance, train longer or give more episodes"
+            "written",
+            remedy="ask for less precision, allow more tolerance, train longer or add episodes",
         )
     most = np.flatnonzero(good & (right == right[good].max()))
     return float(candidates[most[len(most) // 2]])
@@ -120,7 +121,7 @@ def _ranges(
 
 
 def _first(found: np.ndarray, frames: LabelledFrames) -> np.ndarray:
-    """Number of the first frame found in each episode (E,), -1 where there is none."""
+    """Index of the first frame found in each episode (E,), -1 where there is none."""
     numbers = np.where(found, np.arange(len(found)), len(found))
     first = np.minimum.reduceat(numbers, frames.starts)
     return np.where(first < len(found), first, -1)

@@ -11,10 +11,10 @@ from cog.core.console import console, progress
 
 @dataclass(frozen=True)
 class EpisodeOptions:
-    """Where episodes are made, how they begin, and what is recorded of them."""
+    """The environment of the episodes, their starts, and what is recorded."""
 
     start: tuple[str, ...] = ("open",)
-    """Starts; each episode draws one of them."""
+    """Starts, of which each episode draws one."""
     seed: int = 0
     """Seed of all episodes."""
     env: str = "cog/DrawerGrasp-v0"
@@ -26,7 +26,7 @@ class EpisodeOptions:
     image_size: int = 48
     """Height and width of the recorded images in pixels."""
     terminate_on_success: bool = True
-    """Whether an episode ends at success, or goes on while its reward persists."""
+    """Whether an episode ends at success, or continues while the reward persists."""
 
     def spec(self) -> dict[str, Any]:
         """These options as fields of a collection's spec."""
@@ -48,7 +48,7 @@ class Collect:
     """Run scripted behaviours and write their episodes as a dataset."""
 
     out: Path
-    """Folder of the dataset; an interrupted collection in it resumes."""
+    """Folder of the dataset; an interrupted collection in it is resumed."""
     episodes: int
     """Number of episodes."""
     made: Annotated[EpisodeOptions, tyro.conf.arg(name="")]
@@ -58,13 +58,13 @@ class Collect:
     noise: float = 0.1
     """Standard deviation of the Gaussian noise added to every action component."""
     keep: Literal["all", "success", "failure"] = "all"
-    """Which episodes are kept; others are drawn again."""
+    """Which episodes are kept; others are replaced."""
     max_steps: int | None = None
-    """Steps after which an episode is cut off. Default: what the environment is registered with."""
+    """Steps after which an episode is cut off. Default: as registered with the environment."""
     episodes_per_shard: int = 50
-    """Episodes in one shard, the unit of work and of loss."""
+    """Episodes in one shard, the unit of work and of possible loss."""
     workers: int = 0
-    """Local processes; 0 is one per core."""
+    """Local worker processes, 0 for one per core."""
     dask: str | None = None
     """Address of a Dask scheduler to collect on instead of local processes."""
 
@@ -104,19 +104,19 @@ class Teleop:
     """
 
     out: Path
-    """Folder of the dataset; demonstrations begun in it are continued."""
+    """Folder of the dataset; unfinished demonstrations in it are continued."""
     made: Annotated[EpisodeOptions, tyro.conf.arg(name="")]
     """The episodes."""
     episodes: int = 10
     """Number of episodes in the folder at the end."""
     append: bool = False
-    """Whether this many episodes are added to those in the folder."""
+    """Whether to add this many episodes to those in the folder."""
     speed: float = 0.5
-    """Size of an action's component while its key is held, in (0, 1]; a policy learns this speed."""
+    """Magnitude of an action component while its key is pressed, in (0, 1]; policies learn this speed."""
     max_steps: int = 200
-    """Steps after which an episode is cut off; people need more than scripts."""
+    """Steps after which an episode is cut off; people need more than scripted behaviours."""
     screen: Literal["auto", "window", "terminal"] = "auto"
-    """Where the scene is shown and keys are read; "auto" is a window where there is a display."""
+    """Where the scene is shown and keys are read; "auto" opens a window if there is a display."""
 
     def run(self) -> None:
         from cog.datasets.collection.spec import CollectionSpec

@@ -31,9 +31,9 @@ class Merge:
     prior: tuple[str, ...] = ()
     """Prior sources as FOLDER@RELABEL."""
     task_share: float = 0.5
-    """Share of each batch that task sources supply; prior sources supply the rest, by their steps."""
+    """Share of each batch from task sources; the rest is from prior sources, in proportion to their steps."""
     materialise: Path | None = None
-    """Folder for a full copy with the rewards in its shards. Default: no copy."""
+    """Folder for a full copy with the rewards in its shards. Default: not written."""
 
     def run(self) -> None:
         from cog.datasets.materialise import materialise
@@ -56,29 +56,29 @@ class Merge:
 class Verify:
     """Check a dataset, merge or run, and name what is wrong.
 
-    Every hash, shape, range and value is checked.
+    It checks every hash, shape, range and value.
     """
 
     path: tyro.conf.Positional[Path]
-    """Dataset (a folder or packed), merge file, run, checkpoint or, with --deep, anything that cog made."""
+    """Dataset (a folder or packed), merge file, run, checkpoint or, with --deep, anything that cog wrote."""
     repair: bool = False
-    """Collect damaged shards of a collection again; damaged files are moved to damaged/, never deleted."""
+    """Whether to collect damaged shards again; damaged files are moved to damaged/, never deleted."""
     deep: bool = False
-    """Recompute the whole chain above a dataset, run or result; your own reward functions are run."""
+    """Whether to recompute the whole chain behind a dataset, run or result, running your reward functions."""
 
     def run(self) -> int:
         if self.deep:
             from cog.commands.provenance import verify_deep
 
             return verify_deep(self.path)
-        problems = self._look()
+        problems = self._count_problems()
         if problems and self.repair:
             self._repair()
-            problems = self._look()
+            problems = self._count_problems()
         console().print(f"{self.path}: {problems} problems" if problems else f"{self.path}: sound")
         return 1 if problems else 0
 
-    def _look(self) -> int:
+    def _count_problems(self) -> int:
         """Print all problems and count them."""
         from cog.datasets.storage.verify import verify
         from cog.provenance.verify_run import is_run, verify_run
@@ -125,11 +125,11 @@ class Info:
     path: tyro.conf.Positional[Path]
     """Dataset (a folder or packed) or merge file."""
     json: bool = False
-    """Print JSON instead of a table."""
+    """Whether to print JSON instead of a table."""
     film: Path | None = None
-    """PNG to write, a row of frames for each of the chosen episodes of a dataset. Default: not written."""
+    """PNG to write, with a row of frames for each chosen episode of a dataset. Default: not written."""
     episodes: tuple[int, ...] = (0,)
-    """Numbers of the episodes in the film."""
+    """Numbers of the episodes to show."""
 
     def run(self) -> None:
         import json
@@ -162,7 +162,7 @@ class Info:
 class Filter:
     """Copy the episodes that satisfy conditions into a new dataset.
 
-    An episode must satisfy all of them; the source stays as it is.
+    An episode must satisfy all of them; the source does not change.
     """
 
     dataset: tyro.conf.Positional[Path]
@@ -182,9 +182,9 @@ class Filter:
 
 @dataclass(frozen=True)
 class Split:
-    """Draw the episodes of a dataset into several new datasets.
+    """Distribute the episodes of a dataset over several new datasets.
 
-    Episodes stay whole, each is drawn once, and the source stays as it is.
+    Each whole episode goes to one of them; the source does not change.
     """
 
     dataset: tyro.conf.Positional[Path]
@@ -192,9 +192,9 @@ class Split:
     out: tuple[Path, ...]
     """Folders of the new datasets."""
     shares: tuple[float, ...] = (0.9, 0.1)
-    """Share of the episodes for each folder; they add up to 1."""
+    """Share of the episodes for each folder; the shares add up to 1."""
     seed: int = 0
-    """Seed of the draw."""
+    """Seed of the assignment."""
 
     def run(self) -> None:
         from cog.datasets.edit.split import split_dataset
@@ -209,7 +209,7 @@ class Split:
 class Pack:
     """Put a whole dataset, views included, into one file.
 
-    Every command takes the file in place of the folder.
+    Every command accepts the file in place of the folder.
     """
 
     dataset: tyro.conf.Positional[Path]
@@ -229,7 +229,7 @@ class Pack:
 class Unpack:
     """Write the files of a packed dataset into a new folder.
 
-    They are the same byte for byte.
+    They are identical, byte for byte.
     """
 
     packed: tyro.conf.Positional[Path]
@@ -247,7 +247,7 @@ class Unpack:
 
 @dataclass(frozen=True)
 class Sample:
-    """Show what the first batch of a training run holds.
+    """Show the content of the first batch of a training run.
 
     Each source of the data has a column.
     """
@@ -259,9 +259,9 @@ class Sample:
     seed: int = 0
     """Seed of the run whose first batch is drawn."""
     sampling: Literal["balanced", "uniform"] = "balanced"
-    """Whether sources have their shares of the batch, or all transitions are drawn alike."""
+    """Whether the batch follows the shares of the merge, or transitions are drawn uniformly."""
     film: Path | None = None
-    """PNG to write, with some observations of each source. Default: not written."""
+    """PNG to write, with some observations from each source. Default: not written."""
 
     def run(self) -> None:
         from cog.algorithms import algorithm
@@ -281,7 +281,7 @@ class Sample:
         console().print(table(f"a batch of {self.batch} from {self.data}", header, rows))
         if self.film is not None:
             if not found.pictures:
-                raise CogError("holds states and no images, so there is no film to write", where=self.data)
+                raise CogError("has states but no images, so there is no film to write", where=self.data)
             write_sheet(self.film, found.pictures)
 
 
@@ -293,7 +293,7 @@ def _report(dataset: "Dataset") -> None:
 
 
 def _text(value: object) -> str:
-    """A value for a cell; counts by name are on lines of their own."""
+    """A value as the text of a cell; named counts have a line each."""
     if isinstance(value, dict):
         return "\n".join(f"{name} {count}" for name, count in value.items()) or "-"
     return str(value)

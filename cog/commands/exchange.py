@@ -1,4 +1,4 @@
-"""Commands that exchange data with other packages; every format brings its own options."""
+"""Commands that exchange data with other packages; every format has its own options."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Out = TypeVar("Out", bound=ExportOptions)
 class Import(Generic[In]):
     """Turn data of another package into a dataset.
 
-    The source is only read.
+    The source does not change.
     """
 
     source: tyro.conf.Positional[Path]
@@ -65,7 +65,7 @@ class Import(Generic[In]):
 class Export(Generic[Out]):
     """Write a dataset or a merge in the format of another tool.
 
-    The source stays as it is.
+    The source does not change.
     """
 
     source: tyro.conf.Positional[Path]

@@ -1,4 +1,4 @@
-"""Commands of the whole chain, the demo and the paper's experiments, and the benchmark of this machine."""
+"""Commands for the demo, the paper's experiments and the benchmark of this machine."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -44,9 +44,9 @@ class Reproduce:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure how fast environment, data and updates are here.
+    """Measure the speed of environment, data and updates here.
 
-    Each is compared with something known, in turns.
+    Each is compared with a reference, in alternation.
     """
 
     config: Annotated[BenchConfig, tyro.conf.arg(name="")]

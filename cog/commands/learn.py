@@ -1,4 +1,4 @@
-"""Commands of the learner: train, evaluate, fine-tune online."""
+"""Commands for learning: train, evaluate, fine-tune online."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -31,21 +31,21 @@ class Train:
     preset: Preset = "cpu"
     """Settings to start from: "cpu" learns in minutes on two cores, "paper" follows the reference."""
     algorithm: Annotated[str, tyro.conf.arg(metavar="|".join(ALGORITHMS))] = "cql"
-    """What is learned; its own settings are named after it, such as --cql.steps."""
+    """Algorithm; its own settings are named after it, such as --cql.steps."""
     resume: bool = False
-    """Continue the run in the output folder from its last checkpoint."""
+    """Whether to continue the run in the output folder from its last checkpoint."""
 
     seeds: tuple[int, ...] = ()
-    """Seeds to train at once, each in a folder seedS of the output folder. Default: the run's own seed."""
+    """Seeds to train at once, each in its folder seedS in the output folder. Default: only --seed."""
 
     evaluate_episodes: int = 0
-    """Episodes from each start after every checkpoint, shown with the losses; 0 disables evaluation."""
+    """Episodes from each start after every checkpoint; 0 disables these evaluations."""
     evaluate_starts: tuple[str, ...] = ("open", "closed")
-    """Starts of these evaluations; each is written to evaluations/UPDATE in the run's folder."""
+    """Starts of these evaluations, which are written to evaluations/UPDATE in the run's folder."""
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> "Train":
-        """The command with these options, whose defaults and names follow the preset and the algorithm."""
+        """The command with these options; preset and algorithm determine defaults and names."""
         name, kind = _chosen("--preset", arguments, PRESETS[0]), _chosen("--algorithm", arguments, "cql")
         missing: Path = tyro.MISSING
         config = preset(name, missing, missing, kind)
@@ -87,7 +87,7 @@ class Train:
                 screen.end(ended)
 
     def _check_evaluations(self) -> None:
-        """Refuse before training what could not be evaluated after it."""
+        """Refuse, before training, evaluations that could not run after it."""
         from cog.datasets.merge import open_merge
         from cog.evaluation.evaluate import check_evaluation
 
@@ -95,12 +95,13 @@ class Train:
         environment = open_merge(data).sources[0].dataset.environment
         try:
             for seed in self.seeds or (self.config.seed,):
-                asked = self._evaluation(seed, 0, self.config.out / "checkpoints" / "step")
-            check_evaluation(asked, environment, data)
+                evaluation = self._evaluation(seed, 0, self.config.out / "checkpoints" / "step")
+            check_evaluation(evaluation, environment, data)
         except UsageError as error:
             raise UsageError(
-                f"evaluating while training: {error} (starts are named by --evaluate-starts; for all else "
-                "train without --evaluate-episodes, and use cog evaluate)"
+                f"evaluation while training: {error}",
+                remedy="name starts with --evaluate-starts; for anything else, train without "
+                "--evaluate-episodes and use cog evaluate",
             ) from error
 
     def _evaluation(self, seed: int, update: int, folder: Path) -> EvaluateConfig:
@@ -115,7 +116,7 @@ class Train:
         )
 
     def success(self, seed: int, update: int, folder: Path) -> str:
-        """Evaluate a checkpoint and say what it reached from each start."""
+        """Evaluate a checkpoint; return its success from each start as text."""
         from cog.evaluation.evaluate import evaluate
 
         report = evaluate(self._evaluation(seed, update, folder))
@@ -194,9 +195,9 @@ def _chosen(option: str, arguments: Sequence[str], default: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Roll a policy out from named starts and report its success.
+    """Run a policy from named starts and report its success.
 
-    Success is reported with its Wilson interval.
+    Success rates come with Wilson intervals.
     """
 
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")]
@@ -215,7 +216,7 @@ class Evaluate:
 class Finetune:
     """Continue training a policy online.
 
-    It acts, and learns from what it did and from the offline data.
+    It acts, and learns from its own episodes and from the offline data.
     """
 
     config: Annotated[FinetuneConfig, tyro.conf.arg(name="")]

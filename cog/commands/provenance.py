@@ -1,4 +1,4 @@
-"""Commands on where things come from: print the chain, recompute it."""
+"""Commands on the origin of things: print the chain, recompute it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cog.provenance.lineage import Link, Thing
 
 DIGITS = 12  # of a hash
-PLAIN_WIDTH = 400  # characters of a line where the output is no terminal
+PLAIN_WIDTH = 400  # characters of a line where the output is not a terminal
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Why:
     path: tyro.conf.Positional[Path]
     """Dataset, FOLDER@VIEW, merge, run, checkpoint, evaluation, classifier, summary.json or results.json."""
     json: bool = False
-    """Print JSON instead of a tree."""
+    """Whether to print JSON instead of a tree."""
 
     def run(self) -> None:
         import json
@@ -52,7 +52,7 @@ class Why:
 
 
 def verify_deep(path: Path) -> int:
-    """Recompute a chain, say what does not hold, and return the exit code."""
+    """Recompute a chain, print what does not hold, and return the exit code."""
     from cog.provenance.lineage import trace
     from cog.provenance.recheck import recheck, upstream_first
 
@@ -60,7 +60,7 @@ def verify_deep(path: Path) -> int:
     with progress("verify", len(things), "thing") as advance:
         report = recheck(things, advance)
     if report.unrecorded:
-        text = f"{report.unrecorded} links hold no hash: their files are of an older version"
+        text = f"{report.unrecorded} links have no recorded hash: an older version wrote their files"
         messages().print(text, style="yellow")
     if report.problem is None:
         console().print(f"{path}: the whole chain holds, {report.checked} things")
@@ -71,7 +71,7 @@ def verify_deep(path: Path) -> int:
 
 
 def _grow(tree: Tree, thing: Thing, shown: set[tuple[str, Path]]) -> None:
-    """Add what a thing was made from; what comes again is shown in full once only."""
+    """Add what a thing was made from; repeated things are shown in full only once."""
     for link in thing.links:
         key = (link.thing.kind, link.thing.path)
         branch = tree.add(_label(link.thing, link, key in shown))
@@ -83,7 +83,7 @@ def _grow(tree: Tree, thing: Thing, shown: set[tuple[str, Path]]) -> None:
 
 
 def _label(thing: Thing, link: Link | None, again: bool) -> Text:
-    """Kind, path, hash and, below, what decided it."""
+    """Kind, path, hash and, below, the settings."""
     from rich.text import Text
 
     text = Text.assemble((thing.kind, "bold"), f" {thing.path}")

@@ -1,4 +1,4 @@
-"""Commands that give data rewards: by a rule, or by a classifier that learns what success looks like."""
+"""Commands that reward data: by a rule, or by a classifier that learns what success looks like."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from cog.core.console import console, messages, progress, table
 
 @dataclass(frozen=True)
 class Relabel:
-    """Give a dataset rewards by a rule; its shards stay as they are.
+    """Give a dataset rewards by a rule; its shards do not change.
 
     The rewards are a view, a small file in the dataset's folder.
     """
@@ -46,7 +46,7 @@ class Relabel:
 class Classify:
     """Train a success classifier, to reward data without signals.
 
-    It learns from labelled frames; the rule classifier:FOLDER then gives its rewards.
+    It learns from labelled frames and is then used as the rule classifier:FOLDER.
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]

@@ -1,4 +1,4 @@
-"""Bounds of settings: where each lies, written at its field, and the refusals that configurations share."""
+"""Bounds of settings: the interval declared at each field, and the checks that configurations share."""
 
 import dataclasses
 import math
@@ -19,8 +19,8 @@ def within(interval: str, default: Any, metadata: Mapping[str, Any] | None = Non
 def refuse_out_of_bounds(settings: Any, prefix: str = "") -> None:
     """Raise UsageError for the first field of a dataclass outside the interval it was declared `within`.
 
-    Only finite numbers pass; None passes, and of a tuple every entry must hold. `prefix` stands before the
-    names in messages, such as "cql.".
+    Numbers must be finite; None passes, and every entry of a tuple is checked. `prefix`, such as "cql.",
+    comes before the names in messages.
     """
     for field in dataclasses.fields(settings):
         if (interval := field.metadata.get("interval")) is None:
@@ -34,7 +34,7 @@ def refuse_out_of_bounds(settings: Any, prefix: str = "") -> None:
 def refuse_below(settings: object, low: float, *names: str, prefix: str = "") -> None:
     """Raise UsageError for the first of these settings that is smaller than `low` or not a finite number.
 
-    Names are dotted where settings are nested; None passes, and of a tuple every entry must hold.
+    Names are dotted where settings are nested; None passes, and every entry of a tuple is checked.
     """
     for name in names:
         for value in _numbers(settings, name):
@@ -44,7 +44,7 @@ def refuse_below(settings: object, low: float, *names: str, prefix: str = "") ->
 
 
 def refuse_outside(settings: object, interval: str, *names: str, prefix: str = "") -> None:
-    """The same for settings outside an interval, written as "[0, 1)"; only finite numbers pass."""
+    """The same for settings outside an interval, written as "[0, 1)"; infinite numbers never pass."""
     low, high = (float(text) for text in interval[1:-1].split(","))
     for name in names:
         for value in _numbers(settings, name):
@@ -61,6 +61,6 @@ def refuse_seed(seed: int, bits: int = SEED_BITS) -> None:
 
 
 def _numbers(settings: object, name: str) -> tuple[float, ...]:
-    """The numbers that a setting holds: one, several or none."""
+    """The numbers in a setting: one, several or none."""
     value = attrgetter(name)(settings)
     return () if value is None else value if isinstance(value, tuple) else (value,)

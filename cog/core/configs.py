@@ -17,17 +17,17 @@ APART = {"identity": False}
 
 
 class Named:
-    """Base of dataclasses of which several kinds may stand in one field: JSON records the name as well."""
+    """Base of dataclasses where one field may hold any of several kinds: JSON records the name as well."""
 
     name: ClassVar[str]
     """What JSON calls this kind."""
 
     @classmethod
     def kind(cls, name: str) -> Any:
-        """The dataclass of that name.
+        """The dataclass with that name.
 
         Raises:
-            UsageError: there is none.
+            UsageError: it does not exist.
         """
         raise NotImplementedError
 
@@ -59,11 +59,13 @@ def from_json(values: Mapping[str, Any], kind: Any, where: str = "config") -> An
         kind = kind.kind(str(values.pop("name", None)))
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if _is_field(hint)}
     if unknown := sorted(set(values) - set(hints)):
-        raise UsageError(f"{where}: unknown field {unknown[0]!r}; known are {', '.join(sorted(hints))}")
+        raise UsageError(
+            f"unknown field {unknown[0]!r}", where=where, remedy=f"choose one of: {', '.join(sorted(hints))}"
+        )
     try:
         return kind(**{name: _typed(value, hints[name], f"{where}.{name}") for name, value in values.items()})
     except TypeError as error:
-        raise UsageError(f"{where}: {error}") from None
+        raise UsageError(error, where=where) from None
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -117,4 +119,4 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return float(value)
     if hint in (int, str, bool) and type(value) is hint:
         return value
-    raise UsageError(f"{where}: {value!r} is not {getattr(hint, '__name__', hint)}")
+    raise UsageError(f"{value!r} is not of type {getattr(hint, '__name__', hint)}", where=where)

@@ -1,4 +1,4 @@
-"""What people see: progress bars on a terminal, plain lines elsewhere, tables at the end."""
+"""Output for people: progress bars on a terminal, plain lines elsewhere, tables at the end."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-PLAIN_INTERVAL = 10.0  # s between lines when the output is no terminal
+PLAIN_INTERVAL = 10.0  # s between lines when the output is not a terminal
 
 Advance = Callable[[int, str], None]
 Counted = Callable[[int, int], None]
@@ -130,7 +130,7 @@ def advancing(shown: Display, title: str, total: int, unit: str) -> Advance:
 
 @contextmanager
 def counting(title: str, unit: str) -> Iterator[Counted]:
-    """Yield a function of (done so far, total), for work that knows how much there is only once it runs."""
+    """Yield a function of (done so far, total), for work whose total is known only once it runs."""
     with ExitStack() as stack:
         advance: Advance | None = None
 

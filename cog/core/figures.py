@@ -1,4 +1,4 @@
-"""A picture: a matplotlib figure, where that is installed, with axes in one style, published whole as PNG."""
+"""Figures: matplotlib, where it is installed, with axes in one style, written atomically as PNG."""
 
 import io
 from pathlib import Path
@@ -43,7 +43,7 @@ def style(axes: "Axes") -> None:
 
 
 def write_picture(path: Path, figure: "Figure", dpi: int) -> None:
-    """Publish the figure as PNG, `dpi` pixels an inch.
+    """Write the figure as PNG, `dpi` pixels per inch.
 
     Raises:
         OSError: it could not be written.

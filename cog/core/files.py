@@ -1,4 +1,4 @@
-"""Durable files: a name on disk holds a whole file or the previous one, never a part.
+"""Durable files: a path holds the whole new file or the previous one, never a part.
 
 Every write of the toolkit goes through `write_atomically`: temporary name in the same folder, write, fsync,
 rename, fsync of the folder.
@@ -19,6 +19,7 @@ from cog.errors import CogError
 from cog.version import VERSION
 
 TEMPORARY_SUFFIX = ".partial"
+RETRY = "Free space or choose another folder, then run the same command again."
 
 
 def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
@@ -38,8 +39,7 @@ def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
         fsync(path.parent)
     except OSError as error:
         raise CogError(
-            f"{path}: could not be written ({error.strerror or error}); {state}. "
-            "Free space or choose another folder, then run the same command again."
+            f"could not be written ({error.strerror or error}); {state}", where=path, remedy=RETRY
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -74,16 +74,16 @@ def read_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_b
     try:
         value = json.loads(read(path).decode())
     except (FileNotFoundError, NotADirectoryError):
-        raise CogError(f"{path}: no such file; expected {what}") from None
+        raise CogError(f"no such file; expected {what}", where=path) from None
     except (ValueError, RecursionError, OSError) as error:
-        raise CogError(f"{path}: {what} cannot be read ({error})") from error
+        raise CogError(f"{what} cannot be read ({error})", where=path) from error
     if not isinstance(value, dict):
-        raise CogError(f"{path}: {what} must be a JSON object, found {type(value).__name__}")
+        raise CogError(f"{what} must be a JSON object, found {type(value).__name__}", where=path)
     return value
 
 
 def home(path: Path) -> Path:
-    """Folder from which the paths in a file lead: that of the file itself, where `path` is a link to it."""
+    """Folder that the paths in a file are relative to: for a symbolic link, that of the file it points to."""
     return (path.resolve() if path.is_symlink() else path).parent
 
 
@@ -108,10 +108,10 @@ def code_version() -> str:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it that are missing, each confirmed by the disk.
+    """Make a folder and its missing parents, each synced to disk.
 
     Raises:
-        CogError: a file stands in the way, the disk is full or it may not be written.
+        CogError: a file is in the way, the disk is full or permission is denied.
     """
     missing = itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents))
     try:
@@ -120,13 +120,14 @@ def make_folder(path: Path) -> None:
             fsync(folder.parent)
     except OSError as error:
         raise CogError(
-            f"{path}: cannot be used as a folder ({error.strerror}); nothing was written into it, "
-            "choose another one"
+            f"cannot be used as a folder ({error.strerror}); nothing was written into it",
+            where=path,
+            remedy="choose another one",
         ) from error
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left half-written in a folder that nobody else writes into."""
+    """Remove what killed writers left half-written; nobody else may be writing into the folder."""
     for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         if stray.is_dir():
             shutil.rmtree(stray, ignore_errors=True)
@@ -136,7 +137,7 @@ def sweep(folder: Path) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Push a file, or a folder and the renames in it, to the disk."""
+    """Flush a file, or a folder and the renames in it, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -145,7 +146,7 @@ def fsync(path: Path) -> None:
 
 
 def write_folder_atomically(path: Path, writer: Callable[[Path], None]) -> None:
-    """Let `writer` fill a new folder beside `path`, then publish it under `path`, all its files in one step.
+    """Let `writer` fill a new folder next to `path`, then publish all its files under `path` in one step.
 
     Raises:
         CogError: it could not be written (disk full, no permission) or `path` holds something; nothing was
@@ -161,8 +162,9 @@ def write_folder_atomically(path: Path, writer: Callable[[Path], None]) -> None:
         fsync(path.parent)
     except OSError as error:
         raise CogError(
-            f"{path}: could not be written ({error.strerror or error}); nothing was published. "
-            "Free space or choose another folder, then run the same command again."
+            f"could not be written ({error.strerror or error}); nothing was published",
+            where=path,
+            remedy=RETRY,
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

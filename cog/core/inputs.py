@@ -1,4 +1,4 @@
-"""Inputs: what something on disk was made from, each by its place and the hash of its content."""
+"""Inputs: what something on disk was made from, each with its path and the hash of its content."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ class Input:
     kind: str
     """What it is: `dataset`, `view`, `merge`, `checkpoint`, `evaluation`, `classifier` or `file`."""
     path: str
-    """Where it was, relative to the folder of the thing that names it."""
+    """Where it was, relative to the folder of what was made from it."""
     hash: str
-    """Identity of its content at that time."""
+    """Hash of its content at that time."""
 
     @staticmethod
     def of(kind: str, path: Path, content: str, folder: Path) -> "Input":
-        """The input of content hash `content` at `path`, as something in `folder` names it."""
+        """The input with content hash `content` at `path`, its path relative to `folder`."""
         return Input(kind, os.path.relpath(path.resolve(), folder.resolve()), content)
 
 

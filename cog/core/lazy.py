@@ -1,4 +1,4 @@
-"""Tables of what is imported only once it is chosen: commands, and formats of data."""
+"""Lazy tables: commands and data formats that are imported only once they are chosen."""
 
 import difflib
 import importlib
@@ -24,10 +24,10 @@ class Entry(NamedTuple):
 
 
 def look_up(table: Mapping[str, Entry], name: str, what: str) -> Entry:
-    """The row of a table; `what` says what its rows are, as in "command".
+    """The row of a table; `what` says what its rows are, such as "command".
 
     Raises:
-        UsageError: there is none of that name; the nearest one, or all, are named.
+        UsageError: no row has that name; the message names the nearest one, or all.
     """
     if name in table:
         return table[name]

@@ -1,7 +1,7 @@
-"""One writer at a time: a folder is locked while it is written into; who comes second is told who was first.
+"""One writer at a time: a folder is locked while it is written into; a second writer learns who holds it.
 
-The lock is the kernel's (`flock` on the folder) and goes with its process, however that ends. The file
-`.lock` beside it only says who holds it; one that a kill left behind means nothing.
+The kernel holds the lock (`flock` on the folder) and releases it with its process, however that ends. The
+file `.lock` in the folder only says who holds it; one that a killed process left behind means nothing.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ class Locked(CogError):  # noqa: N818 - it is a state, not a failure
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against every other process, and sweep what a killed writer left half-written in it.
+    """Lock a folder against all other processes, and remove what a killed writer left half-written in it.
 
     Raises:
         Locked: another process holds it; the message names its id, host, begin and command.
@@ -36,7 +36,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise CogError(f"{folder}: cannot be locked ({error.strerror})") from error
+        raise CogError(f"cannot be locked ({error.strerror})", where=folder) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,11 +44,14 @@ def locked(folder: Path) -> Iterator[None]:
                 raise FileNotFoundError(errno.ENOENT, "another process has just removed it")
         except BlockingIOError:
             raise Locked(
-                f"{folder}: another process is writing into this folder{_holder(folder)}; nothing was "
-                "written. Wait until it is done, or choose another folder."
+                f"another process is writing into this folder{_holder(folder)}; nothing was written",
+                where=folder,
+                remedy="Wait until it is done, or choose another folder.",
             ) from None
         except OSError as error:
-            raise CogError(f"{folder}: cannot be locked ({error.strerror}); try again") from error
+            raise CogError(
+                f"cannot be locked ({error.strerror})", where=folder, remedy="try again"
+            ) from error
         sweep(folder)
         write_json(folder / LOCK, _this_process())
         try:
@@ -61,15 +64,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def content(folder: Path) -> list[Path]:
-    """What a folder holds, apart from a lock and from what is being or was half-written.
+    """Entries of a folder, apart from a lock and unfinished files.
 
     Raises:
-        CogError: it is no folder or cannot be read.
+        CogError: it is not a folder or cannot be read.
     """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise CogError(f"{folder}: cannot be used as a folder ({error.strerror})") from error
+        raise CogError(f"cannot be used as a folder ({error.strerror})", where=folder) from error
     return [path for path in entries if path.name != LOCK and not path.name.endswith(TEMPORARY_SUFFIX)]
 
 
@@ -85,8 +88,8 @@ def _this_process() -> dict[str, str | int]:
 def _holder(folder: Path) -> str:
     """Who holds the lock, in words, if that can be read yet."""
     try:
-        held = read_json(folder / LOCK, "a lock")
-        who = f"process {held['process']} on {held['host']}, since {held['since']}"
-        return f": {who}, running: {held['command']}"
+        holder = read_json(folder / LOCK, "a lock")
+        who = f"process {holder['process']} on {holder['host']}, since {holder['since']}"
+        return f": {who}, running: {holder['command']}"
     except (CogError, KeyError):
         return ""

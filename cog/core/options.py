@@ -1,4 +1,4 @@
-"""Options as text: `name=value`, the value in JSON, or `True` or `False`, or else plain."""
+"""Options as text: `name=value`, where the value is JSON, `True`, `False` or plain text."""
 
 import json
 from collections.abc import Sequence
@@ -11,18 +11,19 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     """Read `name=value` texts.
 
     Raises:
-        UsageError: a text has another form, or a name comes twice.
+        UsageError: a text has another form, or a name is given twice.
     """
     try:
         return read_pairs(texts)
     except ValueError as error:
         raise UsageError(
-            f"option {str(error)!r} cannot be read; write name=value, each name once, numbers finite"
+            f"option {str(error)!r} cannot be read",
+            remedy="write name=value, each name once, numbers finite",
         ) from error
 
 
 def read_pairs(texts: Sequence[str]) -> dict[str, Any]:
-    """The same, for callers with words of their own.
+    """The same, for callers that word the error themselves.
 
     Raises:
         ValueError: with the text that cannot be read.

@@ -1,9 +1,9 @@
-"""The ranks of one run: processes that share each batch, and together compute what one process would.
+"""The ranks of one run: processes that share each batch and together compute what one process would.
 
-Every rank draws the batch and the random numbers of the whole run from the same generator and works on its
-own part of them (`joint`, `own`); every loss is a mean over the batch, so the mean of the ranks' gradients is
-the gradient of the whole batch (`averaged`). Only rank 0 writes and speaks. A process that is alone is a run
-of one rank, for which all of this does nothing.
+Every rank draws the whole batch and all random numbers from the same generator and works on its own part of
+them (`joint`, `own`); every loss is a mean over the batch, so the mean of the ranks' gradients is the
+gradient of the whole batch (`averaged`). Only rank 0 writes files and prints. A single process is a run of
+one rank, for which all of this does nothing.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ from cog.errors import CogError, FailedElsewhere, UsageError
 # The longest wait for a rank that is alive but busy, as rank 0 is while it evaluates. One that dies closes
 # its connections, which the others notice at once.
 PATIENCE = datetime.timedelta(hours=1)
-_WORDS = 4000  # bytes of an error that ranks tell each other
+_ERROR_BYTES = 4000  # longest text of an error that ranks send each other
 
 
 class RankLost(CogError):  # noqa: N818 - it is a finding
-    """Another rank of this run has gone without a word."""
+    """Another rank of this run died or stopped answering."""
 
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Be a rank of the run that `torchrun` has started, if it has; on CUDA, of its own GPU.
+    """Join the run that `torchrun` has started, if it has; on CUDA, each rank takes its own GPU.
 
-    SIGTERM is passed over inside, except where something else handles it, and after an error for good:
-    `torchrun` sends it to all ranks as soon as one ends, and rank 0 has yet to say why.
+    SIGTERM is ignored inside, unless something else handles it, and stays ignored after an error: `torchrun`
+    sends it to all ranks as soon as one ends, before rank 0 has printed why.
 
     Raises:
         UsageError: `device` names one GPU for all ranks, or the environment is not that of `torchrun`.
@@ -46,17 +46,20 @@ def joined(device: str) -> Iterator[None]:
         yield
         return
     if not dist.is_available():
-        raise CogError("this PyTorch is built without torch.distributed; start one process, without torchrun")
+        raise CogError(
+            "this PyTorch is built without torch.distributed", remedy="start one process, without torchrun"
+        )
     cuda = device.startswith("cuda") and torch.cuda.is_available()
-    # PyTorch imports this module late, and its functions' default arguments hold the group that is there by
-    # then: the group would outlive its destruction, and its threads would abort the interpreter's end.
+    # PyTorch imports this module lazily, and default arguments of its functions capture the process group
+    # that exists by then: the group would outlive its destruction, and its threads would abort interpreter
+    # shutdown. Imported before there is a group, it captures none.
     importlib.import_module("torch.distributed.nn.functional")
-    # NCCL would end the process on a lost rank before it can say so.
+    # By default NCCL aborts the process when a rank is lost, before the error can be printed.
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     except ValueError as error:
-        raise UsageError(f"WORLD_SIZE is set, but not all else that torchrun sets: {error}") from None
+        raise UsageError(f"WORLD_SIZE is set, but not everything else that torchrun sets: {error}") from None
     except RuntimeError as error:
         raise CogError(f"the processes of this run did not find each other: {error}") from error
     main = threading.current_thread() is threading.main_thread()
@@ -69,7 +72,7 @@ def joined(device: str) -> Iterator[None]:
     except BaseException as error:
         if main:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if not isinstance(error, RankLost):  # to leave in good order would be to wait for the lost one
+        if not isinstance(error, RankLost):  # an orderly shutdown would wait for the lost rank
             dist.destroy_process_group()
         raise
     dist.destroy_process_group()
@@ -88,12 +91,12 @@ def size() -> int:
 
 
 def joint(shape: Sequence[int], dimension: int = 0) -> tuple[int, ...]:
-    """The shape of all ranks' numbers, where this rank needs `shape` and `dimension` counts the batch."""
+    """Shape of the numbers to draw for all ranks, where one rank needs `shape`, split along `dimension`."""
     return tuple(length * size() if i == dimension else length for i, length in enumerate(shape))
 
 
 def own(values: Tensor, dimension: int = 0) -> Tensor:
-    """This rank's part of `values`, which every rank has drawn alike for the whole batch."""
+    """This rank's part of `values`, which every rank has drawn identically for the whole batch."""
     count = size()
     return values if count == 1 else values.chunk(count, dimension)[rank()]
 
@@ -102,19 +105,21 @@ def refuse_uneven(batch_size: int) -> None:
     """Raise UsageError unless the ranks can share a batch evenly."""
     if batch_size % size():
         raise UsageError(
-            f"batch_size is {batch_size}, which {size()} processes cannot share evenly; "
-            f"it counts the transitions of all of them: choose a multiple of {size()}"
+            f"batch_size is {batch_size}, which {size()} processes cannot share evenly; it counts the "
+            "transitions of all of them",
+            remedy=f"choose a multiple of {size()}",
         )
 
 
 def averaged(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
     """Mean over the ranks of each gradient.
 
-    Done here rather than by PyTorch's DistributedDataParallel, which hooks into `backward()`: a loss here is
-    differentiated for one optimiser's parameters only, without it.
+    Not PyTorch's DistributedDataParallel, which hooks into `backward()`: here each loss is differentiated
+    with `torch.autograd.grad`, for the parameters of one optimiser.
     """
     if size() == 1:
         return gradients
+    # One message for all gradients: the cost of small ones is latency, not bytes.
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     with _listening():
         dist.all_reduce(flat)
@@ -130,20 +135,21 @@ def gathered(values: Tensor) -> Tensor:
     parts = [torch.empty_like(values) for _ in range(size())]
     with _listening():
         if values.is_cuda:
-            # Whoever reads the values waits for kernels, and these for ever if a rank is lost: ask first.
+            # On CUDA a lost rank shows only as a kernel that never ends, and reading the values waits for it.
+            # A reduction on the CPU first raises an error instead.
             dist.all_reduce(torch.zeros(1))
         dist.all_gather(parts, values)
     return torch.stack(parts)
 
 
 def anywhere(asked: bool) -> bool:
-    """Whether any rank is asked to stop: all ranks learn it at the same update."""
+    """Whether any rank is asked to stop: all ranks learn of it at the same update."""
     return asked if size() == 1 else bool(gathered(torch.tensor([asked])).any())
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """A part of the run that all ranks leave together, and that fails on all of them if it does on one.
+    """A part of the run that all ranks leave together, and that fails on all of them if it fails on one.
 
     Raises:
         CogError: on rank 0, its own error or the first other rank's.
@@ -152,14 +158,14 @@ def together() -> Iterator[None]:
     if size() == 1:
         yield
         return
-    mine: CogError | None = None
+    own_error: CogError | None = None
     try:
         yield
     except RankLost:
         raise
     except CogError as error:
-        mine = error
-    records = gathered(_record(mine)).tolist()
+        own_error = error
+    records = gathered(_record(own_error)).tolist()
     failed = [number for number, record in enumerate(records) if record[0]]
     if not failed:
         return
@@ -167,31 +173,31 @@ def together() -> Iterator[None]:
     code = records[first][0]
     text = bytes(records[first][1:]).rstrip(b"\0").decode(errors="ignore")
     if rank() != 0:
-        raise FailedElsewhere(text, code) from mine
-    if mine is not None:
-        raise mine
-    raise (UsageError if code == UsageError.exit_code else CogError)(f"rank {first}: {text}")
+        raise FailedElsewhere(text, code) from own_error
+    if own_error is not None:
+        raise own_error
+    raise (UsageError if code == UsageError.exit_code else CogError)(text, where=f"rank {first}")
 
 
 def _connected() -> bool:
-    """Whether this process has joined others."""
+    """Whether this process has joined a group."""
     return dist.is_available() and dist.is_initialized()
 
 
 def _record(error: CogError | None) -> Tensor:
-    """What a rank tells the others of its error: exit code (0 for none) and text, (1 + _WORDS,) uint8."""
+    """A rank's error as bytes: exit code (0 for none) and text, (1 + _ERROR_BYTES,) uint8."""
     code = 0 if error is None else error.exit_code
-    text = b"" if error is None else str(error).encode()[:_WORDS]
-    return torch.frombuffer(bytearray([code, *text.ljust(_WORDS, b"\0")]), dtype=torch.uint8)
+    text = b"" if error is None else str(error).encode()[:_ERROR_BYTES]
+    return torch.frombuffer(bytearray([code, *text.ljust(_ERROR_BYTES, b"\0")]), dtype=torch.uint8)
 
 
 @contextlib.contextmanager
 def _listening() -> Iterator[None]:
-    """Say what a broken connection means."""
+    """Turn a broken connection into an error that says what it means."""
     try:
         yield
     except RuntimeError as error:
-        why = re.sub(r"^\[\S*\] ", "", str(error)).partition(". ")[0]  # without the place in gloo's source
+        why = re.sub(r"^\[\S*\] ", "", str(error)).partition(". ")[0]  # without the position in gloo's source
         raise RankLost(
             f"rank {rank()} of {size()} has lost another: its process was killed, or its machine or network "
             f"failed, or it was silent for {PATIENCE.total_seconds() / 3600:g} h ({why})"
@@ -201,8 +207,12 @@ def _listening() -> Iterator[None]:
 def _take_gpu(device: str) -> None:
     """Make "cuda" mean this rank's own GPU."""
     if device != "cuda":
-        raise UsageError(f"device is '{device}', but every process has a GPU of its own; use --device cuda")
+        raise UsageError(
+            f"device is '{device}', but every process has a GPU of its own", remedy="use --device cuda"
+        )
     number, present = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if number >= present:
-        raise CogError(f"no GPU for process {number + 1} of this machine, which has {present}; start fewer")
+        raise CogError(
+            f"no GPU for process {number + 1} of this machine, which has {present}", remedy="start fewer"
+        )
     torch.cuda.set_device(number)

@@ -1,4 +1,4 @@
-"""How a program begins and ends: one of several things is chosen by name, and errors become exit codes."""
+"""Start and end of a program: choose one of several entries by name, and turn errors into exit codes."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from cog.errors import CogError, FailedElsewhere, UsageError
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Print an error of the toolkit in one line and exit with its code; without one, go on."""
+    """Print an error of the toolkit in one line and exit with its code."""
     try:
         yield
     except FailedElsewhere as error:
@@ -31,10 +31,10 @@ def choose(
 ) -> tuple[str, Entry, list[str]]:
     """The entry that the first of a command line's arguments names, its name, and the other arguments.
 
-    `--help` in its place lists all entries and exits; `what` says what an entry is, as in "command".
+    `--help` in its place lists all entries and exits; `what` says what an entry is, such as "command".
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no entry has that name.
     """
     name, *rest = arguments or ("",)
     if name not in ("", "-h", "--help"):

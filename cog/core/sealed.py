@@ -1,8 +1,8 @@
-"""Sealed JSON: small files that say of themselves whether they are still what was written, to the bit.
+"""Sealed JSON: small files that show whether they are still exactly what was written.
 
-A sealed file carries its `format`, its `kind` and a `seal`, the hash of all the rest. Its text must be, byte
-for byte, what `write_sealed` makes of its content, so no flipped bit, cut end or edit by hand goes unnoticed.
-The hashes by which datasets, views and merges know each other are taken without these three keys.
+A sealed file carries its `format`, its `kind` and a `seal`, the hash of everything else. Its text must be,
+byte for byte, what `write_sealed` writes for its content, so a flipped bit, a lost end or an edit by hand
+shows. The hashes by which datasets, views and merges refer to each other leave these three keys out.
 
 Files of format 1 had no seal; they are still read, and are sealed when they are next written.
 """
@@ -42,22 +42,22 @@ def write_sealed(path: Path, kind: str, value: dict[str, Any]) -> None:
 def read_sealed(
     path: Path, kind: str, what: str, remedy: str, read: Callable[[Path], bytes] = Path.read_bytes
 ) -> dict[str, Any]:
-    """The content of a sealed file, without `format`, `kind` and `seal`, whatever format it was written in.
+    """The content of a sealed file of any format, without `format`, `kind` and `seal`.
 
-    `what` names the file's role, `remedy` what the user can do should it be damaged; `read` gives the
+    `what` names the file's role, `remedy` says what the user can do if it is damaged; `read` returns the
     bytes of a path.
 
     Raises:
         CogError: the file is missing or unreadable.
-        SealError: it is not a file of this kind, a newer version wrote it, or it is not what was written.
+        SealError: the file is of another kind, a newer version wrote it, or it is damaged.
     """
     try:
         value = read_json(path, what, read)
     except CogError as error:
-        raise CogError(f"{error}; {remedy}") from error
+        raise CogError(error.what, where=error.where, remedy=remedy) from error
     found, seal = value.pop("format", None), value.pop("seal", None)
     if found is None and seal is None and kind in ("latest", "run"):
-        found = 1  # these did not name their format either
+        found = 1  # in format 1 these did not name their format either
     if value.pop("kind", kind if found == 1 and kind in UNMARKED else None) != kind:
         raise SealError(path, "kind", f"must be '{kind}'; this is not {what}, or it is damaged", remedy)
     if found == 1 and seal is None:
@@ -69,7 +69,7 @@ def read_sealed(
     try:
         sealed = content | {"seal": hash_json(content)}
         whole = seal == sealed["seal"] and read(path) == json_text(sealed).encode()
-    except (ValueError, OSError):  # NaN, which is never written, or gone meanwhile
+    except (ValueError, OSError):  # NaN, which is never written, or the file is gone by now
         whole = False
     if not whole:
         rule = "the content does not match its seal; the file is damaged or was edited"
@@ -78,7 +78,7 @@ def read_sealed(
 
 
 def _from_format_1(path: Path, kind: str, value: dict[str, Any], remedy: str) -> dict[str, Any]:
-    """The same content as of format 2; only a checkpoint's state had a hash then, under another name."""
+    """The same content as in format 2; only a checkpoint's state had a hash then, under another name."""
     if kind == "checkpoint" and value.pop("hash", None) != hash_json({**value, "format": 1}):
         raise SealError(path, "hash", "the content does not match its hash; the file is damaged", remedy)
     return value

@@ -13,7 +13,7 @@ _watcher: ContextVar[Asked] = ContextVar("watcher", default=lambda: False)
 
 @contextlib.contextmanager
 def stop_signals(patient: bool = False) -> Iterator[Asked]:
-    """Note SIGINT and SIGTERM instead of dying in mid-update; a second SIGINT interrupts at once.
+    """Note SIGINT and SIGTERM instead of dying in the middle of an update; a second SIGINT interrupts.
 
     With `patient`, for those who end in bounded time after the first, further signals are passed over.
     Yields whether one came, or whoever runs this thread has asked (see `stoppable`). Signals reach the main

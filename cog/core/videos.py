@@ -1,4 +1,4 @@
-"""Pictures of episodes: H.264 videos that browsers play, and contact sheets that need no player."""
+"""Videos of episodes, H.264 for browsers, and contact sheets as PNG."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def write_video(path: Path, frames: np.ndarray) -> None:
 
     def writer(temporary: Path) -> None:
         height, width = frames.shape[1:3]
-        # yuv420p and the index in front (faststart) are what browsers ask for.
+        # Browsers need yuv420p and the index at the front (faststart).
         stream = imageio_ffmpeg.write_frames(
             str(temporary),
             (width, height),
@@ -57,16 +57,18 @@ def write_video(path: Path, frames: np.ndarray) -> None:
 
 
 def check_new_sheet(path: Path) -> None:
-    """Refuse, before any work, a place where a contact sheet would not be a new PNG.
+    """Refuse, before any work, a path where a contact sheet would not be a new PNG.
 
     Raises:
         UsageError: the name does not end in .png.
-        CogError: there is something already.
+        CogError: the path exists already.
     """
     if path.suffix.lower() != ".png":
-        raise UsageError(f"{path}: a film is a PNG picture; give it a name that ends in .png")
+        raise UsageError("a film is a PNG image", where=path, remedy="give it a name that ends in .png")
     if path.exists():
-        raise CogError(f"{path} exists already; nothing was written, choose another name or delete it first")
+        raise CogError(
+            "exists already; nothing was written", where=path, remedy="choose another name or delete it first"
+        )
 
 
 def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
@@ -81,7 +83,7 @@ def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
 
 
 def _row(caption: str, frames: np.ndarray) -> np.ndarray:
-    """A caption above frames side by side, (CAPTION + SHEET_SIZE, SHEET_COLUMNS * SHEET_SIZE, 3)."""
+    """A caption above a row of frames, (CAPTION + SHEET_SIZE, SHEET_COLUMNS * SHEET_SIZE, 3)."""
     chosen = np.linspace(0, len(frames) - 1, SHEET_COLUMNS).round().astype(int)
     small = [cv2.resize(frames[i], (SHEET_SIZE, SHEET_SIZE), interpolation=cv2.INTER_AREA) for i in chosen]
     strip = np.concatenate(small, axis=1)

@@ -29,7 +29,7 @@ def processes(count: int) -> Iterator[Executor]:
     Raises:
         CogError: a process died (killed, or out of memory).
     """
-    # Spawned, not forked: a forked simulator or BLAS may hang.
+    # Spawned, not forked: a forked simulator or BLAS library may hang.
     pool = ProcessPoolExecutor(
         count, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
     )
@@ -41,18 +41,18 @@ def processes(count: int) -> Iterator[Executor]:
         _stop(left)
         if isinstance(error, BrokenProcessPool):
             raise CogError(
-                "a worker process died (killed, or out of memory); what was finished is kept, "
-                "run the same command again, with fewer workers if memory is short"
+                "a worker process died (killed, or out of memory); what was finished is kept",
+                remedy="run the same command again, with fewer workers if memory is short",
             ) from error
         raise
     pool.shutdown()
 
 
 def _stop(workers: Sequence[BaseProcess]) -> None:
-    """Ask until every worker has ended.
+    """Send SIGTERM until every worker has ended.
 
-    One may hold SIGTERM back until it has saved. If another was stopped meanwhile, holding the lock of the
-    task queue, the first then waits for that lock and never learns that the pool has shut down.
+    Once is not enough: a worker may defer SIGTERM until it has saved, and then wait for the lock of the task
+    queue, which another worker held when it was stopped and will never release.
     """
     while left := [worker for worker in workers if worker.is_alive()]:
         for worker in left:

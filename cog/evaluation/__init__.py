@@ -1,5 +1,5 @@
-"""Evaluation: success of a policy from named starts, with its interval.
+"""Evaluation: success rates of a policy from named starts, with intervals.
 
-Read `config`, `evaluate`, `rollout` (episodes side by side), `policy` (what acts), `check`, `result`
-(what is written) and `intervals`.
+Read `config`, `evaluate`, `rollout` (episodes in batches), `policy` (the actor that is deployed), `check`,
+`result` (the files) and `intervals`.
 """

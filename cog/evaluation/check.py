@@ -1,4 +1,4 @@
-"""Whether a policy fits an environment: shapes, starts and films, before anything runs."""
+"""Check, before anything runs, that a policy fits an environment: shapes, starts and videos."""
 
 from collections.abc import Sequence
 
@@ -17,8 +17,8 @@ def check_scene(
         The names of the scene's failure stages, from least to most.
 
     Raises:
-        UsageError: no such environment or start, something is missing that every scene needs, or `films`
-            are wanted and it draws no pictures.
+        UsageError: the environment or a start does not exist, it lacks something that every scene needs, or
+            `films` are requested and it does not render.
         CogError: the policy was trained on other observations or actions.
     """
     env = make_environment(scene, "rgb_array")
@@ -27,21 +27,24 @@ def check_scene(
         known = tuple(env.unwrapped.starts)
         for start in starts:
             if start not in known:
-                raise UsageError(f"start {start!r} is unknown; {scene.env} has: {', '.join(known)}")
+                raise UsageError(
+                    f"{scene.env} has no start {start!r}", remedy=f"choose one of: {', '.join(known)}"
+                )
         spaces = {name: space.shape for name, space in env.observation_space.spaces.items()}
-        wanted: dict[str, tuple[int, ...]] = {scene.pose: (shape.proprio,), "action": (actions,)}
+        required: dict[str, tuple[int, ...]] = {scene.pose: (shape.proprio,), "action": (actions,)}
         if shape.image is not None:
-            wanted["image"] = tuple(shape.image)
+            required["image"] = tuple(shape.image)
         found = {**spaces, "action": env.action_space.shape}
-        for name, expected in wanted.items():
+        for name, expected in required.items():
             if found.get(name) != expected:
                 raise CogError(
                     f"the policy was trained with {name} {expected}, but {scene.env} gives "
-                    f"{found.get(name, 'none')}; use the environment and options that the data came from"
+                    f"{found.get(name, 'none')}",
+                    remedy="use the environment and options that the data came from",
                 )
         check_first_frame(env, scene.env, "state" if scene.image is None else "image")
         if films and not draws_pictures(env):
-            raise UsageError(f"{scene.env} draws no picture in render(); evaluate it with --videos 0")
+            raise UsageError(f"render() of {scene.env} draws no image", remedy="evaluate with --videos 0")
         return tuple(name for name, _ in getattr(env.unwrapped, "stages", ()))
     finally:
         env.close()

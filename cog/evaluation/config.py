@@ -1,4 +1,7 @@
-"""Every setting of an evaluation; only the standard library is imported: the command line starts fast."""
+"""Every setting of an evaluation.
+
+Only the standard library is imported here, so that the command line starts fast.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,38 +16,38 @@ Acting = Literal["mode", "sample", "critic"]
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """One evaluation: which policy, from which starts, how often, where it is written."""
+    """One evaluation: the policy, its starts, the number of episodes and the output folder."""
 
     checkpoint: Path = field(metadata=APART)
     """Run folder (its latest checkpoint is used) or one checkpoint folder."""
     out: Path = field(metadata=APART)
-    """Folder of the evaluation; refused if it holds another one."""
+    """Folder of the evaluation; refused if it holds another evaluation."""
     starts: tuple[str, ...] = ("open", "closed")
-    """Starts to evaluate, each on the same episode seeds."""
+    """Starts to evaluate, all with the same episode seeds."""
     episodes: int = 100
     """Episodes from each start."""
     seed: int = 0
-    """Seed of the list of episode seeds; the same list for every policy."""
+    """Seed from which all episode seeds follow, the same for every policy."""
     acting: Acting = "mode"
-    """How the policy acts: by its mode, by a draw, or by what the critics prefer among draws and the mode."""
+    """How the policy acts: its mode, a random draw, or the critics' choice among draws and the mode."""
     candidates: int = 8
     """Draws among which the critics choose."""
     only: tuple[int, ...] = ()
-    """Numbers of the episodes to run, all if empty; an episode comes out the same alone as among all."""
+    """Numbers of the episodes to run; results do not depend on the others. Default: all."""
     env: str | None = None
-    """Gymnasium id of the environment; none is that of the data that the policy was trained on."""
+    """Gymnasium id of the environment. Default: that of the data that the policy was trained on."""
     env_options: tuple[str, ...] = ()
-    """Further arguments of the environment, as name=value, such as objects=held_out; none are the data's."""
+    """Further arguments of the environment as name=value, such as objects=held_out. Default: the data's."""
     max_episode_steps: int | None = None
-    """Steps after which an episode is cut off; none is as many as in the data."""
+    """Steps after which an episode is cut off. Default: as in the data."""
     terminate_on_success: bool = True
-    """Whether success ends an episode; otherwise it runs on, and success at its last step may be less."""
+    """Whether success ends an episode; otherwise it continues, and may lose its success by the last step."""
     workers: int = field(default=0, metadata=APART)
-    """Processes; 0 is one per core; their number does not change the results."""
+    """Worker processes, 0 for one per core; their number does not change the results."""
     envs_per_worker: int = 10
-    """Episodes that a process runs side by side, as one batch for the policy."""
+    """Episodes that a process runs at once, as one batch for the policy."""
     videos: int | None = None
-    """Successes and failures shown per start; none is one each (without imageio, a contact sheet only)."""
+    """Successes and failures to film per start. Default: one each (without imageio, only a contact sheet)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be evaluated.
@@ -56,7 +59,9 @@ class EvaluateConfig:
         refuse_below(self, 0, "workers", "videos")
         refuse_seed(self.seed)
         if not self.starts or len(set(self.starts)) != len(self.starts):
-            raise UsageError(f"starts are {self.starts}; name at least one, each once")
+            raise UsageError(f"starts are {self.starts}", remedy="name at least one, each only once")
         outside = [number for number in self.only if not 0 <= number < self.episodes]
         if outside or len(set(self.only)) != len(self.only):
-            raise UsageError(f"only is {self.only}; name episodes from 0 to {self.episodes - 1}, each once")
+            raise UsageError(
+                f"only is {self.only}", remedy=f"name episodes from 0 to {self.episodes - 1}, each only once"
+            )

@@ -1,7 +1,7 @@
-"""Evaluate: roll a checkpoint out from named starts and say how often it succeeds and how the rest fails.
+"""Evaluate: run a checkpoint from named starts; report success rates and how far the failures got.
 
 out/
-  evaluation.json            everything below, written last
+  evaluation.json            the result, written last
   videos/<start>_<success|failure>_<number>.mp4
   sheet_<start>.png          the same episodes as a contact sheet
 """
@@ -47,12 +47,12 @@ OnProgress = Callable[[int, str], None]
 
 
 def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> Evaluation:
-    """Run an evaluation, write it and return it; one that is finished already is read instead.
+    """Run an evaluation, write it and return it; if it is already finished, read it.
 
     Raises:
-        UsageError: no such environment or start.
-        CogError: no usable checkpoint, one trained on other observations, a folder that holds something else,
-            or videos asked for without the encoder.
+        UsageError: the environment or a start does not exist.
+        CogError: the checkpoint cannot be used or was trained on other observations, the folder holds
+            something else, or videos are requested without the encoder.
     """
     if config.videos and not can_encode():
         raise missing_extra("imageio-ffmpeg", "report")
@@ -69,8 +69,10 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     if (config.out / RESULT).exists():
         return _existing(config.out, identity)
     if config.out.exists() and (not config.out.is_dir() or any(_foreign(config.out))):
-        raise CogError(f"{config.out} is not empty and holds no evaluation; choose another folder")
-    make_folder(config.out)  # what cannot be written is told before the episodes run
+        raise CogError(
+            "is not empty and does not hold an evaluation", where=config.out, remedy="choose another folder"
+        )
+    make_folder(config.out)  # so that an unwritable folder is reported before the episodes run
 
     groups = _groups(config)
     with _crew(config, checkpoint.folder, scene, len(groups)) as crew:
@@ -106,10 +108,10 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
 
 
 def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], data: Path) -> None:
-    """Refuse, before a policy is trained on `data` of an `environment`, what could not evaluate it then.
+    """Refuse, before a policy is trained on `data` of an `environment`, an evaluation that could not run.
 
     Raises:
-        UsageError: the data do not tell their scene, or it lacks a start.
+        UsageError: the data do not record their environment, or it lacks a start.
     """
     shapes = environment["observations"]
     image = tuple(shapes["image"]) if "image" in shapes else None
@@ -119,20 +121,20 @@ def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], dat
 
 
 def option_texts(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Options of an environment as they are given on the command line."""
+    """Options of an environment as on the command line."""
     return tuple(f"{name}={json.dumps(value)}" for name, value in options.items())
 
 
 def _in_its_scene(
-    config: EvaluateConfig, told: Mapping[str, Any], where: str, shape: ObservationShape
+    config: EvaluateConfig, recorded: Mapping[str, Any], where: str, shape: ObservationShape
 ) -> tuple[EvaluateConfig, Scene]:
-    """The settings with the scene that the policy's data had, where none is asked for, and that scene.
+    """The settings completed with the `recorded` scene of the policy's data, and that scene.
 
     Raises:
-        UsageError: `where` tells none.
+        UsageError: neither the settings nor `where` name an environment.
     """
     env, options, steps = act_in(
-        told, where, config.env, parse_options(config.env_options), config.max_episode_steps
+        recorded, where, config.env, parse_options(config.env_options), config.max_episode_steps
     )
     texts = config.env_options or option_texts(options)
     config = dataclasses.replace(config, env=env, env_options=texts, max_episode_steps=steps)
@@ -141,33 +143,33 @@ def _in_its_scene(
 
 
 def _groups(config: EvaluateConfig) -> list[Group]:
-    """The episodes, cut into groups by number: neither `only` nor `workers` moves one to another row."""
+    """The episodes in groups by number: neither `only` nor `workers` moves an episode to another row."""
     seeds = episode_seeds(config.seed, config.episodes)
-    wanted = sorted(config.only) if config.only else list(range(config.episodes))
+    numbers = sorted(config.only) if config.only else list(range(config.episodes))
     rows = config.envs_per_worker
     blocks: dict[int, list[int]] = {}
-    for number in wanted:
+    for number in numbers:
         blocks.setdefault(number // rows, []).append(number)
     return [
-        Group(start, tuple(numbers), tuple(seeds[number] for number in numbers))
+        Group(start, tuple(block), tuple(seeds[number] for number in block))
         for start in config.starts
-        for numbers in blocks.values()
+        for block in blocks.values()
     ]
 
 
 @dataclass(frozen=True)
 class _Crew:
-    """Who runs the episodes: this process or others."""
+    """Runs the episodes, in this process or in others."""
 
     roll: Callable[[Sequence[Group]], Iterator[list[Outcome]]]
-    """Outcomes of groups as they are finished."""
+    """Yields the outcomes of groups as they finish."""
     replay: Callable[[Sequence[Outcome]], Iterator[np.ndarray]]
-    """Frames of episodes, in order."""
+    """Yields the frames of episodes, in order."""
 
 
 @contextmanager
 def _crew(config: EvaluateConfig, folder: Path, scene: Scene, tasks: int) -> Iterator[_Crew]:
-    """Worker processes, or this one if one is enough."""
+    """Worker processes, or this process if one is enough."""
     count = min(config.workers or cores(), tasks)
     film = partial(replay, scene, size=VIDEO_SIZE)
     crew = (folder, scene, config.envs_per_worker, config.acting, config.candidates)
@@ -215,24 +217,24 @@ def _pictures(
             file = f"videos/{outcome.start}_{ending}_{outcome.number:03d}.mp4"
             write_video(config.out / file, frames)
             files[outcome.start].append(file)
-    for start, films_here in rows.items():
+    for start, captioned in rows.items():
         files[start].append(f"sheet_{start}.png")
-        write_sheet(config.out / files[start][-1], films_here)
+        write_sheet(config.out / files[start][-1], captioned)
     return files
 
 
 def _summary(start: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The entry of one start in evaluation.json."""
-    here = [outcome for outcome in outcomes if outcome.start == start]
-    rate = wilson(sum(outcome.success for outcome in here), len(here))
-    last = wilson(sum(outcome.success_last for outcome in here), len(here))
-    failures = Counter(outcome.furthest for outcome in here if not outcome.success)
+    group = [outcome for outcome in outcomes if outcome.start == start]
+    rate = wilson(sum(outcome.success for outcome in group), len(group))
+    last = wilson(sum(outcome.success_last for outcome in group), len(group))
+    failures = Counter(outcome.furthest for outcome in group if not outcome.success)
     return {
         "start": start,
         **dataclasses.asdict(rate),
         "rate": rate.value,
         "last_step": {**dataclasses.asdict(last), "rate": last.value},
-        "mean_steps": sum(outcome.steps for outcome in here) / len(here),
+        "mean_steps": sum(outcome.steps for outcome in group) / len(group),
         "failures": dict(failures),
     }
 
@@ -252,22 +254,23 @@ def _record(outcome: Outcome) -> dict[str, Any]:
 
 
 def _existing(out: Path, identity: Mapping[str, Any]) -> Evaluation:
-    """The evaluation that is there already, if it is the one asked for."""
-    held = read_json(out / RESULT, "an evaluation")
-    # An evaluation by an older version lacks settings that are new since; it was run with their defaults.
+    """The evaluation in the folder, if it is the one requested."""
+    existing = read_json(out / RESULT, "an evaluation")
+    # An evaluation of an older version lacks newer settings; it was run with what are now their defaults.
     standard = identity_of(EvaluateConfig(checkpoint=out, out=out))
-    held["config"] = standard | held.get("config", {})
-    differing = differences({name: held.get(name) for name in identity}, identity)
+    existing["config"] = standard | existing.get("config", {})
+    differing = differences({name: existing.get(name) for name in identity}, identity)
     if differing:
         raise CogError(
-            f"{out} already holds another evaluation; differing: {', '.join(differing)}. "
-            "Nothing was written; choose another folder."
+            f"already holds another evaluation; differing: {', '.join(differing)}. Nothing was written",
+            where=out,
+            remedy="choose another folder",
         )
     return open_evaluation(out)
 
 
 def _foreign(out: Path) -> Iterator[Path]:
-    """What an evaluation that was interrupted does not leave behind."""
+    """Entries that are not left by an interrupted evaluation."""
     for path in out.iterdir():
         if path.name != "videos" and not path.match("sheet_*.png") and not path.name.startswith("."):
             yield path

@@ -1,4 +1,4 @@
-"""An exported policy: what acts and nothing else, in two small files to carry to a robot.
+"""An exported policy: only what is needed to act, in two small files to copy to a robot.
 
 FOLDER/
   policy.safetensors    weights of encoder and actor
@@ -25,7 +25,7 @@ REMEDY = "export the policy again"
 
 
 class Exported(NamedTuple):
-    """What the two files hold."""
+    """Content of the two files."""
 
     network: PolicyNetwork
     algorithm: str
@@ -47,7 +47,7 @@ def write_exported(folder: Path, policy: Exported) -> None:
         CogError: the folder holds something already, or cannot be written.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise CogError(f"{folder} is not empty. Choose another folder for the exported policy")
+        raise CogError("is not empty", where=folder, remedy="choose another folder for the exported policy")
     make_folder(folder)
     tensors = {name: value.cpu().contiguous() for name, value in policy.network.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(tensors))
@@ -68,7 +68,7 @@ def read_exported(folder: Path) -> Exported:
     """The policy in a folder.
 
     Raises:
-        CogError: a file is missing or is not what was written.
+        CogError: a file is missing or damaged.
     """
     card = read_sealed(folder / CARD, "policy", "an exported policy", REMEDY)
     file = folder / WEIGHTS
@@ -76,9 +76,9 @@ def read_exported(folder: Path) -> Exported:
         damaged = hash_file(file) != card["hash"]
         tensors = load(file.read_bytes())
     except (OSError, SafetensorError) as error:
-        raise CogError(f"{file} cannot be read ({error}). {REMEDY.capitalize()}") from error
+        raise CogError(f"cannot be read ({error})", where=file, remedy=REMEDY) from error
     if damaged:
-        raise CogError(f"{file} does not match its hash; it is damaged. {REMEDY.capitalize()}")
+        raise CogError("does not match its hash; it is damaged", where=file, remedy=REMEDY)
     shape = ObservationShape(None if card["image"] is None else tuple(card["image"]), card["proprio"])
     settings: NetworkConfig = from_json(card["network"], NetworkConfig, f"{folder / CARD}: network")
     network = algorithm(card["algorithm"]).build_policy(shape, card["actions"], settings)

@@ -1,4 +1,4 @@
-"""Intervals for success rates: Wilson's over episodes, honest near 0 and 1, and Student's over seeds."""
+"""Intervals for success rates: Wilson's over episodes, valid near 0 and 1, and Student's t over seeds."""
 
 import math
 import statistics
@@ -54,7 +54,7 @@ def wilson(successes: int, episodes: int, confidence: float = CONFIDENCE) -> Rat
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean over training seeds with its interval, which one seed alone does not have."""
+    """The mean over training seeds with its interval; a single seed has none."""
 
     value: float
     """Mean of the seeds' rates."""
@@ -67,10 +67,10 @@ class Mean:
 
 
 def over_seeds(rates: Sequence[float], confidence: float = CONFIDENCE) -> Mean:
-    """Mean of one rate a seed with Student's t interval, cut to [0, 1].
+    """Mean of one rate per seed with Student's t interval, clipped to [0, 1].
 
-    It tells how well the mean over training runs is known, which intervals over the episodes of one run do
-    not; a single further run may lie further off.
+    It says how well the mean over training runs is known, which intervals over the episodes of one run do
+    not; a single further run may lie outside it.
 
     Raises:
         UsageError: no rates.
@@ -80,10 +80,12 @@ def over_seeds(rates: Sequence[float], confidence: float = CONFIDENCE) -> Mean:
     mean, count = statistics.fmean(rates), len(rates)
     if count == 1:
         return Mean(mean, None, None, 1)
-    reach = float(student.ppf(0.5 + confidence / 2, count - 1)) * statistics.stdev(rates) / math.sqrt(count)
-    return Mean(mean, max(mean - reach, 0.0), min(mean + reach, 1.0), count)
+    half_width = (
+        float(student.ppf(0.5 + confidence / 2, count - 1)) * statistics.stdev(rates) / math.sqrt(count)
+    )
+    return Mean(mean, max(mean - half_width, 0.0), min(mean + half_width, 1.0), count)
 
 
 def pooled(rates: Sequence[Rate]) -> Rate:
-    """Wilson's interval over the episodes of all seeds together; it leaves out how much seeds differ."""
+    """Wilson's interval over the episodes of all seeds together; it ignores the variation between seeds."""
     return wilson(sum(rate.successes for rate in rates), sum(rate.episodes for rate in rates))

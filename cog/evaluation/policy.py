@@ -1,4 +1,4 @@
-"""A trained policy: images and poses in, actions out, in batches."""
+"""A trained policy, which maps batches of images and poses to actions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ class Policy:
         critic: Critic | None = None,
         origin: Exported | None = None,
     ) -> None:
-        """`origin` says what `export` writes; a policy without it acts and cannot be exported."""
+        """`origin` is what `export` writes; a policy without it can act but not be exported."""
         self.network = network.eval().requires_grad_(False)
         self.origin = origin
         self.critic = None if critic is None else critic.eval().requires_grad_(False)
@@ -36,12 +36,12 @@ class Policy:
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu", critics: bool = False) -> "Policy":
-        """The policy of a run folder's latest checkpoint, of one checkpoint folder, or one that was exported.
+        """The policy of a run folder (its latest checkpoint), a checkpoint folder or an exported policy.
 
-        With `critics` come the target critics, which are averaged over updates as the policy's weights are.
+        `critics` loads the target critics, too, which are averaged over updates like the policy's weights.
 
         Raises:
-            CogError: no checkpoint there, a damaged one, or one without critics where they are asked for.
+            CogError: the checkpoint is missing or damaged, or lacks the requested critics.
         """
         if is_exported(Path(path)):
             return cls._exported(Path(path), device, critics)
@@ -56,8 +56,9 @@ class Policy:
         if critics:
             if kind.choosing_critics is None:
                 raise CogError(
-                    f"{checkpoint.folder}: trained with algorithm '{name}', without critics to choose among "
-                    "candidates; let it act by mode or sample"
+                    f"trained with algorithm '{name}', without critics to choose among candidates",
+                    where=checkpoint.folder,
+                    remedy="let it act by mode or sample",
                 )
             critic = kind.build_critics(*built)
             critic.load_state_dict(_part(tensors, f"{kind.choosing_critics}."))
@@ -68,7 +69,9 @@ class Policy:
     @classmethod
     def _exported(cls, folder: Path, device: str, critics: bool) -> "Policy":
         if critics:
-            raise CogError(f"{folder} is an exported policy, without critics. Let it act by mode or sample")
+            raise CogError(
+                "is an exported policy, without critics", where=folder, remedy="let it act by mode or sample"
+            )
         origin = read_exported(folder)
         return cls(origin.network.to(device), origin.shape, origin.update, origin=origin)
 
@@ -80,7 +83,7 @@ class Policy:
         """
         if self.origin is None:
             raise CogError(
-                "this policy was not loaded from a run. Save a checkpoint and load it to export it"
+                "this policy was not loaded from a run", remedy="save a checkpoint and load it to export it"
             )
         write_exported(Path(folder), self.origin)
 
@@ -90,7 +93,7 @@ class Policy:
     ) -> np.ndarray:
         """Actions (B, A) in [-1, 1] for images (B, H, W, C) uint8 and poses (B, P); either may be unused.
 
-        They are the policy's modes, or with standard normal `noise` (B, A) float32 draws from it.
+        They are the modes of the policy or, given standard normal `noise` (B, A) float32, draws from it.
 
         Raises:
             CogError: shapes that the policy was not trained for.
@@ -104,16 +107,16 @@ class Policy:
 
     @torch.no_grad()
     def choose(self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
-        """Of the policy's mode and its draws by `noise` (B, K, A), the action (B, A) of the largest lower Q.
+        """The action (B, A) with the largest min_k Q_k, among the mode and draws by `noise` (B, K, A).
 
-        A mode between two ways of going on, such as opening and closing the gripper, may lead nowhere; the
-        critics tell which of them is worth it.
+        A mode between two alternatives, such as opening and closing the gripper, may be worse than both; the
+        critics decide between them.
 
         Raises:
             CogError: shapes that the policy was not trained for, or no critics loaded.
         """
         if self.critic is None:
-            raise CogError("this policy was loaded without critics")
+            raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
         pictures, poses = self._inputs(images, proprio)
         policy = self.network(pictures, poses)
         actions = torch.cat([policy.mode()[:, None], policy.drawn(self._noise(noise))], 1)

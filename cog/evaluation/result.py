@@ -22,7 +22,7 @@ STAGES_BEFORE = (
     "reached the object, no grasp",
     "grasped, dropped or out of time",
 )
-"""The only stages there were before scenes declared theirs and evaluations recorded them."""
+"""The stages of evaluations written before scenes declared their own and evaluations recorded them."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Evaluation:
     """A finished evaluation."""
 
     results: tuple[StartResult, ...]
-    """One entry a start."""
+    """One entry per start."""
     episodes: tuple[Mapping[str, Any], ...]
-    """One {number, seed, start, success, success_last, steps, return, furthest} an episode."""
+    """One {number, seed, start, success, success_last, steps, return, furthest} per episode."""
     pictures: Mapping[str, tuple[str, ...]]
     """Videos and contact sheet of each start, as paths within the folder."""
     checkpoint_hash: str
@@ -78,7 +78,7 @@ def open_evaluation(folder: Path) -> Evaluation:
             StartResult(
                 start=entry["start"],
                 rate=_rate(entry),
-                last=_rate(entry.get("last_step", entry)),  # once, every episode ended at success
+                last=_rate(entry.get("last_step", entry)),  # older evaluations ended every episode at success
                 mean_steps=entry["mean_steps"],
                 failures=_ordered(entry["failures"], value.get("stages", STAGES_BEFORE)),
             )
@@ -88,11 +88,11 @@ def open_evaluation(folder: Path) -> Evaluation:
         episodes = tuple(value["episodes"])
         return Evaluation(results, episodes, pictures, value["checkpoint_hash"], int(value["update"]), folder)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CogError(f"{path}: this is no evaluation of this version of cog ({error!r})") from error
+        raise CogError(f"not an evaluation that this version can read ({error!r})", where=path) from error
 
 
 def results_table(evaluation: Evaluation) -> Group:
-    """What people see: success, how failures ended, and the seed of every episode."""
+    """Tables for people: success rates, how far failures got, and the seed of every episode."""
     rows = [
         [
             entry.start,

@@ -1,7 +1,7 @@
-"""Roll a policy out in groups of episodes that share its batches, the same whoever runs them.
+"""Run a policy in groups of episodes that share batches, with the same results in any process.
 
-Episode i of a start always occupies row i mod B of a batch of B rows, whether or not its neighbours are
-running: floating-point results may depend on a batch's size and on the row, never on the row's company.
+Episode i of a start always occupies row i mod B of a batch of B rows, whether or not the other rows are in
+use: floating-point results may depend on the size of a batch and on the row, but not on the other rows.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from cog.evaluation.policy import Policy
 from cog.signals.stages import furthest_stage
 
 _CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.online.explore
-_EVALUATION_STREAM = 2  # without it, episodes would begin as those collected under the same seed did
+_EVALUATION_STREAM = 2  # without it, episodes would start like those collected with the same seed
 
 Act = Callable[[np.ndarray | None, np.ndarray, np.ndarray], np.ndarray]
-"""Actions (B, A) for images (B, H, W, 3) uint8 or none, poses (B, P) and standard normal noise (B, K, A)."""
+"""Actions (B, A) for images (B, H, W, 3) uint8 or None, poses (B, P) and standard normal noise (B, K, A)."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of one episode."""
+    """The outcome of one episode."""
 
     number: int
     """Number of the episode, the same for every start and policy."""
     seed: int
-    """`env.reset(seed=...)` with it and the start gives the same episode again."""
+    """`env.reset(seed=...)` with this seed and the start repeats the initial state."""
     start: str
     """Start of the episode."""
     success: bool
@@ -63,7 +63,7 @@ class Outcome:
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
-    """The episode seeds that `seed` stands for; a longer list begins with the shorter one."""
+    """The episode seeds that follow from `seed`; a longer list begins with the shorter one."""
     sequences = (
         np.random.SeedSequence([seed, number], spawn_key=(_EVALUATION_STREAM,)) for number in range(episodes)
     )
@@ -80,16 +80,16 @@ def act_side_by_side(
     keep_observations: bool = False,
     end_at_success: bool = False,
 ) -> list[Recorder]:
-    """Run a group of at most B episodes to their ends, one batch of B rows for the policy at every step.
+    """Run a group of at most B episodes to their ends; the policy acts on one batch of B rows per step.
 
     Args:
         environments: one for each row; episode i acts in row i mod B.
         group: the episodes.
-        act: the policy. Rows without a running episode hold what they held before.
-        draws: K, the draws (A,) of noise that an episode gets at every step.
-        stream: keeps the noise of an episode apart from other draws that follow from its seed.
+        act: the policy. Rows without a running episode keep their previous content.
+        draws: K, the number of noise draws (A,) per episode and step.
+        stream: separates the noise of an episode from other draws that follow from its seed.
         keep_observations: whether the recorders keep every observation.
-        end_at_success: whether an episode ends at its first success even where the environment goes on.
+        end_at_success: whether an episode ends at its first success even if the environment continues.
 
     Returns:
         The finished episodes, in the order of the group.
@@ -120,7 +120,7 @@ def act_side_by_side(
 
 
 class Fleet(Environments):
-    """A policy and B environments in this process; to be closed."""
+    """A policy and B environments in this process; call `close` at the end."""
 
     def __init__(
         self, checkpoint: Path, scene: Scene, rows: int, acting: str = "mode", candidates: int = 8
@@ -143,7 +143,7 @@ class Fleet(Environments):
 
 
 def _outcome(number: int, recorder: Recorder) -> Outcome:
-    """What became of a finished episode."""
+    """The outcome of a finished episode."""
     stages = getattr(recorder.env.unwrapped, "stages", ())
     return Outcome(
         number=number,
@@ -167,10 +167,10 @@ def roll_in_worker(
 
 
 def replay(scene: Scene, outcome: Outcome, size: int) -> np.ndarray:
-    """Frames (T + 1, size, size, 3) uint8 for people: the recorded actions again, from the same seed.
+    """Frames (T + 1, size, size, 3) uint8 for people: repeat the recorded actions from the same seed.
 
     Raises:
-        CogError: the episode ended otherwise than before; the environment does not follow from its seed.
+        CogError: the episode ended differently; the environment is not determined by its seed.
     """
     env = make_environment(scene, "rgb_array")
     try:
@@ -183,8 +183,9 @@ def replay(scene: Scene, outcome: Outcome, size: int) -> np.ndarray:
         env.close()
     if recorder.succeeded != outcome.success:
         raise CogError(
-            f"episode {outcome.number} (seed {outcome.seed}, start '{outcome.start}') ended otherwise when "
-            f"replayed; {scene.env} must follow from its seed alone"
+            f"episode {outcome.number} (seed {outcome.seed}, start '{outcome.start}') ended differently when "
+            "replayed",
+            remedy=f"make {scene.env} depend on its seed alone",
         )
     return np.stack(frames)
 
@@ -197,5 +198,5 @@ def _shrunk(frame: np.ndarray, size: int) -> np.ndarray:
 
 @cache
 def _fleet(checkpoint: Path, scene: Scene, rows: int, acting: str, candidates: int) -> Fleet:
-    """This worker process's environments; they go with it."""
+    """Policy and environments of this worker process, which live as long as it does."""
     return Fleet(checkpoint, scene, rows, acting, candidates)

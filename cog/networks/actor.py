@@ -1,4 +1,4 @@
-"""Actors, which turn features into a policy, and what acts: an encoder with an actor.
+"""Actors, which turn features into a policy, and the policy network: an encoder with an actor.
 
 Shapes: B states, F features, A action dimensions.
 """
@@ -26,7 +26,7 @@ class Actor(nn.Module):
         self.log_std = nn.Linear(width, moves)
         self.odds = nn.Linear(width, config.switches) if config.switches else None
         for head in (self.mean, self.log_std, *([self.odds] if self.odds is not None else ())):
-            _begin_near_zero(head)
+            _init_near_zero(head)
 
     def forward(self, features: Tensor) -> TanhGaussian:
         hidden = self.trunk(features)
@@ -44,7 +44,7 @@ class DeterministicActor(nn.Module):
         super().__init__()
         self.trunk, width = _trunk(features, config)
         self.mean = nn.Linear(width, actions)
-        _begin_near_zero(self.mean)
+        _init_near_zero(self.mean)
 
     def forward(self, features: Tensor) -> Deterministic:
         hidden = self.trunk(features)
@@ -53,7 +53,7 @@ class DeterministicActor(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """What acts: an encoder and an actor, and nothing that only training needs.
+    """What acts: an encoder and an actor, without anything that only training needs.
 
     Images (B, C, H, W) and poses (B, P) -> a policy with `mode()`, actions (B, A), and `drawn(noise)`.
     """
@@ -80,7 +80,7 @@ def _trunk(features: int, config: NetworkConfig) -> tuple[nn.Sequential, int]:
     return nn.Sequential(*layers), widths[-1]
 
 
-def _begin_near_zero(head: nn.Linear) -> None:
-    """Start from actions near 0, wherever the trunk's output lies."""
+def _init_near_zero(head: nn.Linear) -> None:
+    """Make the first actions lie near 0, whatever the trunk's output."""
     nn.init.uniform_(head.weight, -1e-3, 1e-3)
     nn.init.zeros_(head.bias)

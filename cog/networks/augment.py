@@ -7,7 +7,7 @@ from torch import Tensor
 def random_shift(images: Tensor, pixels: int, generator: torch.Generator | None) -> Tensor:
     """Zero-pad images (B, C, H, W) by `pixels` and cut a random H x W window from each.
 
-    The type and memory order of the images are kept (bytes stay bytes); 0 pixels returns them as they are.
+    Type and memory order of the images stay the same (bytes stay bytes); 0 pixels returns them unchanged.
     """
     if pixels == 0:
         return images
@@ -17,14 +17,17 @@ def random_shift(images: Tensor, pixels: int, generator: torch.Generator | None)
 def random_offsets(
     size: int, pixels: int, generator: torch.Generator | None, device: torch.device | None = None
 ) -> Tensor:
-    """Where the windows of `size` images begin, (2, size, 1), down and across; by default on its device."""
+    """Rows and columns where the windows of `size` images begin, (2, size, 1).
+
+    Default for `device`: that of `generator`.
+    """
     if device is None and generator is not None:
         device = generator.device
     return torch.randint(0, 2 * pixels + 1, (2, size, 1), generator=generator, device=device)
 
 
 def shifted(images: Tensor, pixels: int, offset: Tensor | None) -> Tensor:
-    """As `random_shift`, with windows that begin at `offset` (2, B, 1); none returns the images."""
+    """As `random_shift`, with windows that begin at `offset` (2, B, 1); None returns the images unchanged."""
     if offset is None:
         return images
     batch, _, height, width = images.shape

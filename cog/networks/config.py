@@ -1,4 +1,4 @@
-"""The settings of the networks."""
+"""Settings of the networks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +12,17 @@ class NetworkConfig:
     """The shape of encoder, critics and actor."""
 
     encoder: Literal["patch", "paper"] = "patch"
-    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" is the reference's."""
+    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" follows the reference."""
     sharing: Literal["shared", "separate"] = "shared"
-    """Whether one encoder, trained by the critics, serves all, or each critic and the actor has its own."""
+    """Whether all share one encoder, trained by the critics, or each critic and the actor has its own."""
     critics: int = within("[1, inf)", 2)
     """Number of Q functions in the ensemble; targets take the lowest of them."""
     bottleneck: int = within("[0, inf)", 128)
-    """Width of the tanh layer that ends the encoder; 0 leaves the convolutions' output as it is."""
+    """Width of the tanh layer that ends the encoder; 0 omits this layer."""
     use_proprio: bool = True
     """Whether the arm's own pose is an input in addition to the image; without images it always is."""
     proprio_features: int = within("[0, inf)", 64)
-    """Width of the pose's embedding; 0 passes the standardised pose on as it is."""
+    """Width of the pose's embedding; 0 uses the standardised pose directly."""
     critic_widths: tuple[int, ...] = within("[1, inf)", (256, 256))
     """Hidden layers of each critic."""
     actor_widths: tuple[int, ...] = within("[1, inf)", (256, 256))
@@ -30,11 +30,11 @@ class NetworkConfig:
     layer_norm: bool = True
     """Whether each hidden layer of critics and actor is normalised before its ReLU."""
     critic_init: float = within("[0, inf)", 0.0)
-    """Bound of the critics' initial uniform weights; 0 keeps PyTorch's fan-in rule."""
+    """Bound of the critics' initial uniform weights; 0 uses PyTorch's fan-in rule."""
     switches: int = within("[0, inf)", 0)
-    """How many of the last components of an action only switch, as gripper and neutral do; 0 or more."""
+    """Number of last action components that are switches (-1 or 1), as gripper and neutral are."""
     action_limit: float = within("(0, 1)", 0.999)
-    """Recorded actions are pulled inside this bound before atanh, where a saturated action is infinite."""
+    """Recorded actions are clamped to this bound before atanh, which is infinite for a saturated action."""
 
     def __post_init__(self) -> None:
         """Refuse settings out of their bounds.
@@ -44,4 +44,4 @@ class NetworkConfig:
         """
         refuse_out_of_bounds(self, "network.")
         if not self.critic_widths:
-            raise UsageError("network.critic_widths is empty; critics need at least one hidden layer")
+            raise UsageError("critics need at least one hidden layer", where="network.critic_widths")

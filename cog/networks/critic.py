@@ -18,8 +18,8 @@ from cog.networks.precision import full_precision, widened
 class Critic(nn.Module):
     """K Q functions: one encoder for all or one each, heads evaluated together as stacked weights.
 
-    The first layer is split, W[f; a] = Wf f + Wa a, so that features are multiplied once per state however
-    many actions are scored there.
+    The first layer is split, W[f; a] = Wf f + Wa a, so that features are multiplied once per state, no
+    matter how many actions are scored there.
     """
 
     def __init__(self, shape: ObservationShape, actions: int, config: NetworkConfig) -> None:
@@ -67,15 +67,16 @@ class Critic(nn.Module):
         return q.view(self.ensemble, batch, number)
 
     def _activate(self, hidden: Tensor) -> Tensor:
-        """Normalise, if so built, and apply the ReLU."""
+        """Normalise, if configured, and apply the ReLU."""
         if not self.norm:
             return F.relu(hidden)
-        # No gain and offset, which the layers on both sides can express: two passes over memory less.
+        # Without gain and offset, which the neighbouring layers can express: this saves two passes over
+        # memory.
         return F.relu_(F.layer_norm(hidden, hidden.shape[-1:]))
 
 
 class StackedLinear(nn.Module):
-    """The critics' linear layers side by side: (K, B, I), or (1, B, I) for all, -> (K, B, O)."""
+    """One linear layer per critic, evaluated together: (K, B, I), or a shared (1, B, I), -> (K, B, O)."""
 
     def __init__(self, ensemble: int, width_in: int, width_out: int, bound: float, bias: bool = True) -> None:
         super().__init__()

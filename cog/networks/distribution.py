@@ -1,7 +1,7 @@
-"""The policy at a state: a Gaussian through tanh with coins for switches, or one action.
+"""The policy at a state: a tanh-Gaussian with Bernoulli switches, or one deterministic action.
 
 A gripper either opens or closes. The mode of one Gaussian between data that open and data that close does
-neither; a coin's mode is one of the two, and the critics can be asked about both.
+neither; the mode of a Bernoulli switch is one of the two, and critics can score both.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Noise(NamedTuple):
-    """The random numbers that pick n actions at each of B states."""
+    """The random numbers that determine n actions at each of B states."""
 
     normal: Tensor  # (B, n, A - S) standard normal
     uniform: Tensor | None = None  # (B, n, S) in [0, 1), for switches
@@ -31,7 +31,7 @@ class TanhGaussian(NamedTuple):
     odds: Tensor | None = None
 
     def noise(self, n: int, generator: torch.Generator | None) -> Noise:
-        """Draw what picks n actions per state."""
+        """Draw the random numbers of n actions per state."""
         batch, moves = self.mean.shape
         normal = torch.randn(
             (batch, n, moves), generator=generator, device=self.mean.device, dtype=self.mean.dtype
@@ -42,7 +42,7 @@ class TanhGaussian(NamedTuple):
         return Noise(normal, torch.rand(size, generator=generator, device=normal.device, dtype=normal.dtype))
 
     def sample(self, noise: Noise) -> tuple[Tensor, Tensor]:
-        """The actions that `noise` picks, (B, n, A), and their log-densities (B, n).
+        """The actions that `noise` determines, (B, n, A), and their log-densities (B, n).
 
         A gradient flows through the actions, but not into their switches.
         """
@@ -50,7 +50,7 @@ class TanhGaussian(NamedTuple):
         return self._actions(noise.normal, switches)
 
     def enumerate_switches(self, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What standard normal `noise` (B, 1, A - S) picks, with every setting of the switches, M = 2^S.
+        """The actions that standard normal `noise` (B, 1, A - S) determines, for all M = 2^S switch settings.
 
         Returns actions (B, M, A), their log-densities (B, M), and the settings' probabilities (B, M): a sum
         over settings with these weights is an expectation that has a gradient.
@@ -59,7 +59,7 @@ class TanhGaussian(NamedTuple):
             actions, log_density = self._actions(noise, None)
             return actions, log_density, torch.ones_like(log_density)
         number = self.odds.shape[1]
-        # The binary digits of 0 to M - 1: made on the device, since a copy from the host would wait for it.
+        # The binary digits of 0 to M - 1: made on the device, since a copy from the host would synchronise.
         digits = torch.arange(number - 1, -1, -1, device=noise.device)
         every = torch.arange(2**number, device=noise.device)[:, None] >> digits & 1
         switches = (2 * every - 1).to(noise.dtype).expand(len(noise), -1, -1)
@@ -67,14 +67,14 @@ class TanhGaussian(NamedTuple):
         return actions, log_density, self._switch_log_prob(switches).exp()
 
     def log_prob(self, actions: Tensor, limit: float) -> Tensor:
-        """Log-density (B,) of recorded actions (B, A), pulled inside +-limit first.
+        """Log-density (B,) of recorded actions (B, A), clamped to +-limit first.
 
-        Of a switch only the sign counts.
+        Only the sign of a switch counts.
         """
         moves = self.mean.shape[1]
-        before = actions[:, :moves].clamp(-limit, limit).atanh()
-        noise = (before - self.mean) * (-self.log_std).exp()
-        density = self._log_density(noise, before, self.log_std)
+        pre_tanh = actions[:, :moves].clamp(-limit, limit).atanh()
+        noise = (pre_tanh - self.mean) * (-self.log_std).exp()
+        density = self._log_density(noise, pre_tanh, self.log_std)
         if self.odds is None:
             return density
         return (
@@ -88,20 +88,20 @@ class TanhGaussian(NamedTuple):
         return torch.cat([self.mean.tanh(), _signs(self.odds)], 1)
 
     def drawn(self, noise: Tensor) -> Tensor:
-        """The actions (B, n, A) that standard normal `noise` (B, n, A) picks."""
+        """The actions (B, n, A) that standard normal `noise` (B, n, A) determines."""
         moves = self.mean.shape[1]
         switches = None if self.odds is None else self._drawn_switches(torch.special.ndtr(noise[..., moves:]))
         return self._actions(noise[..., :moves], switches)[0]
 
-    def _drawn_switches(self, chance: Tensor) -> Tensor:
+    def _drawn_switches(self, uniform: Tensor) -> Tensor:
         """Switches (B, n, S) by uniform numbers in [0, 1)."""
         assert self.odds is not None
-        return _signs(self.odds.sigmoid()[:, None] - chance)
+        return _signs(self.odds.sigmoid()[:, None] - uniform)
 
     def _actions(self, noise: Tensor, switches: Tensor | None) -> tuple[Tensor, Tensor]:
-        before = self.mean[:, None] + self.log_std.exp()[:, None] * noise
-        moves = before.tanh()
-        log_density = self._log_density(noise, before, self.log_std[:, None])
+        pre_tanh = self.mean[:, None] + self.log_std.exp()[:, None] * noise
+        moves = pre_tanh.tanh()
+        log_density = self._log_density(noise, pre_tanh, self.log_std[:, None])
         if switches is None:
             return moves, log_density
         return torch.cat([moves, switches], -1), log_density + self._switch_log_prob(switches)
@@ -112,10 +112,10 @@ class TanhGaussian(NamedTuple):
         return F.logsigmoid(switches * self.odds[:, None]).sum(-1)
 
     @staticmethod
-    def _log_density(noise: Tensor, before: Tensor, log_std: Tensor) -> Tensor:
+    def _log_density(noise: Tensor, pre_tanh: Tensor, log_std: Tensor) -> Tensor:
         """log Normal(u) - sum log(1 - tanh(u)^2), the latter in a form that is exact for large |u|."""
         normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
-        squash = 2 * (math.log(2) - before - F.softplus(-2 * before))
+        squash = 2 * (math.log(2) - pre_tanh - F.softplus(-2 * pre_tanh))
         return (normal - squash).sum(-1)
 
 
@@ -134,7 +134,7 @@ class Deterministic(NamedTuple):
 
 
 def snap_switches(actions: Tensor, switches: int) -> Tensor:
-    """Actions (..., A) with each of the last `switches` components at -1 or 1, whichever side it is on."""
+    """Actions (..., A) with each of the last `switches` components set to -1 or 1 by its sign."""
     if not switches:
         return actions
     return torch.cat([actions[..., :-switches], _signs(actions[..., -switches:])], -1)

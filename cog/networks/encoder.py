@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cog.errors import CogError
 from cog.networks.config import NetworkConfig
 
-SMALLEST_IMAGE = 4  # pixels that either kind of convolutions leaves something of
+SMALLEST_IMAGE = 4  # pixels a side; the convolutions reduce smaller images to nothing
 
 
 class ObservationShape(NamedTuple):
@@ -44,7 +44,8 @@ class Encoder(nn.Module):
             if min(height, width) < SMALLEST_IMAGE:
                 raise CogError(
                     f"the images are {height}x{width} pixels; the network needs at least "
-                    f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}: collect or import larger ones"
+                    f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}",
+                    remedy="collect or import larger ones",
                 )
             self.convolutions = _convolutions(config.encoder, channels)
             self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -55,7 +56,7 @@ class Encoder(nn.Module):
                 self.features = config.bottleneck
         if self.uses_proprio:
             if shape.proprio == 0:
-                raise CogError("the data hold neither images nor a pose to learn from")
+                raise CogError("the data contain neither images nor a pose to learn from")
             if shape.image is not None and config.proprio_features:
                 self.embedding = _squash(shape.proprio, config.proprio_features)
                 self.features += config.proprio_features
@@ -63,7 +64,7 @@ class Encoder(nn.Module):
                 self.features += shape.proprio
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Set the pose's mean and standard deviation, (P,) each, as the data have them."""
+        """Set the pose's mean and standard deviation in the data, (P,) each."""
         self.proprio_mean.copy_(mean)
         self.proprio_scale.copy_(scale)
 
@@ -84,7 +85,7 @@ class Encoder(nn.Module):
 
 
 def _convolutions(kind: str, channels: int) -> nn.Sequential:
-    """48x48 images end as 16x12x12, by overlapping patches ("patch") or as in the reference ("paper")."""
+    """48x48 images become 16x12x12, by overlapping patches ("patch") or as in the reference ("paper")."""
     if kind == "patch":
         return nn.Sequential(
             nn.Conv2d(channels, 32, 8, stride=4, padding=2),

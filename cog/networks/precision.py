@@ -1,4 +1,4 @@
-"""Where reduced precision ends: the last layers need their mantissa."""
+"""Full precision for the last layers of a network under autocast."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Online fine-tuning: a trained policy acts, and learns from what it did and from offline data.
+"""Online fine-tuning: a trained policy acts and learns from its own episodes and from offline data.
 
-Read `config`, `finetune`, `explore` (episodes), `replay` (batches of both) and `curve` (what it reached).
+Read `config`, `finetune`, `explore` (episodes), `replay` (mixed batches) and `curve` (success over time).
 """

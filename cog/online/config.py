@@ -1,4 +1,7 @@
-"""Every setting of online fine-tuning; only light modules are imported: the command line starts fast."""
+"""Every setting of online fine-tuning.
+
+Only light modules are imported here, so that the command line starts fast.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +17,7 @@ Mix = Literal["online", "uniform", "half"]
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """One fine-tuning run: which policy goes on, on what data, where it acts, how its batches are mixed."""
+    """One fine-tuning run: the policy, its data, its environment and how batches are mixed."""
 
     checkpoint: Path = field(metadata=APART)
     """Run folder of `cog train` (its latest checkpoint is used) or one checkpoint folder."""
@@ -27,31 +30,31 @@ class FinetuneConfig:
     episodes: int = 500
     """Online episodes in all."""
     round_episodes: int = 10
-    """Online episodes in one round; they run side by side with the same weights, then the updates follow."""
+    """Online episodes per round; they run at once with the same weights, then the updates follow."""
     updates_per_episode: int = 10
     """Gradient updates for each online episode."""
     warm_up_episodes: int | None = None
-    """Online episodes before the first update; none means 50 if batches are online only, else one round."""
+    """Online episodes before the first update. Default: 50 if mix is "online", else one round."""
     mix: Mix = "half"
-    """Online steps in a batch: all ("online"), every step alike, old or new ("uniform"), or "half"."""
+    """Share of online steps in a batch: all ("online"), in proportion to the data ("uniform"), or "half"."""
     conservative_weight: float | None = 0.1
-    """Weight of the conservative term while online; none keeps that of the checkpoint."""
+    """Weight of the conservative term while online; None uses the checkpoint's."""
     bc_weight: float | None = None
-    """Weight of imitation (offline steps and online successes) while online; none keeps the checkpoint's."""
+    """Weight of imitation (offline steps and online successes) while online. Default: the checkpoint's."""
     seed: int = 0
-    """Seed of the online episodes and of the evaluations' episodes, which never coincide."""
+    """Seed of the online episodes and the evaluation episodes; the two never coincide."""
     evaluate_every: int = 50
     """Online episodes between two evaluations of the averaged policy, a multiple of `round_episodes`."""
     evaluate_episodes: int = 100
     """Episodes of each evaluation, always the same ones."""
     acting: Acting = "mode"
-    """How the averaged policy acts in evaluations: by mode, by a draw, or by the critics' choice of draws."""
+    """How the averaged policy acts in evaluations: its mode, a random draw, or the critics' choice."""
     candidates: int = 8
     """Draws among which the critics choose."""
     env: str | None = field(default=None, metadata=APART)
-    """Gymnasium id of the environment; none takes the data's."""
+    """Gymnasium id of the environment. Default: that of the data."""
     max_episode_steps: int | None = field(default=None, metadata=APART)
-    """Steps after which an episode is cut off; none takes the data's."""
+    """Steps after which an episode is cut off. Default: as in the data."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run.
@@ -70,7 +73,8 @@ class FinetuneConfig:
         if self.warm_up > self.episodes:
             raise UsageError(
                 f"episodes is {self.episodes}, fewer than the {self.warm_up} before the first update: "
-                "nothing would be learnt; choose more, or a smaller warm_up_episodes"
+                "nothing would be learnt",
+                remedy="choose more episodes, or a smaller warm_up_episodes",
             )
         refuse_seed(self.seed)
 
@@ -87,5 +91,5 @@ class FinetuneConfig:
         return [range(first, min(first + size, self.episodes)) for first in range(0, self.episodes, size)]
 
     def updates_of(self, episodes: range) -> int:
-        """Gradient updates that follow a round; none while the warm-up lasts."""
+        """Gradient updates after a round; 0 during the warm-up."""
         return 0 if episodes.stop < self.warm_up else self.updates_per_episode * len(episodes)

@@ -1,4 +1,4 @@
-"""The learning curve of online fine-tuning: success against environment steps, the dip after the handover."""
+"""The learning curve of online fine-tuning: success over environment steps, with the dip at handover."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from cog.errors import CogError
 from cog.evaluation.intervals import CONFIDENCE, Rate, wilson
 
 CURVE, PICTURE = "curve.jsonl", "curve.png"
-FIRST_EPISODES = 100  # online episodes after the handover within which a dip is looked for
+FIRST_EPISODES = 100  # online episodes after the handover that are searched for a dip
 UNNAMED = tuple(COLOURS.values())
 
 
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Handover:
-    """What the handover from offline to online training did."""
+    """Effect of the handover from offline to online training."""
 
     before: Point
     """The checkpoint that was handed over."""
@@ -55,20 +55,22 @@ class Handover:
 
 
 def handover(points: Sequence[Point]) -> Handover:
-    """Success before going online, at its lowest soon after, and at the end.
+    """Success before going online, its minimum soon after, and at the end.
 
     Raises:
-        CogError: the curve holds nothing after the handover yet.
+        CogError: the curve has no evaluation after the handover yet.
     """
     after = points[1:]
     if not after:
-        raise CogError("the learning curve holds no evaluation after the handover yet; continue the run")
+        raise CogError(
+            "the learning curve has no evaluation after the handover yet", remedy="continue the run"
+        )
     early = [point for point in after if point.episodes <= FIRST_EPISODES] or after[:1]
     return Handover(points[0], min(early, key=lambda point: point.rate.value), after[-1])
 
 
 def handover_table(points: Sequence[Point]) -> Table:
-    """What people see at the end: success before going online, at its lowest soon after, and at the end."""
+    """Table for people: success before going online, its minimum soon after, and at the end."""
     found = handover(points)
     rows = [
         [name, str(point.episodes), str(point.steps), point.rate.count, str(point.rate)]
@@ -83,7 +85,7 @@ def handover_table(points: Sequence[Point]) -> Table:
 
 
 def write_curve(folder: Path, points: Sequence[Point]) -> None:
-    """Write curve.jsonl, one line an evaluation with its 95 % Wilson interval."""
+    """Write curve.jsonl, one line per evaluation with its 95 % Wilson interval."""
     lines = []
     for point in points:
         interval = {"low": point.rate.low, "high": point.rate.high}
@@ -103,7 +105,7 @@ def read_curve(folder: Path) -> list[Point]:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return [Point(**{name: line[name] for name in names}) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CogError(f"{path}: is no learning curve of cog finetune ({error!r})") from error
+        raise CogError(f"not a learning curve of cog finetune ({error!r})", where=path) from error
 
 
 def draw_curve(path: Path, curves: Mapping[str, Sequence[Point]], title: str) -> None:

@@ -1,7 +1,7 @@
-"""Explore: roll a stochastic policy out, several episodes side by side, and record them whole.
+"""Explore: run a stochastic policy for several episodes at once and record them completely.
 
-Episode i always acts in row i mod B of a batch of B rows, and its seed fixes its initial state and every draw
-from the policy: the same weights give the same episodes, whoever else runs.
+Episode i always acts in row i mod B of a batch of B rows; its seed determines its initial state and every
+draw from the policy: the same weights give the same episodes, whatever runs in the other rows.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cog.envs.make import Environments, Scene
 from cog.evaluation.policy import Policy
 from cog.evaluation.rollout import Group, act_side_by_side
 
-_ONLINE_STREAM = 3  # collections and evaluations under the same seed begin otherwise
+_ONLINE_STREAM = 3  # so that episodes differ from collections and evaluations with the same seed
 _NOISE_STREAM = 4
 
 
@@ -26,10 +26,10 @@ def online_seed(seed: int, number: int) -> int:
 
 
 class Explorer(Environments):
-    """B environments in this process; to be closed."""
+    """B environments in this process; call `close` at the end."""
 
     def __init__(self, scene: Scene, start: str, rows: int, seed: int, reward: float) -> None:
-        """`reward` is paid on the step that succeeds, which ends the episode."""
+        """`reward` is given at the step that succeeds, which ends the episode."""
         super().__init__(scene, rows)
         self.start = start
         self.seed = seed
@@ -46,9 +46,9 @@ class Explorer(Environments):
         recorders = act_side_by_side(
             self, group, act, 1, _NOISE_STREAM, keep_observations=True, end_at_success=True
         )
-        return [self._paid(recorder, policy.update) for recorder in recorders]
+        return [self._with_rewards(recorder, policy.update) for recorder in recorders]
 
-    def _paid(self, recorder: Recorder, update: int) -> Episode:
+    def _with_rewards(self, recorder: Recorder, update: int) -> Episode:
         """A finished episode with its rewards (T,) and terminals (T,)."""
         rewards = np.zeros(len(recorder), np.float32)
         rewards[-1] = self.reward * recorder.success

@@ -1,15 +1,16 @@
-"""Online fine-tuning: a policy learnt offline goes on by acting, as in the second half of the COG paper.
+"""Online fine-tuning: a policy trained offline continues by acting, as in the second half of the COG paper.
 
-Each round, the stochastic policy acts for a few episodes; these join the replay; updates on mixed batches
-follow. A killed run continues with the same command from the end of the last finished round; episodes,
-weights, metrics and curve are then those of an undisturbed run, to the byte, on the same machine.
+In each round, the stochastic policy acts for a few episodes, which are added to the replay, and updates on
+mixed batches follow. The same command continues a killed run from the end of its last finished round;
+episodes, weights, metrics and curve are then, byte for byte, those of a run without interruption on the same
+machine.
 
 out/
-  finetune.json              what the run is, to recognise it by
+  finetune.json              identity of the run
   online/                    the episodes as a dataset, rewards included: merge it as out/online@stored
   checkpoints/               in the ordinary format, so that `cog evaluate --checkpoint out` works
-  evaluations/<episodes>/    one folder an evaluation
-  metrics.jsonl              one line a round with updates
+  evaluations/<episodes>/    one folder per evaluation
+  metrics.jsonl              one line per round with updates
   curve.jsonl, curve.png     success against environment steps
 """
 
@@ -57,7 +58,7 @@ ONLINE = "online"
 EVALUATIONS = "evaluations"
 
 OnProgress = Callable[[int, int, str], None]
-"""Called with online episodes done, their number in all, and a note on success and losses."""
+"""Called with online episodes done, their total, and a note on success and losses."""
 
 
 def finetune(
@@ -68,12 +69,12 @@ def finetune(
     """Run `config` to its last round, or continue it, and return the learning curve.
 
     Raises:
-        UsageError: no such environment or start, or the data do not tell which.
+        UsageError: the environment or start does not exist, or the data do not record one.
         CogError: the checkpoint cannot be fine-tuned or was trained on other data, `out` holds something else
             (all found before anything is written), or the run diverges.
     """
-    with contextlib.ExitStack() as holding:
-        run = _Run(config, on_message, holding)
+    with contextlib.ExitStack() as stack:
+        run = _Run(config, on_message, stack)
         note = ""
         writer = MetricsWriter(config.out, run.metrics_position, "disabled", {})
         explorer = Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward)
@@ -94,7 +95,7 @@ def finetune(
         try:
             title = f"success from start '{config.start}' while fine-tuning"
             draw_curve(config.out / PICTURE, {config.mix: run.points}, title)
-        except CogError as error:  # the numbers are there without the picture
+        except CogError as error:  # the numbers are written even without the figure
             if on_message is not None:
                 on_message(str(error))
         return run.points
@@ -107,9 +108,9 @@ class _Run:
         self,
         config: FinetuneConfig,
         on_message: Callable[[str], None] | None,
-        holding: contextlib.ExitStack,
+        stack: contextlib.ExitStack,
     ) -> None:
-        """Check everything, lock the folder, restore what a run that was interrupted had reached."""
+        """Check everything, lock the folder, restore the state of an interrupted run."""
         from cog.datasets.load import load
         from cog.datasets.merge import open_merge
         from cog.datasets.storage.growing import GrowingDataset
@@ -119,8 +120,9 @@ class _Run:
         if not kind.finetunes:
             able = [name for name in ALGORITHMS if algorithm(name).finetunes]
             raise CogError(
-                f"{start.folder}: trained with algorithm '{start.config.algorithm.name}', which cannot be "
-                f"fine-tuned online; continue a run of: cog train --algorithm {' or '.join(able)}"
+                f"trained with algorithm '{start.config.algorithm.name}', which cannot be fine-tuned online",
+                where=start.folder,
+                remedy=f"continue a run of: cog train --algorithm {' or '.join(able)}",
             )
         self.progress = kind.progress
         merge = open_merge(config.data)
@@ -158,7 +160,7 @@ class _Run:
         self.root = config.out / "checkpoints"
         self.metrics_position = 0
         make_folder(config.out)
-        holding.enter_context(locked(config.out))
+        stack.enter_context(locked(config.out))
         if checkpoints.exists(self.root):
             last = checkpoints.load(config.out)
             checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)
@@ -168,18 +170,19 @@ class _Run:
             config.out / ONLINE, record["identity"], facts, _origin(start, merge, config.out / ONLINE)
         )
         self.origin = _origin(start, merge, self.root / "step")
-        self.due = 0  # updates that the rounds so far ask for
+        self.due = 0  # updates due after the rounds so far
         self.points: list[Point] = []
         write_json(config.out / RECORD, record)
 
     def collect(self, explorer: Explorer, number: int, numbers: range) -> None:
-        """Let a round's episodes join the replay: read if stored already, otherwise acted out and stored."""
+        """Add a round's episodes to the replay: read them if already stored, otherwise act and store them."""
         if number < len(self.online):
             episodes = self.online.read(number)
         elif self.agent.updates_done > self.base + self.due:
             raise CogError(
-                f"{self.online.folder}: episodes are missing that the checkpoint learnt from; "
-                "start again in another folder"
+                "episodes are missing that the checkpoint learnt from",
+                where=self.online.folder,
+                remedy="start again in another folder",
             )
         else:
             episodes = explorer.roll(acting(self.agent), numbers)
@@ -187,7 +190,7 @@ class _Run:
         self.replay.extend(episodes)
 
     def learn(self, numbers: range) -> dict[str, float]:
-        """The updates that follow a round, unless they are done; the last one's metrics, if any."""
+        """Make the updates of a round that are not done yet; return the metrics of the last one, if any."""
         self.due += self.config.updates_of(numbers)
         metrics = {}
         while self.agent.updates_done < self.base + self.due:
@@ -200,7 +203,7 @@ class _Run:
         return {"episodes": numbers.stop, "steps": self.replay.steps, **values}
 
     def save(self, writer: MetricsWriter) -> None:
-        """Write a checkpoint, unless a later round's is there."""
+        """Write a checkpoint, unless there is one of a later round."""
         if self.agent.updates_done == self.base + self.due:
             refuse_bad_parameters(self.agent, self.root)
             position = writer.position()
@@ -212,7 +215,7 @@ class _Run:
             checkpoints.save(self.root, self.agent, drawn, self.fingerprint, position, inputs, self.facts)
 
     def evaluate(self, episodes: int) -> None:
-        """Add a point to the curve: evaluate the averaged policy, or read that it was."""
+        """Add a point to the curve: evaluate the averaged policy, or read its finished evaluation."""
         point = self._measured(episodes)
         self.points.append(point)
         write_curve(self.config.out, self.points)
@@ -255,11 +258,11 @@ class _Run:
 def online_settings(trained: TrainConfig, config: FinetuneConfig) -> TrainConfig:
     """The settings of the online phase: those of the checkpoint, but constant step sizes and no warm-up.
 
-    Updates are executed as they are written: short phases of them are not worth compiling. A schedule ended
-    with the offline updates; imitation alone would undo what was learnt.
+    A schedule ended with the offline updates, and imitation alone would undo what was learnt. Updates run
+    eagerly, since rounds are too short to be worth compiling.
     """
-    asked = {"conservative_weight": config.conservative_weight, "bc_weight": config.bc_weight}
-    weights = {name: value for name, value in asked.items() if value is not None}
+    given = {"conservative_weight": config.conservative_weight, "bc_weight": config.bc_weight}
+    weights = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(
         trained,
         data=config.data,
@@ -272,26 +275,30 @@ def online_settings(trained: TrainConfig, config: FinetuneConfig) -> TrainConfig
 
 
 def acting(agent: Algorithm[Any]) -> Policy:
-    """A copy of the current policy (not the average) to act with."""
+    """A copy of the current policy (not the average), for acting."""
     return Policy(copy.deepcopy(agent.policy()), agent.shape, agent.updates_done)
 
 
 def _reward(offline: Buffer, data: Path) -> float:
-    """What an online success pays: the offline data's largest reward, which must end its episode."""
+    """Reward of an online success: the largest reward of the offline data, which must end its episode."""
     reward = float(offline.rewards.max())
     if reward <= 0:
         raise CogError(
-            f"{data}: no step is rewarded, so there is no reward to fine-tune on; relabel the task"
+            "no step is rewarded, so there is no reward to fine-tune on",
+            where=data,
+            remedy="relabel the task",
         )
     if not bool(offline.terminals[offline.rewards > 0].all()):
         raise CogError(
-            f"{data}: rewards persist, but an online episode ends at success; relabel with --terminate"
+            "rewards persist, but an online episode ends at success",
+            where=data,
+            remedy="relabel with --terminate",
         )
     return reward
 
 
 def _record(config: FinetuneConfig, scene: Scene, start: checkpoints.Checkpoint) -> dict[str, Any]:
-    """What the run is, as JSON."""
+    """The record of the run, as JSON."""
     model = start.folder / checkpoints.TENSOR_FILES[0]
     identity = {
         "kind": "finetune",
@@ -313,21 +320,25 @@ def _record(config: FinetuneConfig, scene: Scene, start: checkpoints.Checkpoint)
 
 
 def _origin(start: checkpoints.Checkpoint, merge: Any, folder: Path) -> list[Input]:
-    """What the run goes on from, as something in `folder` names it."""
+    """What the run starts from, with paths relative to `folder`."""
     return [Input.of("checkpoint", start.folder, start.hash, folder), merge.as_input(folder)]
 
 
 def _refuse_foreign(out: Path, record: dict[str, Any]) -> None:
     """Refuse a folder that holds another run or something else."""
     if (out / RECORD).exists():
-        held = read_json(out / RECORD, "the record of a fine-tuning run")
-        if differing := differences(held.get("identity", {}), record["identity"]):
+        existing = read_json(out / RECORD, "the record of a fine-tuning run")
+        if differing := differences(existing.get("identity", {}), record["identity"]):
             raise CogError(
-                f"{out} already holds another fine-tuning run; differing: {', '.join(differing)}. "
-                "Nothing was written; choose another folder."
+                f"already holds another fine-tuning run; differing: {', '.join(differing)}. "
+                "Nothing was written",
+                where=out,
+                remedy="choose another folder",
             )
     elif out.exists() and (not out.is_dir() or content(out)):
-        raise CogError(f"{out} is not empty and holds no fine-tuning run; choose another folder")
+        raise CogError(
+            "is not empty and does not hold a fine-tuning run", where=out, remedy="choose another folder"
+        )
 
 
 def _successes(episodes: Sequence[Episode]) -> int:

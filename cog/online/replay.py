@@ -1,4 +1,4 @@
-"""The replay of online fine-tuning: the offline buffer, the episodes collected since, and batches of both."""
+"""The replay of online fine-tuning: the offline buffer, the online episodes, and mixed batches."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from cog.replay.buffer import Batch, Buffer
 class Replay:
     """Grows by whole episodes; a batch holds online steps first, then offline ones.
 
-    Offline steps are drawn as their buffer draws them, online steps uniformly. What may be imitated is
-    marked: offline steps and those of online successes, never the policy's own failures.
+    Offline steps are drawn by their buffer, online steps uniformly. Batches mark what may be imitated:
+    offline steps and steps of online successes, but not the policy's own failures.
     """
 
     def __init__(self, offline: Buffer, mix: Mix, batch_size: int, span: int) -> None:
-        """Begin without online episodes; each transition of theirs is to span `span` steps.
+        """Start without online episodes; their transitions will span `span` steps.
 
         Raises:
             UsageError: the offline half of a batch would leave out a source of the offline data.
@@ -26,8 +26,8 @@ class Replay:
         if mix == "half":
             offline.refuse_starved(
                 batch_size - _half(batch_size),
-                "the offline half of a batch must be {size} at least: go on from a policy trained with twice "
-                "that batch size, or choose --mix uniform",
+                "the offline half of a batch must be at least {size}: continue from a policy trained with "
+                "twice that batch size, or choose --mix uniform",
             )
         self.offline = offline
         self.mix = mix
@@ -45,7 +45,7 @@ class Replay:
 
         self.episodes += episodes
         offline = self.offline
-        # Built anew from all episodes: a round's updates take a hundred times as long.
+        # Rebuilt from all episodes, which takes a hundredth of the time of a round's updates.
         self.online = Buffer(
             from_episodes(self.episodes, "online"),
             offline.device,
@@ -63,7 +63,7 @@ class Replay:
         return 0 if self.online is None else len(self.online.actions)
 
     def online_rows(self) -> int:
-        """How many steps of each batch are online ones; at least one once there are any."""
+        """Number of online steps in each batch; at least one once there are any."""
         if self.online is None:
             return 0
         if self.mix == "online":
@@ -87,13 +87,13 @@ class Replay:
         return Batch._make(_joined(fields) for fields in zip(*parts, strict=True))
 
     def shares(self) -> dict[str, float]:
-        """Realised share of each source in all batches so far."""
+        """Realised share of each source over all batches so far."""
         drawn = self.drawn.tolist()
         return {name: count / max(sum(drawn), 1) for name, count in zip(self.names, drawn, strict=True)}
 
 
 def _half(size: int) -> int:
-    """How many steps of a batch of `size` are online ones, if half of them are."""
+    """Number of online steps in a batch of `size`, if half of them are."""
     return max(1, round(0.5 * size))
 
 

@@ -1,4 +1,4 @@
-"""Lineage: what something on disk was made from, what that was made from, and so on to the first episode.
+"""Lineage: what something on disk was made from, and what that was made from, back to the first episode.
 
 Only descriptions and checkpoints are read here, no shards; `cog.provenance.recheck` recomputes their claims.
 """
@@ -24,7 +24,14 @@ from cog.training import checkpoint as checkpoints
 
 SUMMARIES = ("summary.json", "results.json")
 SUMMARY_KINDS = ("demo summary", "reproduction")
-READ = (CogError, KeyError, TypeError, ValueError, AttributeError, OSError)  # what a damaged file may raise
+READ = (
+    CogError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OSError,
+)  # what reading a damaged file may raise
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,46 +39,46 @@ class Thing:
     """Something on disk, and what it was made from."""
 
     kind: str
-    """As an input's; or `demo summary` or `reproduction`."""
+    """Kind as in `Input`, or `demo summary` or `reproduction`."""
     path: Path
-    """Where it is; a view as FOLDER@VIEW."""
+    """Its path; a view as FOLDER@VIEW."""
     hash: str | None = None
-    """Identity of its content as it is now; none if it cannot be read."""
+    """Identity of its present content; None if it cannot be read."""
     configuration: str = ""
-    """What decided it, in one line."""
+    """The settings that determined it, in one line."""
     code_version: str | None = None
-    """Version of the code that wrote it; none if it does not say."""
+    """Version of the code that wrote it; None if not recorded."""
     links: tuple["Link", ...] = ()
     """What it was made from."""
     recorded: bool = True
-    """Whether it says what it was made from; files of older versions may not."""
+    """Whether it records what it was made from; files of older versions may not."""
     problem: str = ""
-    """Why it cannot be read; empty if it can."""
+    """Why it cannot be read; empty if it can be."""
 
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """From a thing to one that it was made from."""
+    """Link from a thing to one that it was made from."""
 
     thing: Thing
-    """What it was made from, as it is now."""
+    """What it was made from, in its present state."""
     recorded: str | None
-    """Identity of its content then; none if that was not recorded."""
+    """Identity of its content at that time; None if not recorded."""
 
     @property
     def holds(self) -> bool:
-        """Whether the content is still the recorded one; so if nothing was recorded."""
+        """Whether the content is still the recorded one; also true if nothing was recorded."""
         return self.recorded in (None, self.thing.hash) or self._grown()
 
     def _grown(self) -> bool:
-        """Whether a dataset has only got more shards since, as fine-tuning adds them."""
+        """Whether a dataset has only gained shards since, as in fine-tuning."""
         if self.thing.kind != "dataset" or self.thing.hash is None:
             return False
         return self.recorded in open_dataset(self.thing.path).earlier_hashes()
 
 
 def trace(path: Path) -> Thing:
-    """What is at `path` and the whole chain above it; what is missing or damaged upstream is marked so.
+    """What is at `path` and the whole chain upstream of it; what is missing or damaged there is marked.
 
     Raises:
         CogError: there is nothing at `path` that cog wrote.
@@ -80,15 +87,15 @@ def trace(path: Path) -> Thing:
 
 
 def identify(path: Path) -> tuple[str, Path]:
-    """Kind and proper path of what `path` means: a folder, or any file that cog wrote into one.
+    """Kind and canonical path of what `path` means: a folder, or any file that cog wrote into it.
 
     Raises:
-        CogError: there is nothing there, or nothing that cog wrote.
+        CogError: nothing is there, or nothing that cog wrote.
     """
     if not path.exists():
         if "@" in path.name:
             return "view", path
-        raise CogError(f"{path}: there is nothing here; check the path")
+        raise CogError("there is nothing here", where=path, remedy="check the path")
     if path.is_dir():
         for kind, names in (
             ("dataset", (MANIFEST, COLLECTION)),
@@ -103,7 +110,9 @@ def identify(path: Path) -> tuple[str, Path]:
                     inside = kind in ("merge", "summary")
                     return identify(path / name) if inside else (kind, path)
         raise CogError(
-            f"{path}: holds nothing that cog wrote; name a dataset, merge, run, evaluation or classifier"
+            "contains nothing that cog wrote",
+            where=path,
+            remedy="name a dataset, merge, run, evaluation or classifier",
         )
     folder = path.parent
     if path.name in (MANIFEST, COLLECTION):
@@ -126,18 +135,18 @@ def identify(path: Path) -> tuple[str, Path]:
     else:
         open_dataset(path)  # a dataset in one file, or an error that says what is wrong
         return "dataset", path
-    raise CogError(f"{path}: is nothing whose origin cog records")
+    raise CogError("not a file whose origin cog records", where=path)
 
 
 class _Tracer:
-    """Reads every thing once."""
+    """Reads each thing once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, Path], Thing] = {}
         self._begun: set[tuple[str, Path]] = set()
 
     def thing(self, kind: str, path: Path) -> Thing:
-        """The thing of that kind at `path`; one that cannot be read says why."""
+        """The thing of that kind at `path`; if it cannot be read, its `problem` says why."""
         key = (kind, path.absolute())
         if key in self._begun:
             return Thing(kind, path, problem="it names itself among what it was made from")
@@ -156,7 +165,7 @@ class _Tracer:
         return tuple(Link(self.thing(entry.kind, _at(folder, entry.path)), entry.hash) for entry in inputs)
 
     def _salvaged(self, kind: str, path: Path) -> tuple[Link, ...]:
-        """What a thing that is not sound still says about its origin."""
+        """What a damaged thing still says about its origin."""
         try:
             if kind == "view":
                 dataset, name = split_view(path)
@@ -169,8 +178,8 @@ class _Tracer:
                 return self.links(merge_inputs(path), home(path))
             if kind == "checkpoint":
                 folder = checkpoints.find(path)
-                held = read_json(folder / "state.json", "a checkpoint's state")
-                return self.links(inputs_from_json(held["inputs"]), folder)
+                state = read_json(folder / "state.json", "a checkpoint's state")
+                return self.links(inputs_from_json(state["inputs"]), folder)
         except READ:
             pass
         return ()
@@ -198,7 +207,7 @@ def _dataset(tracer: _Tracer, kind: str, path: Path) -> Thing:
         dataset.hash,
         summaries.dataset(dataset),
         dataset.code_version,
-        tracer.links(dataset.inputs, path),  # of a packed one too: `..` leads beside the file
+        tracer.links(dataset.inputs, path),  # for a packed one, too: `..` leads to the folder of the file
         recorded=bool(dataset.inputs) or "of" not in dataset.spec,
     )
 
@@ -240,17 +249,17 @@ def _checkpoint(tracer: _Tracer, kind: str, path: Path) -> Thing:
 
 def _evaluation(tracer: _Tracer, kind: str, path: Path) -> Thing:
     evaluation = open_evaluation(path)
-    held = read_json(path / RESULT, "an evaluation")
-    inputs = inputs_from_json(held.get("inputs", []))
+    record = read_json(path / RESULT, "an evaluation")
+    inputs = inputs_from_json(record.get("inputs", []))
     links = tracer.links(inputs, path)
     if not links:
-        links = (Link(tracer.thing("checkpoint", Path(held["checkpoint"])), None),)
+        links = (Link(tracer.thing("checkpoint", Path(record["checkpoint"])), None),)
     return Thing(
         kind,
         path,
         hash_file(path / RESULT),
-        summaries.evaluation(held["config"], evaluation),
-        held.get("code_version"),
+        summaries.evaluation(record["config"], evaluation),
+        record.get("code_version"),
         links,
         recorded=bool(inputs),
     )
@@ -258,28 +267,28 @@ def _evaluation(tracer: _Tracer, kind: str, path: Path) -> Thing:
 
 def _classifier(tracer: _Tracer, kind: str, path: Path) -> Thing:
     found = open_classifier(path)
-    held = read_json(path / FACTS, "a classifier")
-    inputs = inputs_from_json(held.get("inputs", []))
+    record = read_json(path / FACTS, "a classifier")
+    inputs = inputs_from_json(record.get("inputs", []))
     return Thing(
         kind,
         path,
         found.hash,
-        summaries.summary(held),
-        held["code_version"],
+        summaries.summary(record),
+        record["code_version"],
         tracer.links(inputs, path),
         recorded=bool(inputs),
     )
 
 
 def _summary(tracer: _Tracer, kind: str, path: Path) -> Thing:
-    held = read_json(path, "a summary")
-    inputs = inputs_from_json(held.get("inputs", []))
+    record = read_json(path, "a summary")
+    inputs = inputs_from_json(record.get("inputs", []))
     return Thing(
         kind,
         path,
         hash_file(path),
-        summaries.summary(held),
-        held["versions"]["cog"],
+        summaries.summary(record),
+        record["versions"]["cog"],
         tracer.links(inputs, home(path)),
         recorded=bool(inputs),
     )
@@ -287,7 +296,7 @@ def _summary(tracer: _Tracer, kind: str, path: Path) -> Thing:
 
 def _file(tracer: _Tracer, kind: str, path: Path) -> Thing:
     if not path.is_file():
-        raise CogError(f"{path}: there is no such file")
+        raise CogError("there is no such file", where=path)
     return Thing(kind, path, hash_file(path))
 
 
@@ -305,17 +314,17 @@ READERS: Mapping[str, Reader] = {
 
 
 def to_json(thing: Thing) -> dict[str, Any]:
-    """A chain as JSON values; a thing that comes again is told once, and then only named."""
+    """A chain as JSON values; a thing that occurs again is only named."""
     return _to_json(thing, set())
 
 
-def _to_json(thing: Thing, told: set[tuple[str, Path]]) -> dict[str, Any]:
+def _to_json(thing: Thing, seen: set[tuple[str, Path]]) -> dict[str, Any]:
     value: dict[str, Any] = {"kind": thing.kind, "path": str(thing.path), "hash": thing.hash}
-    if (thing.kind, thing.path) in told:
+    if (thing.kind, thing.path) in seen:
         return value | {"told": True}
-    told.add((thing.kind, thing.path))
+    seen.add((thing.kind, thing.path))
     inputs = [
-        _to_json(link.thing, told) | {"recorded_hash": link.recorded, "holds": link.holds}
+        _to_json(link.thing, seen) | {"recorded_hash": link.recorded, "holds": link.holds}
         for link in thing.links
     ]
     return value | {
@@ -328,7 +337,7 @@ def _to_json(thing: Thing, told: set[tuple[str, Path]]) -> dict[str, Any]:
 
 
 def _at(folder: Path, path: str) -> Path:
-    """A path that a file in `folder` names; it leads from where the folder is, not from a link to it."""
+    """A path in a file in `folder`; it is relative to the real folder, not to a symbolic link to it."""
     real = folder.resolve()
     linked = str(real) != os.path.normpath(folder.absolute())
     return Path(os.path.normpath((real if linked else folder) / path))

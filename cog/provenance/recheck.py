@@ -1,7 +1,7 @@
 """Recheck: recompute a whole chain from its first episode on, and name the first link that does not hold.
 
-Every shard is read against its hashes, every view applied again, every checkpoint's data loaded again. A
-user's own reward functions are run, as training runs them.
+Every shard is checked against its hashes, every view is applied again, and the data of every checkpoint are
+loaded again. Reward functions of the user are run, as in training.
 """
 
 import json
@@ -22,21 +22,21 @@ from cog.evaluation.result import RESULT, open_evaluation
 from cog.provenance.lineage import READ, SUMMARY_KINDS, Link, Thing, split_view
 from cog.training import checkpoint as checkpoints
 
-DIGITS = 12  # of a hash, where they tell two apart
+DIGITS = 12  # shown of a hash, if two differ in them
 RESTORE = "restore it from a copy, or make again what was made from it"
 
 OnProgress = Callable[[int, str], None]
-"""Called with things checked and the one that is checked now."""
+"""Called with the number of things checked and the one being checked."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a recheck found."""
+    """The result of a recheck."""
 
     checked: int
-    """Things that hold, with all their links."""
+    """Number of things that hold, with all their links."""
     unrecorded: int
-    """Links that could not be held against a hash, because none was recorded."""
+    """Number of links without a recorded hash to check."""
     problem: Problem | None
     """The first thing or link that does not hold, upstream first."""
 
@@ -69,7 +69,7 @@ def recheck(things: Sequence[Thing], on_progress: OnProgress | None = None) -> R
 
 
 def upstream_first(thing: Thing) -> list[Thing]:
-    """A chain in the order in which it was made, every thing once."""
+    """A chain in the order in which it was made, each thing once."""
     order: dict[tuple[str, Path], Thing] = {}
 
     def add(part: Thing) -> None:
@@ -83,7 +83,7 @@ def upstream_first(thing: Thing) -> list[Thing]:
 
 
 def _check_there(thing: Thing, named_by: Mapping[Path, Thing]) -> None:
-    """What is missing may be lost, or the file that names it damaged: both are named."""
+    """Refuse a missing thing; the file that names it may be the damaged one, so name both."""
     namer = thing
     while namer.path in named_by and not _there(namer):
         namer = named_by[namer.path]
@@ -100,7 +100,7 @@ def _there(thing: Thing) -> bool:
 
 
 def _check_link(thing: Thing, link: Link) -> None:
-    """What a thing was made from must be what it was then."""
+    """Refuse a thing whose inputs have changed since."""
     if not link.holds:
         then, now = str(link.recorded), str(link.thing.hash)
         digits = DIGITS if then[:DIGITS] != now[:DIGITS] else None
@@ -118,15 +118,15 @@ def _check_dataset(thing: Thing, _: dict[Path, str]) -> None:
     header = thing.path / COLLECTION
     if exists(header):
         _check_written(header)
-        held = read_json(header, "the header of a collection", read_bytes)
-        if held["spec_hash"] != dataset.spec_hash:
+        record = read_json(header, "the header of a collection", read_bytes)
+        if record["spec_hash"] != dataset.spec_hash:
             raise DataError(Problem(header, "spec_hash", "differs from the manifest", RESTORE))
     for shard in range(len(dataset.shards)):
         dataset.read(shard)
 
 
 def _check_view(thing: Thing, _: dict[Path, str]) -> None:
-    """The rewards, applied again."""
+    """The rewards, computed again."""
     folder, name = split_view(thing.path)
     dataset = open_dataset(folder)
     if name != STORED:
@@ -168,14 +168,14 @@ def _check_evaluation(thing: Thing, _: dict[Path, str]) -> None:
     acted = open_evaluation(thing.path).checkpoint_hash
     _check_written(thing.path / RESULT)
     for link in thing.links:
-        held = checkpoints.load(link.thing.path).hashes[checkpoints.TENSOR_FILES[0]]
-        if held != acted:
-            rule = f"weights with hash {acted[:DIGITS]} acted, but {link.thing.path} holds {held[:DIGITS]}"
+        weights = checkpoints.load(link.thing.path).hashes[checkpoints.TENSOR_FILES[0]]
+        if weights != acted:
+            rule = f"weights with hash {acted[:DIGITS]} acted, but {link.thing.path} holds {weights[:DIGITS]}"
             raise DataError(Problem(thing.path / RESULT, "checkpoint_hash", rule, RESTORE))
 
 
 def _check_read(thing: Thing) -> None:
-    """It could be read whole; summaries are as they were written."""
+    """It could be read completely; summaries are as they were written."""
     if thing.problem:
         raise CogError(thing.problem)
     if thing.kind in SUMMARY_KINDS:
@@ -183,7 +183,7 @@ def _check_read(thing: Thing) -> None:
 
 
 def _check_written(path: Path) -> None:
-    """The text must be the one that cog writes for its values: no byte may differ, blanks included."""
+    """Refuse a JSON file whose text is not, byte for byte, what cog writes for its values."""
     data = read_bytes(path)
     try:
         same = data == json_text(json.loads(data)).encode()

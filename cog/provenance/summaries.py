@@ -1,4 +1,4 @@
-"""What decided a thing on disk, in one line: the settings that a person would ask for first."""
+"""One-line summaries of things on disk: the settings that a person would ask for first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from cog.datasets.storage.dataset import Dataset
 from cog.evaluation.result import Evaluation
 from cog.training.checkpoint import Checkpoint
 
-LONGEST = 40  # characters of a value in a line
+LONGEST = 40  # characters of a value
 
 
 def dataset(found: Dataset) -> str:
-    """Behaviours, starts, size and seed of a collection; otherwise what its spec says in plain values."""
+    """Behaviours, starts, size and seed of a collection; otherwise the plain values of its spec."""
     spec, size = found.spec, f"{found.episode_count} episodes, {found.step_count} steps"
     if isinstance(spec.get("behaviours"), list):
         mix = ", ".join(_behaviour(entry) for entry in spec["behaviours"])
@@ -25,7 +25,7 @@ def dataset(found: Dataset) -> str:
 
 
 def view(found: View) -> str:
-    """Rule, scale, end and what is kept."""
+    """Rule, scale, termination and filter."""
     if found.rule == STORED:
         return "rewards in the shards"
     end = "first reward ends the episode" if found.terminate else "rewards persist"
@@ -41,7 +41,7 @@ def merge(found: Merge) -> str:
 
 
 def checkpoint(found: Checkpoint) -> str:
-    """Algorithm, updates, batch size and seed; for a fine-tuned policy also how it acted."""
+    """Algorithm, updates, batch size and seed; for a fine-tuned policy, its online settings."""
     config = found.config
     text = (
         f"{config.algorithm.name}, update {found.update} of {config.updates}, batch size {config.batch_size}"
@@ -56,7 +56,7 @@ def checkpoint(found: Checkpoint) -> str:
 
 
 def evaluation(config: Mapping[str, Any], found: Evaluation) -> str:
-    """Starts, episodes and seed, and what came out."""
+    """Starts, episodes, seed and results."""
     rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in found.results)
     return (
         f"starts {', '.join(config['starts'])}; {config['episodes']} episodes each, seed {config['seed']}, "
@@ -64,9 +64,11 @@ def evaluation(config: Mapping[str, Any], found: Evaluation) -> str:
     )
 
 
-def summary(held: Mapping[str, Any]) -> str:
+def summary(record: Mapping[str, Any]) -> str:
     """The settings of a demo, or the command of a reproduction."""
-    return str(held["command"]) if "command" in held else _plain(held["config"], leave=("out", "workers"))
+    return (
+        str(record["command"]) if "command" in record else _plain(record["config"], leave=("out", "workers"))
+    )
 
 
 def _behaviour(entry: Mapping[str, Any]) -> str:
@@ -76,7 +78,7 @@ def _behaviour(entry: Mapping[str, Any]) -> str:
 
 
 def _plain(values: Mapping[str, Any], leave: Sequence[str] = ()) -> str:
-    """The values that are texts, numbers or truths, in order."""
+    """The values that are strings, numbers or booleans, in order."""
     shown = {
         name: str(value)
         for name, value in values.items()

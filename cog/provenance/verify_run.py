@@ -1,4 +1,4 @@
-"""Verify a run: every checkpoint of it by its hashes, and the files that lead to them."""
+"""Verify a run: all its checkpoints by their hashes, and the files that point to them."""
 
 import json
 from collections.abc import Callable
@@ -21,10 +21,10 @@ def is_run(path: Path) -> bool:
 
 
 def verify_run(path: Path) -> list[str]:
-    """All that is wrong with a run, its checkpoints/ folder or one checkpoint; nothing if it is sound.
+    """All problems of a run, its checkpoints/ folder or one checkpoint; empty if it is sound.
 
-    Checkpoints, their pointer and the configuration are checked by hash; of the metrics, that every line can
-    be read and none is missing before the latest checkpoint; the episodes of fine-tuning as datasets are.
+    Checkpoints, their pointer and the configuration are checked by hash; in the metrics every line must be
+    valid and none missing before the latest checkpoint; fine-tuning episodes are verified as a dataset.
     """
     if (path / checkpoint.STATE).exists() or path.name.startswith("step_"):
         return _problems(lambda: checkpoint.load(path))
@@ -39,7 +39,7 @@ def verify_run(path: Path) -> list[str]:
         from cog.datasets.storage.verify import verify
 
         problems += [str(problem) for problem in verify(path / ONLINE)]
-    return list(dict.fromkeys(problems))  # the latest checkpoint is looked at more than once
+    return list(dict.fromkeys(problems))  # the latest checkpoint is checked more than once
 
 
 def _problems(check: Callable[[], object]) -> list[str]:
@@ -59,19 +59,27 @@ def _check_configuration(run: Path) -> None:
     latest = checkpoint.load(run)
     if differing := checkpoint.departures(latest.config, config):
         named = ", ".join(differing)
-        raise CogError(f"{file}: field '{named}': differs from {latest.folder / checkpoint.STATE}; {DAMAGED}")
+        raise CogError(
+            f"differs from {latest.folder / checkpoint.STATE}",
+            where=f"{file}: field '{named}'",
+            remedy=DAMAGED,
+        )
 
 
 def _check_metrics(run: Path) -> None:
-    """Every line of the metrics is JSON, but for a last one that a kill cut."""
+    """Every line of the metrics is JSON, except a last one that a kill truncated."""
     file = run / "metrics.jsonl"
     if not file.exists():
         return
     data = file.read_bytes()
     if len(data) < (position := checkpoint.load(run).metrics_position):
-        raise CogError(f"{file}: {len(data)} bytes, but the latest checkpoint was written after {position}")
+        raise CogError(
+            f"{len(data)} bytes, but the latest checkpoint was written after {position}", where=file
+        )
     for number, line in enumerate(data.split(b"\n")[:-1]):
         try:
             json.loads(line)
         except ValueError as error:
-            raise CogError(f"{file}: line {number + 1} is no JSON; restore it from a copy") from error
+            raise CogError(
+                f"line {number + 1} is invalid JSON", where=file, remedy="restore it from a copy"
+            ) from error

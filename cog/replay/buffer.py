@@ -1,4 +1,4 @@
-"""The replay buffer: every frame once, as bytes, on the training device if it fits; batches by index."""
+"""The replay buffer: stores each frame once, as bytes, on the device if they fit; batches by index."""
 
 import copy
 import math
@@ -19,8 +19,8 @@ from cog.replay.frames import OnDevice, OnHost, fitting
 class Batch(NamedTuple):
     """B transitions of one or more steps each. Images are (B, C, H, W) uint8, or floats in [0, 1], or none.
 
-    `rewards` are summed over the steps, discounted; `bootstrap` is the discount of the state after them, 0
-    where the episode has ended.
+    `rewards` are discounted sums over the steps; `bootstrap` is the discount of the value of the state after
+    them, 0 where the episode has terminated.
     """
 
     images: Tensor | None
@@ -30,13 +30,13 @@ class Batch(NamedTuple):
     actions: Tensor  # (B, A)
     rewards: Tensor  # (B,)
     bootstrap: Tensor  # (B,)
-    imitated: Tensor | None = None  # (B,) 1 where the action may be imitated, else 0; none means everywhere
+    imitated: Tensor | None = None  # (B,) 1 where the action may be imitated, else 0; None: everywhere
 
 
 class Buffer:
-    """Samples batches on one device, from transitions held there (frames that do not fit stay on the host).
+    """Samples batches on one device from transitions stored there (frames that do not fit stay on the host).
 
-    `drawn` counts, per source, the transitions handed out so far, from which the realised shares follow.
+    `drawn` counts the transitions drawn so far from each source, from which the realised shares follow.
     """
 
     def __init__(
@@ -49,21 +49,21 @@ class Buffer:
         steps: int = 1,
         on_message: Callable[[str], None] | None = None,
     ) -> None:
-        """Move the transitions to `device`; `on_message` is told the memory first.
+        """Move the transitions to `device`, reporting the memory they take to `on_message` first.
 
         Each transition spans `steps` steps, or fewer at the end of its episode; `discount` is per step.
 
         Raises:
-            CogError: no transitions, or a source that should be sampled holds none.
+            CogError: there are no transitions, or none from a source that has a share.
         """
         count = len(transitions.actions)
         if count == 0:
-            raise CogError("the data hold no transitions; collect episodes or check the relabel")
+            raise CogError("the data hold no transitions", remedy="collect episodes or check the relabel")
         place = OnDevice if transitions.frames is None else fitting(transitions.frames, device)
         if on_message is not None:
             size = f"{memory(transitions) / 1e6:.1f} MB on {device}"
             if place is OnHost:
-                size += ", the frames in the host's memory, since they do not fit there"
+                size += ", frames in host memory, since they do not fit there"
             on_message(f"{count} transitions, {len(transitions.proprio)} frames: {size}")
 
         def move(array: np.ndarray) -> Tensor:
@@ -84,7 +84,7 @@ class Buffer:
         self.source = move(transitions.source)
         self.batch_size = batch_size
         names = [f"{source['role']}:{source['name']}" for source in transitions.sources]
-        # Two relabels of one dataset share a name; a number keeps their metrics apart.
+        # Two views of one dataset share a name; a number separates their metrics.
         self.names = [name if names.count(name) == 1 else f"{name}#{i}" for i, name in enumerate(names)]
         self.drawn = torch.zeros(len(self.names), dtype=torch.int64, device=device)
         self._shares = [float(source["share"]) for source in transitions.sources]
@@ -93,13 +93,13 @@ class Buffer:
         self.shape = ObservationShape(image, transitions.proprio.shape[1])
 
     def twin(self) -> "Buffer":
-        """The same transitions in the same memory, for another run, with counts of its own."""
+        """A buffer for another run, which shares this memory and counts its own draws."""
         other = copy.copy(self)
         other.drawn = torch.zeros_like(self.drawn)
         return other
 
     def sample(self, generator: torch.Generator, size: int | None = None) -> Batch:
-        """Draw one batch with replacement, of `size` transitions if given; a rank gathers its part of it."""
+        """Draw a batch with replacement, of `size` transitions if given; a rank gathers only its own part."""
 
         def fetch() -> Batch:
             return self.gather(own(self.draw(generator, size)))
@@ -107,7 +107,7 @@ class Buffer:
         return fetch() if self.frames is None else self.frames.fetch(fetch)
 
     def draw(self, generator: torch.Generator, size: int | None = None) -> Tensor:
-        """The places (B,) of the transitions of one batch; `drawn` counts them."""
+        """Indices (B,) of the transitions of one batch; they are added to `drawn`."""
         size = self.batch_size if size is None else size
         if self._members is None:
             index = torch.randint(len(self.actions), (size,), generator=generator, device=self.device)
@@ -125,10 +125,11 @@ class Buffer:
         return index
 
     def refuse_starved(self, size: int, remedy: str) -> None:
-        """Refuse batches of `size` in which a source has a share but no transition, however many are drawn.
+        """Refuse batches of `size` from which a source with a share would always be missing.
 
         Raises:
-            UsageError: naming the source and a size that feeds all, which `remedy` may hold as {size}.
+            UsageError: naming the source; `remedy` may contain {size}, the smallest size that includes every
+            source.
         """
         if self._members is None:
             return
@@ -139,7 +140,8 @@ class Buffer:
                 enough = math.ceil(round(sum(self._shares) / smallest, 6))  # 40 where 1/40 is the smallest
                 raise UsageError(
                     f"source {name} has a share of {share:.3g}, too little for a batch of {size}: it would "
-                    f"never be drawn; {remedy.format(size=enough)}"
+                    "never be drawn",
+                    remedy=remedy.format(size=enough),
                 )
 
     def gather(self, index: Tensor) -> Batch:
@@ -148,7 +150,8 @@ class Buffer:
         after = self.after[index]
         images = next_images = None
         if self.frames is not None:
-            # (B, H, W, C) seen as (B, C, H, W) is exactly the channels-last order that convolutions like.
+            # (B, H, W, C) viewed as (B, C, H, W) is the channels-last order, in which convolutions are
+            # fastest.
             images = self.frames.gather(before).permute(0, 3, 1, 2)
             next_images = self.frames.gather(after).permute(0, 3, 1, 2)
         return Batch(
@@ -162,7 +165,7 @@ class Buffer:
         )
 
     def shares(self) -> dict[str, float]:
-        """Realised share of each source in all batches so far."""
+        """Realised share of each source over all batches so far."""
         drawn = self.drawn.tolist()
         total = max(sum(drawn), 1)
         return {name: count / total for name, count in zip(self.names, drawn, strict=True)}
@@ -178,7 +181,7 @@ class Buffer:
         """Lowest and highest return that any policy could earn under these rewards.
 
         Where every rewarded step ends its episode, a return is at most the largest reward; otherwise the
-        reward may come at every step, 1 / (1 - discount) times.
+        reward may come at every step, which multiplies it by 1 / (1 - discount).
         """
         low, high = min(float(self.rewards.min()), 0.0), max(float(self.rewards.max()), 0.0)
         persistent = 1 / (1 - self.discount)
@@ -186,23 +189,23 @@ class Buffer:
         return low * persistent, high if once else high * persistent
 
     def _balanced(self) -> list[Tensor]:
-        """The members of each source; a source that has a share must have some."""
+        """Indices of the transitions of each source; a source with a share must have some."""
         batch_counts(self._shares, self.batch_size)
         members = [(self.source == number).nonzero()[:, 0] for number in range(len(self._shares))]
         for name, share, found in zip(self.names, self._shares, members, strict=True):
             if share and len(found) == 0:
                 raise CogError(
-                    f"source {name} has share {share} but holds no transitions; "
-                    "collect more or leave it out of the merge"
+                    f"source {name} has share {share} but holds no transitions",
+                    remedy="collect more or leave it out of the merge",
                 )
         return members
 
 
 def batch_counts(shares: Sequence[float], batch_size: int) -> list[int]:
-    """Whole numbers that add up to `batch_size` and follow `shares`, by largest remainder.
+    """Integers that add up to `batch_size` in proportion to `shares`, by the largest-remainder method.
 
     Raises:
-        CogError: shares that are negative, not finite or all zero.
+        CogError: shares are negative, not finite or all zero.
     """
     total = sum(shares)
     if not (total > 0 and np.isfinite(total) and min(shares) >= 0):
@@ -218,23 +221,29 @@ def batch_counts(shares: Sequence[float], batch_size: int) -> list[int]:
 def multi_step(
     rewards: np.ndarray, terminals: np.ndarray, frame_index: np.ndarray, discount: float, steps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What each step begins: its rewards over `steps` steps, the discount then, and the frame it is then.
+    """n-step returns: for each of S steps, its transition over up to `steps` steps.
 
-    Returns (S,) float32 discounted rewards, (S,) float32 discounts (0 after a terminal step) and (S,) int64
-    frames. A span ends early with its episode, whose last state is bootstrapped from unless terminal.
+    R = sum_{k<n} discount^k r_k, to which training adds discount^n Q(s_n). n is smaller than `steps` where
+    the episode ends earlier; its last state is bootstrapped from unless the last step is terminal.
+
+    Returns:
+        R (S,) float32, discount^n (S,) float32, 0 after a terminal step, and the frame of s_n (S,) int64.
     """
     size = len(rewards)
     returns, discounts = rewards.astype(np.float32), np.full(size, discount, np.float32)
-    open_ = ~terminals
+    # All S transitions grow by one step an iteration. `last` is the latest step of each, `growing` says which
+    # have neither terminated nor reached the end of their episode.
+    growing = ~terminals
     last = np.arange(size)
     for _ in range(steps - 1):
         following = np.minimum(last + 1, size - 1)
-        # The next step belongs to the same episode if it begins with the frame that this one ends with.
-        goes_on = open_ & (following > last) & (frame_index[following] == frame_index[last] + 1)
-        returns = np.where(goes_on, returns + discounts * rewards[following], returns)
-        discounts = np.where(goes_on, discounts * np.float32(discount), discounts)
-        last = np.where(goes_on, following, last)
-        open_ = ~terminals[last] & goes_on
+        # An episode of T steps has T + 1 consecutive frames. The following step belongs to the same episode
+        # if it begins with the frame that the last one ends with; between episodes the index skips a frame.
+        extends = growing & (following > last) & (frame_index[following] == frame_index[last] + 1)
+        returns = np.where(extends, returns + discounts * rewards[following], returns)
+        discounts = np.where(extends, discounts * np.float32(discount), discounts)
+        last = np.where(extends, following, last)
+        growing = ~terminals[last] & extends
     return returns, discounts * ~terminals[last], frame_index[last] + 1
 
 

@@ -1,7 +1,7 @@
-"""Where the frames of a buffer lie: on the training device or, where they do not fit there, on the host.
+"""Storage of a buffer's frames: on the training device or, if they do not fit there, on the host.
 
-From the host, every batch goes through pinned memory and by a stream of its own. The host runs ahead of the
-device: while that computes one update, the frames of the next are gathered and sent.
+From the host, batches are copied through pinned memory on a CUDA stream of their own. The host runs ahead of
+the device: while that computes one update, the frames of the next are gathered and copied.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Fetched = TypeVar("Fetched", bound=NamedTuple)
 
 
 class Frames(Protocol):
-    """Frames (F, H, W, C) uint8, of which batches are gathered on the training device."""
+    """Frames (F, H, W, C) uint8, from which batches are gathered on the training device."""
 
     stored: Tensor
 
@@ -50,29 +50,29 @@ class OnHost:
         self.stored = torch.from_numpy(np.ascontiguousarray(frames))
         self.device = device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.begun = False
+        self.synchronised = False
 
     def gather(self, index: Tensor) -> Tensor:
-        """The frames at `index` (B,), by the host; it waits for the current stream to know the index."""
+        """The frames at `index` (B,), gathered by the host once the current stream has the index."""
         shape = (len(index), *self.stored.shape[1:])
         batch = torch.empty(shape, dtype=self.stored.dtype, pin_memory=self.stream is not None)
         torch.index_select(self.stored, 0, index.cpu(), out=batch)
         return batch.to(self.device, non_blocking=True)
 
     def fetch(self, make: Callable[[], Fetched]) -> Fetched:
-        """What `make` puts on the device by the stream of its own, for which the current one waits."""
+        """What `make` puts on the device through the copy stream, for which the current stream waits."""
         if self.stream is None:
             return make()
         current = torch.cuda.current_stream(self.device)
-        if not self.begun:  # what it reads besides frames was put on the device by the current stream
+        if not self.synchronised:  # poses, actions and rewards were put on the device by the current stream
             self.stream.wait_stream(current)
-            self.begun = True
+            self.synchronised = True
         with torch.cuda.stream(self.stream):
             batch = make()
         current.wait_stream(self.stream)
         for field in batch:
             if isinstance(field, Tensor):
-                field.record_stream(current)  # its memory is not to be given away before the update
+                field.record_stream(current)  # so that its memory is not reused before the update
         return batch
 
 
@@ -82,5 +82,5 @@ def fitting(frames: np.ndarray, device: torch.device) -> type[OnDevice] | type[O
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes free on a CUDA device; elsewhere the host's memory is the device's."""
+    """Free bytes of a CUDA device; unlimited elsewhere, where device memory is host memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")

@@ -1,4 +1,4 @@
-"""Preview: the first batch that training would draw from a merge, described source by source."""
+"""Preview: the first batch that training would draw from a merge, described for each source."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def preview(
 ) -> Preview:
     """Load a merge as training does and draw the batch that a run with this size and seed draws first.
 
-    `returns` are discount and steps of the transitions.
+    `returns` are the discount and number of steps of the transitions.
 
     Raises:
         UsageError: the batch would be empty.
@@ -46,27 +46,27 @@ def preview(
     transitions = load(open_merge(data))
     buffer = Buffer(transitions, torch.device("cpu"), batch_size, sampling, *returns)
     index = buffer.draw(torch.Generator().manual_seed(seed))
-    batch, places = buffer.gather(index), index.numpy()
+    batch, indices = buffer.gather(index), index.numpy()
     images = None if batch.images is None else batch.images.permute(0, 2, 3, 1).numpy()
     rewards, ends = batch.rewards.numpy(), batch.bootstrap.numpy() == 0
     facts: dict[str, dict[str, Any]] = {}
     pictures = []
     for number, name in enumerate(buffer.names):
-        mine = np.flatnonzero(transitions.source[places] == number)
-        episodes = transitions.episode[places[mine]]
+        rows = np.flatnonzero(transitions.source[indices] == number)
+        episodes = transitions.episode[indices[rows]]
         origins = [transitions.origins[episode] for episode in episodes]
         facts[name] = {
-            "transitions": len(mine),
-            "share": round(len(mine) / len(places), 4),
+            "transitions": len(rows),
+            "share": round(len(rows) / len(indices), 4),
             "of_steps": int(transitions.sources[number]["steps"]),
             "episodes": len(set(episodes.tolist())),
-            "rewarded": int((rewards[mine] > 0).sum()),
-            "reward_mean": round(float(rewards[mine].mean()), 6) if len(mine) else 0.0,
-            "terminals": int(ends[mine].sum()),
+            "rewarded": int((rewards[rows] > 0).sum()),
+            "reward_mean": round(float(rewards[rows].mean()), 6) if len(rows) else 0.0,
+            "terminals": int(ends[rows].sum()),
             "starts": dict(sorted(Counter(start for start, _ in origins).items())),
             "behaviours": dict(sorted(Counter(behaviour for _, behaviour in origins).items())),
         }
-        if images is not None and len(mine):
-            shown = images[mine[:SHEET_COLUMNS]]
-            pictures.append((f"{name}: {len(shown)} of {len(mine)} observations", shown))
+        if images is not None and len(rows):
+            shown = images[rows[:SHEET_COLUMNS]]
+            pictures.append((f"{name}: {len(shown)} of {len(rows)} observations", shown))
     return Preview(facts, pictures)

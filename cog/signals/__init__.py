@@ -1,4 +1,4 @@
-"""Signals: what the numbers that a scene records mean; NumPy only.
+"""Signals: what the numbers recorded by a scene mean; NumPy only.
 
 `predicates` says when an object is held or a drawer open: reward rules and scenes use it alike. `stages` says
 how far an episode got: scenes declare their stages, evaluations report them.

@@ -1,6 +1,6 @@
 """Predicates on recorded signals: reward rules by name, the success of a scene, how far an episode got.
 
-Every threshold of a scene stands here and nowhere else, so that data are labelled as the scene judges.
+Every threshold of a scene is defined here and nowhere else, so that labels agree with the scene.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ Signals = Mapping[str, Any]
 Predicate = Callable[[Signals], np.ndarray]
 """Whether something holds at each frame, (T,) bool, or at the one frame, () bool."""
 
-GRASP_HEIGHT = 0.10  # m above the table that the object must exceed
+GRASP_HEIGHT = 0.10  # m, height above the table that the object must exceed
 GRASP_DISTANCE = 0.06  # m, largest distance between object and gripper centre
 OPEN_FRACTION = 0.90  # share of the drawer's travel from which it counts as open
 CLOSED_FRACTION = 0.08  # share of the upper drawer's travel below which it is out of the way
@@ -24,14 +24,14 @@ RELEASED_OPENING = 0.8  # least opening of fingers that have let go
 HANDLE_REACHED = 0.04  # m, handle-gripper distance at which the fingers are at the handle
 ACCESSIBLE_FRACTION = 0.80  # share of the travel from which the object can be taken; open starts lie beyond
 OBJECT_REACHED = 0.035  # m, object-gripper distance at which the fingers are around the object
-OBJECT_LIFTED = 0.05  # m, height of the object that only a grasp explains; it rests below 0.03
+OBJECT_LIFTED = 0.05  # m, height that the object reaches only in a grasp; it rests below 0.03
 
 
 def grasp_success(signals: Signals) -> np.ndarray:
     """The object is off the ground and in the gripper, (T,) bool; the demo's task."""
     lifted = signals["object_height"] > GRASP_HEIGHT
-    held = signals["object_gripper_distance"] < GRASP_DISTANCE
-    return np.asarray(lifted & held)
+    in_gripper = signals["object_gripper_distance"] < GRASP_DISTANCE
+    return np.asarray(lifted & in_gripper)
 
 
 def drawer_opened(signals: Signals) -> np.ndarray:
@@ -101,4 +101,4 @@ PREDICATES: dict[str, Predicate] = {
 """What a reward rule may name."""
 
 KEPT: Mapping[str, str] = {"classifier": "cog.classifier.network:open_classifier"}
-"""Rules kept in folders: kind -> the `module:function` that opens one, imported when a rule names it."""
+"""Rules stored in folders: kind -> the `module:function` that opens one, imported when a rule names it."""

@@ -8,7 +8,7 @@ A scene declares `stages`, pairs of a name and a predicate, in the order in whic
         ("grasped, dropped or out of time", object_held),
     )
 
-A failed episode is put at the last stage whose predicate held at any frame, and is called by its name.
+A failed episode is reported under the last stage whose predicate held at any frame.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ import numpy as np
 from cog.signals.predicates import Predicate, Signals
 
 Stage = tuple[str, Predicate]
-"""What an episode that got this far and no further is called, and when it got this far."""
+"""Name of an episode that got this far and no further, and the predicate for getting this far."""
 
 SUCCESS = "success"
 FAILURE = "failure"  # where a scene declares no stages

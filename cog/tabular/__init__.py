@@ -1,5 +1,5 @@
-"""Tables: problems small enough to solve exactly, where it can be seen what stitching is.
+"""Tables: problems small enough to solve exactly, which show what stitching is.
 
 Read `chain` (two trajectories, neither of which leads from A to C), then `iteration` (its exact values). The
-tests hold every algorithm of `cog.algorithms` against them.
+tests compare every algorithm of `cog.algorithms` with them.
 """

@@ -1,8 +1,9 @@
 """The chain: data that lead from A to B and from B to C, but never from A to C.
 
 Trajectory 1 goes right from A to B, then left from B to a dead end; nothing is rewarded. Trajectory 2 goes
-right from E to B, then right from B to C, which pays 1. An imitator of the data that begins at A ends in the
-dead end as often as the data do at B; dynamic programming carries the reward of C back to A through B.
+right from E to B, then right from B to C, which gives reward 1. A policy that imitates the data from A on
+ends in the dead end as often as the data do from B; dynamic programming propagates the reward of C back to A
+through B.
 """
 
 from typing import NamedTuple
@@ -27,14 +28,14 @@ class Steps(NamedTuple):
 
 
 def follow(state: int, action: int) -> tuple[int, float]:
-    """The state after `action` in `state`, and the reward on the way."""
+    """The state after `action` in `state`, and the reward."""
     if action == RIGHT:
         return (C, 1.0) if state == B else (B, 0.0)
     return DEAD_END, 0.0
 
 
 def trajectory(start: int, *actions: int) -> list[tuple[int, int, float, int]]:
-    """What happens from `start` under these actions: (state, action, reward, next state) a step."""
+    """The trajectory from `start` under these actions: (state, action, reward, next state) per step."""
     steps = []
     for action in actions:
         after, reward = follow(start, action)

@@ -41,7 +41,7 @@ from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
 from cog.training.config import TrainConfig, read_config
 
-KEPT = 2  # the newest and the one before, should the newest be damaged
+KEPT = 2  # the newest, and the previous one in case the newest is damaged
 LATEST = "latest.json"
 STATE = "state.json"
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
@@ -62,13 +62,13 @@ class Checkpoint:
     code_version: str
     inputs: tuple[Input, ...] = ()
     scene: Mapping[str, Any] = field(default_factory=dict)
-    """The environment that the data came from, as far as they say (see `cog.datasets.environment`)."""
+    """The environment that the data came from, as far as they record it (see `cog.datasets.environment`)."""
     written: Mapping[str, Any] = field(default_factory=dict)
-    """The settings as this version or an earlier one wrote them; the identity keeps their names."""
+    """The settings as this or an earlier version wrote them; the hash is taken over these names."""
 
     @property
     def hash(self) -> str:
-        """Identity of the content: settings, data, update and tensors, wherever they lie."""
+        """Identity of the content: settings, data, update and tensors; it does not depend on paths."""
         return hash_json([_identity(self.written), self.fingerprint, self.update, dict(self.hashes)])
 
     def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
@@ -77,7 +77,9 @@ class Checkpoint:
         try:
             return load_file(path, device=device)
         except (OSError, SafetensorError) as error:
-            raise CogError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
+            raise CogError(
+                f"cannot be read ({error})", where=path, remedy="use an earlier checkpoint"
+            ) from error
 
 
 def save(
@@ -89,10 +91,11 @@ def save(
     inputs: Sequence[Input] = (),
     scene: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Publish the agent's whole state as the latest checkpoint under `root`; older ones beyond two go.
+    """Publish the agent's whole state as the latest checkpoint under `root`; only the newest two are kept.
 
-    A kill at any moment leaves the previous checkpoint loadable. `inputs` are named as from the checkpoint's
-    own folder, one below `root`; `scene` is that of `Checkpoint`.
+    A kill at any moment leaves a loadable checkpoint: the new one is written under a temporary name, renamed
+    when it is complete, and only then named by latest.json. The paths of `inputs` are relative to the
+    checkpoint's own folder, one below `root`; `scene` is that of `Checkpoint`.
 
     Raises:
         CogError: it could not be written (disk full); the previous one is intact.
@@ -101,8 +104,8 @@ def save(
     staged = root / f".{final.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
         if final.exists() and (root / LATEST).exists() and _latest(root) == final:
-            _prune(root, final)  # a kill may have come before
-            return final  # the same run at the same update is the same state
+            _prune(root, final)  # in case the run was killed between writing latest.json and this
+            return final  # the same run at the same update has the same state
         make_folder(root)
         staged.mkdir()
         write_bytes(staged / TENSOR_FILES[0], serialised(_contiguous(agent.state_dict())))
@@ -122,7 +125,7 @@ def save(
             "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
         }
         write_sealed(staged / STATE, "checkpoint", state)
-        if final.exists():  # a kill came between its rename and latest.json
+        if final.exists():  # the run was killed between the rename and latest.json
             _discard(final)
         staged.rename(final)
         fsync(root)
@@ -130,8 +133,9 @@ def save(
         _prune(root, final)
     except (OSError, SafetensorError) as error:
         raise CogError(
-            f"{final}: the checkpoint could not be written ({error}); the previous one is intact. "
-            "Free space, then continue with --resume."
+            f"the checkpoint could not be written ({error}); the previous one is intact",
+            where=final,
+            remedy="Free space, then continue with --resume.",
         ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -139,7 +143,7 @@ def save(
 
 
 def find(path: Path) -> Path:
-    """The checkpoint folder meant by a run folder, its checkpoints/ folder or a step folder.
+    """The checkpoint folder that `path` means: a run folder, its checkpoints/ folder or a step folder.
 
     Raises:
         CogError: there is none.
@@ -150,7 +154,7 @@ def find(path: Path) -> Path:
     if (path / STATE).exists():
         return path
     raise CogError(
-        f"{path}: holds no checkpoint; expected a run folder or one of its checkpoints/step_* folders"
+        "holds no checkpoint", where=path, remedy="name a run folder or one of its checkpoints/step_* folders"
     )
 
 
@@ -167,7 +171,7 @@ def load(path: Path) -> Checkpoint:
     """Open and verify the checkpoint at `path` (see `find`).
 
     Raises:
-        CogError: naming the file that is missing or whose content is not what was written.
+        CogError: naming the file that is missing or damaged.
     """
     folder = find(path)
     remedy = f"use another checkpoint of {folder.parent}"
@@ -175,9 +179,9 @@ def load(path: Path) -> Checkpoint:
     for name, claimed in state["hashes"].items():
         file = folder / name
         if not file.is_file():
-            raise CogError(f"{file}: missing; {remedy}")
+            raise CogError("missing", where=file, remedy=remedy)
         if hash_file(file) != claimed:
-            raise CogError(f"{file}: content does not match its hash (damaged); {remedy}")
+            raise CogError("content does not match its hash (damaged)", where=file, remedy=remedy)
     return Checkpoint(
         folder=folder,
         config=read_config(state["config"], where=str(folder / STATE)),
@@ -195,7 +199,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, fingerprint: str) -> None:
-    """Put a checkpoint's state into a freshly built agent, in place.
+    """Load a checkpoint's state into a newly built agent, in place.
 
     Raises:
         CogError: the checkpoint was trained with other settings or other data; the message names them.
@@ -204,8 +208,9 @@ def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, finger
     refuse_other(checkpoint.config, agent.settings, checkpoint.folder)
     if checkpoint.fingerprint != fingerprint:
         raise CogError(
-            f"{checkpoint.folder}: trained on other data (fingerprint {checkpoint.fingerprint[:12]}, "
-            f"now {fingerprint[:12]}). Use the same merge, or another output folder."
+            f"trained on other data (fingerprint {checkpoint.fingerprint[:12]}, now {fingerprint[:12]})",
+            where=checkpoint.folder,
+            remedy="Use the same merge, or another output folder.",
         )
     device = agent.settings.device
     agent.load_state_dict(checkpoint.tensors("model", device))
@@ -230,9 +235,10 @@ def _identity(written: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:
-    """Settings by which a run `asked` for does not go on from one `written` before.
+    """Names of the settings that keep a run `asked` for from continuing the one `written` before.
 
-    More updates do, where step sizes do not depend on their number: the longer run begins as the shorter one.
+    A larger number of updates does not, unless step sizes depend on it: the longer run begins like the
+    shorter one.
     """
     if asked.schedule == "constant" and asked.updates > written.updates:
         written = dataclasses.replace(written, updates=asked.updates)
@@ -241,21 +247,22 @@ def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:
     others = [name for name in found if name not in own]
     if written.algorithm.name != asked.algorithm.name:
         return ["algorithm", *others]
-    # As the command line calls them.
+    # Named as on the command line.
     return [*(f"{asked.algorithm.name}.{name.removeprefix('algorithm.')}" for name in own), *others]
 
 
 def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path) -> None:
-    """Raise CogError, naming the fields, if what is asked for does not go on from what was written."""
+    """Raise CogError, naming the fields, if the run asked for cannot continue the one that was written."""
     if differing := departures(written, asked):
         raise CogError(
-            f"{where}: trained with another configuration; differing: {', '.join(differing)}. "
-            "Use the same settings, or another output folder."
+            f"trained with another configuration; differing: {', '.join(differing)}",
+            where=where,
+            remedy="Use the same settings, or another output folder.",
         )
 
 
 def _training_state(agent: Algorithm[Any], drawn: Tensor) -> dict[str, Tensor]:
-    """Everything beside the networks that the next update depends on."""
+    """Everything besides the networks that the next update depends on."""
     tensors = {"generator": agent.generator.get_state(), "drawn": drawn}
     for name, optimizer in agent.optimizers.items():
         for number, moments in optimizer.state_dict()["state"].items():
@@ -264,14 +271,18 @@ def _training_state(agent: Algorithm[Any], drawn: Tensor) -> dict[str, Tensor]:
 
 
 def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
-    """Adam's fused step walks the memory of weight and moment side by side: give both the same strides."""
+    """The moment in the memory order of its parameter.
+
+    A checkpoint stores contiguous tensors, but some weights are channels last, and Adam's fused step goes
+    through the memory of weight and moment in parallel: with other strides it would mix up their elements.
+    """
     if moment.shape != parameter.shape:
         return moment
     return torch.empty_like(parameter, requires_grad=False).copy_(moment)
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Separate plain copies, as safetensors stores them (some weights are held channels last)."""
+    """Contiguous copies, which safetensors requires (some weights are channels last)."""
     return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
@@ -279,19 +290,19 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _latest(root: Path) -> Path | None:
-    """The folder that latest.json names; where that file is missing, the newest folder, as each is whole."""
+    """The folder that latest.json names or, if it is missing, the newest: a folder is published complete."""
     pointer = root / LATEST
     if not pointer.exists():
         return max((folder for folder in root.glob("step_*") if (folder / STATE).exists()), default=None)
-    remedy = "delete it to go on from the newest step_* folder, or name one of these folders"
+    remedy = "delete it to continue from the newest step_* folder, or name one of these folders"
     name = read_sealed(pointer, "latest", "the pointer to the latest checkpoint", remedy).get("folder")
     if not isinstance(name, str) or Path(name).name != name:
-        raise CogError(f"{pointer}: field 'folder': must name a checkpoint beside it; {remedy}")
+        raise CogError("must name a checkpoint next to it", where=f"{pointer}: field 'folder'", remedy=remedy)
     return root / name
 
 
 def _prune(root: Path, newest: Path) -> None:
-    """Remove all but the newest checkpoints, and what killed runs left half written."""
+    """Remove all but the newest checkpoints, and what killed runs left half-written."""
     sweep(root)
     older = sorted((folder for folder in root.glob("step_*") if folder < newest), reverse=True)
     for folder in older[KEPT - 1 :]:
@@ -300,7 +311,7 @@ def _prune(root: Path, newest: Path) -> None:
 
 
 def _discard(folder: Path) -> None:
-    """Remove a checkpoint so that at no moment a part of it stands under its name."""
+    """Remove a checkpoint: rename it first, so that a kill never leaves a part of it under its name."""
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)

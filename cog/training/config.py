@@ -1,4 +1,4 @@
-"""Every setting of a training run, one field a line; an algorithm's own settings stand in its file.
+"""Every setting of a training run; an algorithm's own settings are defined in its file.
 
 PyTorch is imported only when an algorithm's settings are made, so that the command line starts fast.
 """
@@ -19,7 +19,7 @@ TORCH_SEED_BITS = 64
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run: which data, which algorithm, how long, where it is written."""
+    """One training run: its data, algorithm, length and output folder."""
 
     data: Path = field(metadata=APART)
     """Merge file, or a dataset folder, to learn from."""
@@ -30,39 +30,39 @@ class TrainConfig:
     updates: int = within("[1, inf)", 10_000)
     """Number of gradient updates."""
     batch_size: int = within("[1, inf)", 128)
-    """Transitions in a batch, which the processes of one run share evenly."""
+    """Transitions in a batch; the processes of one run share it evenly."""
     sampling: Literal["balanced", "uniform"] = "balanced"
-    """Whether each batch holds the shares that the merge names, or transitions are drawn uniformly."""
+    """Whether each batch follows the shares of the merge, or transitions are drawn uniformly."""
     shift: int = within("[0, inf)", 0)
-    """Largest random shift of an image in pixels (zero-padded crop); 0 is no augmentation."""
+    """Largest random shift of an image in pixels (zero-padded crop); 0 disables augmentation."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Whether step sizes stay or fall to zero along a cosine."""
+    """Whether step sizes stay constant or fall to zero along a cosine."""
     clip_gradient: float = within("[0, inf)", 0.0)
-    """Largest norm of a gradient step; 0 is no clipping."""
+    """Largest norm of a gradient; 0 disables clipping."""
     average_decay: float = within("[0, 1)", 0.998)
-    """Decay of the running average of policy weights that acts in evaluation; 0 is the last weights."""
+    """Decay of the running average of policy weights used in evaluation; 0 uses the last weights."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """Arithmetic of matrix products and convolutions; parameters stay float32. "tf32" is for CUDA alone."""
+    """Arithmetic of matrix products and convolutions; parameters stay float32. "tf32" needs CUDA."""
     compiled: bool = False
-    """Whether the update goes through torch.compile; it rounds differently. Costs a minute at the start."""
+    """Whether the update goes through torch.compile, which takes a minute to start and rounds differently."""
     graphed: bool = field(default=False, metadata=APART)
     """Whether the update is captured as one CUDA graph and replayed."""
     device: str = "cpu"
-    """Where the run computes and keeps its frames: "cpu", "cuda" or "cuda:1"."""
+    """Device that computes and stores the frames: "cpu", "cuda" or "cuda:1"."""
     threads: int = within("[0, inf)", 1)
-    """Threads for one operation on the CPU; 0 leaves PyTorch's choice. Other counts round differently."""
+    """Threads of one operation on the CPU; 0 leaves the choice to PyTorch. Other counts round differently."""
     log_every: int = within("[1, inf)", 100)
-    """Updates between two lines of metrics."""
+    """Updates between two logged lines of metrics."""
     checkpoint_every: int = within("[1, inf)", 1000, APART)
     """Updates between two checkpoints."""
     runaway_q: float = within("(0, inf)", 1e4)
-    """The run stops when a Q value exceeds this size."""
+    """Magnitude of a Q value at which the run stops as diverged."""
     wandb: Literal["disabled", "offline", "online"] = field(default="disabled", metadata=APART)
-    """Whether metrics also go to Weights & Biases."""
+    """Whether metrics are also sent to Weights & Biases."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Encoder, critics and actor."""
     algorithm: AlgorithmConfig = field(default_factory=lambda: algorithm("cql").Config())
-    """What is learned: the settings of one algorithm, each in its file of `cog.algorithms`."""
+    """Settings of the algorithm, which are defined in its file of `cog.algorithms`."""
 
     def __post_init__(self) -> None:
         """Refuse settings out of their bounds.
@@ -85,7 +85,7 @@ def read_config(values: Mapping[str, Any], where: str) -> TrainConfig:
 
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values under today's names: 0.1.0 had `algorithm` "cql" or "bc", a group `cql`, and `bc_lr`."""
+    """The values under present names: 0.1.0 had `algorithm` "cql" or "bc", a group `cql`, and `bc_lr`."""
     renamed = dict(values)
     cql, lr = renamed.pop("cql", {}), renamed.pop("bc_lr", None)
     if renamed.get("algorithm", "cql") == "cql":

@@ -1,7 +1,7 @@
-"""How an update is executed: as it is written, compiled, or captured once as a CUDA graph and replayed.
+"""Execution of an update: eager, compiled, or captured once as a CUDA graph and replayed.
 
 All three run the same lines. Compiled code and graphs are made for the shapes and settings of the first
-updates; where these change later, or weights are replaced, they raise rather than compute something else.
+updates; if these change later, or weights are replaced, they raise an error.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from cog.replay.buffer import Batch, Buffer
 from cog.replay.frames import OnHost
 from cog.training.config import TrainConfig
 
-EAGER_UPDATES = 3  # before a graph is captured: libraries choose their algorithms in them
+EAGER_UPDATES = 3  # before a graph is captured, so that libraries have chosen their algorithms
 
 
 class Sampler(Protocol):
-    """Where batches come from: `cog.replay.buffer.Buffer`."""
+    """Source of batches: `cog.replay.buffer.Buffer`."""
 
     def sample(self, generator: torch.Generator) -> Batch:
         """Draw one batch."""
@@ -40,15 +40,15 @@ class Compiled:
         self.known: set[Phase] = set()
 
     def __call__(self, batch: Batch, draws: Any, phase: Phase) -> tuple[dict[str, Gradients], Metrics]:
-        """As the function itself; compiles it at the first call in each phase.
+        """Call the function; the first call in each phase compiles it.
 
         Raises:
-            CogError: shapes, types or settings are not those that it was compiled for.
+            CogError: shapes, types or settings differ from those it was compiled for.
         """
         if phase not in self.known:
             from torch._dynamo import config
 
-            # Every agent compiles the same function for itself: none of them is a mistake.
+            # Every agent compiles the function for itself, so many recompilations are not a mistake.
             with config.patch(trace_autograd_ops=True, recompile_limit=256):
                 result = self.function(batch, draws, phase)
             self.known.add(phase)
@@ -61,7 +61,8 @@ class Compiled:
                 raise
             raise CogError(
                 f"the compiled update is for other inputs than these ({str(error).splitlines()[0]}); shapes, "
-                "types and settings must stay what they were: leave out --compiled if they cannot"
+                "types and settings must not change",
+                remedy="leave out --compiled if they have to",
             ) from error
 
 
@@ -74,14 +75,14 @@ class Capture:
     metrics: Metrics
     """Where each replay leaves its metrics."""
     reads: tuple[int, ...]
-    """What identifies the settings and weights that it reads."""
+    """Identifies the settings and weights that it reads."""
 
 
 class Graphed:
     """One update, from drawing the batch to moving the targets, as one CUDA graph.
 
-    Updates of other phases, such as those with and without a step of the actor, have graphs of their own. The
-    average of the policy, whose rate the host computes, moves after each replay.
+    Updates of different phases, such as with and without a step of the actor, have graphs of their own. The
+    policy average, whose rate the host computes, is updated after each replay.
     """
 
     def __init__(self, agent: Algorithm[Any], sampler: Sampler) -> None:
@@ -95,7 +96,7 @@ class Graphed:
         """One update: eager at first, then captured, then replayed. Returns the graph's own metrics.
 
         Raises:
-            CogError: what the graph reads was replaced since it was captured.
+            CogError: settings or weights that the graph reads were replaced since it was captured.
         """
         agent = self.agent
         phases = tuple(agent.phases())
@@ -109,8 +110,8 @@ class Graphed:
             capture = self.captures[phases]
             if capture.reads != self._reads():
                 raise CogError(
-                    "weights or settings were replaced after the update was captured as a CUDA graph; "
-                    "leave out --graphed for a run that does so"
+                    "weights or settings were replaced after the update was captured as a CUDA graph",
+                    remedy="leave out --graphed for a run that replaces them",
                 )
             capture.graph.replay()
             metrics = capture.metrics
@@ -119,7 +120,7 @@ class Graphed:
         return metrics
 
     def _eagerly(self) -> Metrics:
-        """An update on a stream of its own, as capture asks for beforehand."""
+        """An update on a side stream, as required before capture."""
         self.side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.side):
             metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
@@ -130,13 +131,13 @@ class Graphed:
         """Record one update; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.agent.generator)
-        # On a stream of its own: graphs captured on one stream share the libraries' working memory.
+        # On its own stream: graphs captured on the same stream share the libraries' workspaces.
         with torch.cuda.graph(graph, stream=self.side):
             metrics = self.agent.learn(self.sampler.sample(self.agent.generator))
         return Capture(graph, metrics, self._reads())
 
     def _reads(self) -> tuple[int, ...]:
-        """What identifies the settings, and where the weights lie."""
+        """Identity of the settings and addresses of the weights."""
         return (id(self.agent.settings), *(weight.data_ptr() for weight in self.weights))
 
 
@@ -146,13 +147,13 @@ def executed(
     config: TrainConfig,
     on_message: Callable[[str], None] | None = None,
 ) -> Callable[[], Metrics]:
-    """What draws a batch and updates the agent once, executed as `config` asks; `on_message` is told how.
+    """A function that draws a batch and updates the agent once, executed as `config` says.
 
-    Without a compiler the update stays uncompiled.
+    Without a compiler the update is not compiled; `on_message` reports how it is executed.
 
     Raises:
-        UsageError: a graph was asked for where there is no CUDA, or for several processes.
-        CogError: a graph was asked for, but the frames are not on the device.
+        UsageError: a graph was requested without CUDA, or for several processes.
+        CogError: a graph was requested, but the frames are not on the device.
     """
     how = "as written"
     if config.compiled:
@@ -173,33 +174,36 @@ def executed(
 
 
 def refuse_graph(sampler: Sampler, config: TrainConfig) -> None:
-    """Raise what `executed` says where an update should be one graph and cannot be."""
+    """Raise the errors of `executed` if the update cannot be captured as requested."""
     if not config.graphed:
         return
     if not config.device.startswith("cuda"):
         raise UsageError(f"graphed needs CUDA; device is '{config.device}'")
     if size() > 1:
-        raise UsageError("graphed is for one process; leave it out where torchrun starts several")
+        raise UsageError(
+            "graphed is for one process", remedy="leave out --graphed where torchrun starts several"
+        )
     if isinstance(sampler, Buffer) and isinstance(sampler.frames, OnHost):
         raise CogError(
-            "the frames do not fit into the device's memory, and a graph cannot fetch them from the host's; "
-            "leave out --graphed"
+            "the frames do not fit into the device's memory, and a graph cannot fetch them from the host's",
+            remedy="leave out --graphed",
         )
 
 
 def set_arithmetic(precision: str) -> None:
-    """Let float32 products and convolutions on CUDA round to TF32, or not: for the whole process.
+    """Turn TF32 in float32 products and convolutions on CUDA on or off, for the whole process.
 
-    PyTorch's own default rounds in convolutions.
+    By default PyTorch uses it in convolutions only.
     """
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def keep_freed_memory() -> None:
-    """Ask the C library to keep freed memory for the next update: 10 to 20 % of a CPU update is page faults.
+    """Make glibc keep freed memory for the next update; without glibc this does nothing.
 
-    Otherwise glibc hands the large activations back to the kernel after every update. Elsewhere: no effect.
+    Otherwise glibc returns the large activations to the kernel after every update, and page faults take 10 to
+    20 % of an update on the CPU.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -209,7 +213,7 @@ def keep_freed_memory() -> None:
 
 
 def _missing_compiler(device: str) -> str | None:
-    """What torch.compile would need on this machine and does not find."""
+    """What torch.compile needs and this machine lacks, if anything."""
     from torch._dynamo import config
 
     if not hasattr(config, "trace_autograd_ops"):
@@ -218,6 +222,6 @@ def _missing_compiler(device: str) -> str | None:
         from torch.utils._triton import has_triton
 
         return None if has_triton() else "Triton is not installed"
-    wanted = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
-    found = any(shutil.which(name) for name in wanted)
-    return None if found else f"no C++ compiler ({' or '.join(wanted)}) is installed"
+    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    found = any(shutil.which(name) for name in compilers)
+    return None if found else f"no C++ compiler ({' or '.join(compilers)}) is installed"

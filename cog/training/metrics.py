@@ -1,7 +1,7 @@
-"""Metrics of a run as lines of JSON, and to Weights & Biases on request.
+"""Metrics of a run, as lines of JSON and, on request, to Weights & Biases.
 
-`metrics.jsonl` holds what the seed determines; the clock's readings go to `timings.jsonl`, so that the former
-is the same, byte for byte, whether or not the run was interrupted.
+`metrics.jsonl` holds only what the seed determines; times go to `timings.jsonl`. So the former is the same,
+byte for byte, whether or not the run was interrupted.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ class MetricsWriter:
         wandb_mode: WandbMode,
         config: Mapping[str, Any],
     ) -> None:
-        """Continue `folder`/metrics.jsonl at byte `position`; whatever a killed run wrote after is dropped.
+        """Continue `folder`/metrics.jsonl at byte `position`; what a killed run wrote after it is dropped.
 
         Raises:
             CogError: the file is shorter than `position`, or cannot be written.
@@ -38,8 +38,9 @@ class MetricsWriter:
         size = path.stat().st_size if path.exists() else 0
         if size < position:
             raise CogError(
-                f"{path}: {size} bytes, but the checkpoint was written after {position}; the file was cut. "
-                "Start again in another folder."
+                f"{size} bytes, but the checkpoint was written after {position}; the file was truncated",
+                where=path,
+                remedy="Start again in another folder.",
             )
         self._path = path
         with self._writing():
@@ -90,18 +91,20 @@ class MetricsWriter:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Name the file where the disk fails."""
+        """Name the file if the disk fails."""
         try:
             yield
         except OSError as error:
             raise CogError(
-                f"{self._path} or timings.jsonl beside it could not be written ({error.strerror}); the "
-                "checkpoints are as they were. Free space, then continue the run."
+                f"this file or timings.jsonl next to it could not be written ({error.strerror}); the "
+                "checkpoints are as they were",
+                where=self._path,
+                remedy="Free space, then continue the run.",
             ) from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of `folder`/metrics.jsonl; a last line cut short by a kill is left out."""
+    """The lines of `folder`/metrics.jsonl; a last line that a kill truncated is left out."""
     lines = (folder / "metrics.jsonl").read_text().split("\n")
     return [json.loads(line) for line in lines[:-1]]
 
@@ -117,15 +120,16 @@ def before_update(folder: Path, position: int, update: int) -> int:
 
 
 def refuse_without_wandb(mode: WandbMode) -> None:
-    """Raise CogError if metrics are to go to Weights & Biases and its package is not installed."""
+    """Raise CogError if metrics should go to Weights & Biases but its package is not installed."""
     if mode != "disabled" and importlib.util.find_spec("wandb") is None:
         raise CogError(
-            f"wandb is '{mode}', but its package is not installed; install it with: pip install wandb"
+            f"wandb is '{mode}', but its package is not installed",
+            remedy="install it with: pip install wandb",
         )
 
 
 def _start_wandb(folder: Path, mode: WandbMode, config: Mapping[str, Any]) -> Any:
-    """A new Weights & Biases run, whose files lie in the same folder, beside any others of this process."""
+    """A new Weights & Biases run with its files in `folder`; a process may have several."""
     import wandb
 
     return wandb.init(

@@ -1,4 +1,4 @@
-"""Settings to start from, by name."""
+"""Presets: settings to start from, by name."""
 
 import typing
 from pathlib import Path
@@ -36,7 +36,7 @@ def preset(name: str, data: Path, out: Path, algorithm: str = "cql") -> TrainCon
         UsageError: no such preset or algorithm.
     """
     if name not in PRESETS:
-        raise UsageError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
+        raise UsageError(f"there is no preset '{name}'", remedy=f"choose one of: {', '.join(PRESETS)}")
     settings = algorithm_class(algorithm).presets[name]
     if name == "cpu":
         return TrainConfig(data=data, out=out, algorithm=settings)

@@ -1,7 +1,7 @@
 """Several seeds of one run, trained at once on one device: they share the data and take turns.
 
-On CUDA every run has a stream of its own, so that the kernels of one fill what those of another leave idle.
-Each computes what it would alone.
+On CUDA every run has its own stream, so that kernels of one run use what those of another leave idle. Each
+computes exactly what it would alone.
 """
 
 import contextlib
@@ -34,37 +34,37 @@ def train_seeds(
 ) -> dict[int, Path]:
     """Train `config` with every seed, in folders seedS of `config.out`; return their last checkpoints.
 
-    A seed that fails, or finds the device's memory full, ends alone, and `on_message` is told; the others go
-    on, and the error follows when all have ended. Callbacks are called with the seed before what those of
-    `cog.training.train.train` are called with.
+    A seed that fails or runs out of device memory is reported to `on_message`; the others continue, and the
+    error is raised when all have ended. Callbacks take the seed first, then the arguments of those of
+    `cog.training.train.train`.
 
     Raises:
-        UsageError: no seeds, one given twice, or several processes.
-        CogError: as `cog.training.train.train`, naming the seeds; `out` itself holds a run.
+        UsageError: no seeds, a seed given twice, or several processes.
+        CogError: as in `cog.training.train.train`, naming the seeds; or `out` itself holds a run.
         Interrupted: SIGINT or SIGTERM came; the state of every seed was saved first.
     """
     runs = _runs(config, seeds)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         for run in runs.values():
             claim(run, resume)
-            held.enter_context(locked(run.out))
+            stack.enter_context(locked(run.out))
         buffer, facts = prepare(next(iter(runs.values())), transitions, on_message)
-        stopped = held.enter_context(stop_signals())
+        stopped = stack.enter_context(stop_signals())
         turns: dict[int, Generator[None, None, None]] = {}
         for seed, run in runs.items():
             begun = begin(run, buffer.twin(), facts, resume)
             shown = partial(on_progress, seed) if on_progress is not None else None
             saved = partial(on_checkpoint, seed) if on_checkpoint is not None else None
-            said = None if turns else on_message  # all are computed alike
-            turns[seed] = updates(run, begun, stopped, said, shown, saved)
-            held.callback(turns[seed].close)
+            report = None if turns else on_message  # the message is the same for all
+            turns[seed] = updates(run, begun, stopped, report, shown, saved)
+            stack.callback(turns[seed].close)
         if failed := _take(turns, buffer.device, on_message):
             raise CogError("\n".join(failed))
     return {seed: checkpoint.find(run.out) for seed, run in runs.items()}
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream | None:
-    """A stream beside the others of a CUDA device; none elsewhere, which `torch.cuda.stream` passes over."""
+    """A new stream of a CUDA device; elsewhere None, which `torch.cuda.stream` ignores."""
     return torch.cuda.Stream(device) if device.type == "cuda" else None
 
 
@@ -72,14 +72,15 @@ def _runs(config: TrainConfig, seeds: Sequence[int]) -> dict[int, TrainConfig]:
     """The run of each seed."""
     with together():
         if not seeds or len(set(seeds)) < len(seeds):
-            raise UsageError(f"seeds are {list(seeds)}; name at least one, and each once")
+            raise UsageError(f"seeds are {list(seeds)}", remedy="name at least one, and each only once")
         if size() > 1:
             raise UsageError(
-                "several seeds are for one process; leave them out where torchrun starts several"
+                "several seeds are for one process",
+                remedy="leave out --seeds where torchrun starts several processes",
             )
         if (config.out / CONFIG).exists():
             raise CogError(
-                f"{config.out} itself holds a run; choose another folder for those of several seeds"
+                "holds a run itself", where=config.out, remedy="choose another folder for several seeds"
             )
     return {seed: dataclasses.replace(config, seed=seed, out=config.out / f"seed{seed}") for seed in seeds}
 
@@ -87,18 +88,18 @@ def _runs(config: TrainConfig, seeds: Sequence[int]) -> dict[int, TrainConfig]:
 def _take(
     turns: Mapping[int, Iterator[None]], device: torch.device, on_message: Callable[[str], None] | None
 ) -> list[str]:
-    """One update of each in turn, until all have ended; what ended some before their last update.
+    """Update each in turn until all have ended; return the errors of those that failed.
 
     Raises:
-        UsageError: settings that cannot be run, which are those of all.
-        Interrupted: a signal ended all that were left.
+        UsageError: the settings, which all share, cannot be run.
+        Interrupted: a signal ended those still running.
     """
     streams = {seed: _stream(device) for seed in turns}
-    going = dict(turns)
+    running = dict(turns)
     failed: list[str] = []
     interrupted: Interrupted | None = None
-    while going:
-        for seed, turn in list(going.items()):
+    while running:
+        for seed, turn in list(running.items()):
             try:
                 with torch.cuda.stream(streams[seed]):
                     next(turn)
@@ -110,10 +111,12 @@ def _take(
             except Interrupted as error:
                 interrupted = error
             except (CogError, torch.cuda.OutOfMemoryError) as error:
-                failed.append(f"seed {seed}: {error}")  # the error itself would keep the run in memory
+                failed.append(
+                    f"seed {seed}: {error}"
+                )  # keeping the error itself would keep the run in memory
                 if on_message is not None:
                     on_message(failed[-1])
-            del going[seed]
+            del running[seed]
     if interrupted is not None:
         raise interrupted
     return failed

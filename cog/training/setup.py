@@ -1,4 +1,4 @@
-"""What a run needs before its first update: its folder, its data on the device, and its agent."""
+"""Setup of a run: its folder, its data on the device and its agent."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +23,12 @@ from cog.training.execution import keep_freed_memory, refuse_graph, set_arithmet
 from cog.training.metrics import refuse_without_wandb
 
 CONFIG = "config.json"
-RUN = "run"  # the kind of file that it is
+RUN = "run"  # kind of that sealed file
 DAMAGED = "delete it, then continue with --resume; the checkpoints hold the settings as well"
 
 
 class Facts(NamedTuple):
-    """What a run tells of its data in everything it writes."""
+    """Facts about its data that a run records in everything it writes."""
 
     fingerprint: str
     inputs: tuple[Input, ...]
@@ -37,27 +37,31 @@ class Facts(NamedTuple):
 
 def claim(config: TrainConfig, resume: bool) -> None:
     """Refuse a folder that holds another run, before anything is written or loaded."""
-    held = config.out / CONFIG
-    if resume and held.exists():
-        other = read_config(read_sealed(held, RUN, "the configuration of a run", DAMAGED), where=str(held))
+    file = config.out / CONFIG
+    if resume and file.exists():
+        other = read_config(read_sealed(file, RUN, "the configuration of a run", DAMAGED), where=str(file))
         checkpoint.refuse_other(other, config, config.out)
-    if held.exists() and not resume:
+    if file.exists() and not resume:
         raise CogError(
-            f"{config.out} already holds a run; continue it with --resume or choose another folder"
+            "already holds a run",
+            where=config.out,
+            remedy="continue it with --resume or choose another folder",
         )
-    begun = held.exists() or (resume and checkpoint.exists(config.out / "checkpoints"))
+    begun = file.exists() or (resume and checkpoint.exists(config.out / "checkpoints"))
     if not begun and config.out.exists() and content(config.out):
-        raise CogError(f"{config.out} is not empty and holds no run of cog; choose another folder")
+        raise CogError(
+            "is not empty and does not hold a run of cog", where=config.out, remedy="choose another folder"
+        )
     make_folder(config.out)
 
 
 def prepare(
     config: TrainConfig, transitions: Transitions | None, on_message: Callable[[str], None] | None
 ) -> tuple[Buffer, Facts]:
-    """Load the data and put them where the run computes, on every rank alike.
+    """Load the data onto the device, in the same way on every rank.
 
     Raises:
-        CogError: this machine lacks what the settings ask for, or batches would leave out a source.
+        CogError: this machine lacks what the settings require, or batches would leave out a source.
     """
     with together():
         device = usable_device(config)
@@ -84,14 +88,14 @@ def prepare(
             "choose a --batch-size of at least {size}, a larger share in the merge, or --sampling uniform",
         )
         refuse_graph(buffer, config)
-    # On an accelerator the host's copy of the transitions is not needed any more.
+    # Returning only the fingerprint lets the host's copy of the transitions be freed.
     return buffer, Facts(transitions.fingerprint, inputs, scene)
 
 
 def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, Any]]:
-    """Read `data`; say what they are, as a file in `folder` names it, and what scene they came from.
+    """Read `data`; return transitions, the data as an input of a file in `folder`, and their scene.
 
-    HDF5 is needed only here.
+    Only this needs HDF5, which is why its modules are imported here.
     """
     from cog.datasets.load import load
     from cog.datasets.merge import open_merge
@@ -102,15 +106,17 @@ def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, A
 
 
 def create(config: TrainConfig, buffer: Buffer) -> Algorithm[Any]:
-    """The agent that `config` asks for, its initial weights fixed by `config.seed` alone.
+    """The agent of `config`; its initial weights depend on `config.seed` alone.
 
     Raises:
-        UsageError: the algorithm cannot use these settings or actions.
+        UsageError: the algorithm does not support these settings or actions.
     """
     actions = buffer.actions.shape[1]
     kind = algorithm(config.algorithm.name)
     kind.check(config, actions)
-    with torch.random.fork_rng(devices=[]):  # nn.Module draws from the global generator; give it back after
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # nn.Module draws from the global generator, which is restored after
         torch.default_generator.manual_seed(config.seed)
         agent = kind(config, buffer.shape, actions, buffer.return_bounds())
     set_arithmetic(config.precision)
@@ -120,11 +126,11 @@ def create(config: TrainConfig, buffer: Buffer) -> Algorithm[Any]:
 
 
 def usable_device(config: TrainConfig) -> torch.device:
-    """The device asked for, if this machine has it.
+    """The device of the settings, if this machine has it.
 
     Raises:
-        UsageError: there is no such kind, or it does not compute with the precision asked for.
-        CogError: this machine has none.
+        UsageError: the device is of an unknown kind or does not support the precision.
+        CogError: this machine does not have it.
     """
     try:
         device = torch.device(config.device)
@@ -135,7 +141,9 @@ def usable_device(config: TrainConfig) -> torch.device:
     if device.type == "cuda":
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= found:
-            raise CogError(f"device is '{device}', but PyTorch finds {found} CUDA devices; use --device cpu")
+            raise CogError(
+                f"device is '{device}', but PyTorch finds {found} CUDA devices", remedy="use --device cpu"
+            )
         if device.index is not None:
             torch.cuda.set_device(device)  # graphs and streams are made on the current one
     if device.type != "cuda" and config.precision == "tf32":

@@ -1,4 +1,4 @@
-"""The training loop: batches in, updates, metrics and checkpoints out; stops and resumes at any update."""
+"""The training loop: updates, metrics and checkpoints; it can stop and resume at any update."""
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
@@ -26,11 +26,11 @@ from cog.training.setup import CONFIG, RUN, Facts, claim, create, prepare
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 
-class Interrupted(CogError):  # noqa: N818 - it is no failure
+class Interrupted(CogError):  # noqa: N818 - not a failure
     """A signal asked the run to stop; its state was saved at `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"interrupted; everything is saved at {folder}; continue with --resume")
+        super().__init__(f"interrupted; everything is saved at {folder}", remedy="continue with --resume")
         self.folder = folder
 
 
@@ -44,34 +44,34 @@ def train(
 ) -> Path:
     """Run `config` to its last update and return the last checkpoint.
 
-    The ranks of a run (see `cog.core.parallel.joined`) all call this alike; only rank 0 calls the callbacks.
+    All ranks of a run (see `cog.core.parallel.joined`) call this; only rank 0 calls the callbacks.
 
     Args:
         config: what to learn and where to write.
-        transitions: the data, if they are in memory already; otherwise `config.data` is loaded.
-        resume: continue the run in `config.out` from its last checkpoint (or from the start, if none yet).
+        transitions: the data, if already in memory; otherwise `config.data` is loaded.
+        resume: continue the run in `config.out` from its last checkpoint, or from the start if there is none.
         on_progress: called with (update, total, metrics) at every logged update.
         on_message: called with sentences worth showing, such as the memory the frames take.
         on_checkpoint: called with (update, folder) after each checkpoint.
 
     Raises:
-        CogError: `out` holds another run, the data cannot be used, a loss is not finite or Q runs away.
-        Interrupted: SIGINT or SIGTERM came to any rank; the state was saved first.
+        CogError: `out` holds another run, the data cannot be used, a loss is not finite or Q diverges.
+        Interrupted: any rank received SIGINT or SIGTERM; the state was saved first.
         RankLost: another rank has died; the last checkpoint is as it was.
-        FailedElsewhere: on ranks above 0, any of these that ends them all.
+        FailedElsewhere: on ranks above 0, for any of these errors.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         try:
             with together():
                 refuse_uneven(config.batch_size)
                 if rank() == 0:
                     claim(config, resume)
-                    held.enter_context(locked(config.out))
-            said = on_message if rank() == 0 else None
-            buffer, facts = prepare(config, transitions, said)
+                    stack.enter_context(locked(config.out))
+            report = on_message if rank() == 0 else None
+            buffer, facts = prepare(config, transitions, report)
             begun = begin(config, buffer, facts, resume)
             with stop_signals() as stopped:
-                turns = updates(config, begun, stopped, said, on_progress, on_checkpoint)
+                turns = updates(config, begun, stopped, report, on_progress, on_checkpoint)
                 with contextlib.closing(turns):
                     for _ in turns:
                         pass
@@ -90,7 +90,7 @@ class Begun(NamedTuple):
 
 
 def begin(config: TrainConfig, buffer: Buffer, facts: Facts, resume: bool) -> Begun:
-    """The run of `config`, new or from its last checkpoint, in a folder that is claimed and locked."""
+    """Start the run of `config`, or restore its last checkpoint, in a folder that is claimed and locked."""
     root = config.out / "checkpoints"
     with together():
         agent = create(config, buffer)
@@ -100,7 +100,8 @@ def begin(config: TrainConfig, buffer: Buffer, facts: Facts, resume: bool) -> Be
             checkpoint.restore(last, agent, buffer.drawn, facts.fingerprint)
             position = last.metrics_position
             if agent.updates_done < config.updates and agent.updates_done % config.log_every:
-                # It was the last update of a shorter run, or a signal came; only the former was logged.
+                # The last update of a run is always logged, also off schedule. In a longer run it is not the
+                # last one, so its line goes. (After a signal there is no such line.)
                 position = before_update(config.out, position, agent.updates_done)
         if rank() == 0:
             write_sealed(config.out / CONFIG, RUN, to_json(config))
@@ -117,7 +118,7 @@ def updates(
     on_progress: Progress | None,
     on_checkpoint: Callable[[int, Path], None] | None,
 ) -> Generator[None, None, None]:
-    """Update to the last update or until `stopped`; metrics and checkpoints are rank 0's to write.
+    """Update until the last update or until `stopped`; rank 0 writes metrics and checkpoints.
 
     Yields after each update but the last.
     """
@@ -138,7 +139,9 @@ def updates(
                     on_checkpoint(agent.updates_done, folder)
 
     if buffer.device.type == "cuda":
-        torch.cuda.synchronize(buffer.device)  # data and weights came by one stream; others read them now
+        torch.cuda.synchronize(
+            buffer.device
+        )  # data and weights came through one stream; other streams may read them
     update_once = executed(agent, buffer, config, on_message)
     with contextlib.ExitStack() as closing:
         with together():
@@ -169,7 +172,7 @@ def updates(
 
 
 def _kept(out: Path) -> str:
-    """What a run that ended early left to go on from."""
+    """What a run that ended early can continue from."""
     if not checkpoint.exists(out / "checkpoints"):
-        return "No checkpoint was written yet; --resume begins again."
+        return "No checkpoint was written yet; --resume starts again."
     return f"The last checkpoint is {checkpoint.find(out)}; continue with --resume."

@@ -1,8 +1,8 @@
-"""Collect: run scripted behaviours and write their episodes shard by shard, on any number of workers.
+"""Collect: run scripted behaviours and write their episodes shard by shard, with any number of workers.
 
-Workers compute the bytes of shards, one process writes them. Shards are pure functions of the spec, so
-neither the number of workers nor an interruption shows in the result; a collection that was killed continues
-with the shards that are missing.
+Workers compute the bytes of shards, one process writes them. Shards are pure functions of the spec, so the
+result depends neither on the number of workers nor on interruptions; a killed collection continues with the
+missing shards.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from cog.datasets.storage.problem import DataError
 from cog.datasets.storage.shard import hash_bytes, read_shard
 from cog.errors import CogError, missing_extra
 
-SHARDS_IN_FLIGHT = 2  # for each worker: one being computed, one waiting
+SHARDS_IN_FLIGHT = 2  # per worker: one being computed, one waiting
 
 OnProgress = Callable[[int, int, int], None]
 """Called with episodes done, episodes in total and successes among those done."""
@@ -49,10 +49,10 @@ def collect(
     Args:
         spec: what to collect.
         out: folder of the dataset; new, empty, or holding (part of) the same collection.
-        workers: local processes; 0 is one per core, 1 works in this process.
+        workers: local processes; 0 for one per core, 1 for this process alone.
         dask_address: address of a Dask scheduler to use instead.
         crew: an executor to use instead, and how many shards to keep in flight on it.
-        on_progress: is told of every finished shard.
+        on_progress: called after every finished shard.
 
     Raises:
         UsageError: the environment, a start, a behaviour or an option does not exist.
@@ -82,11 +82,11 @@ def collect(
 def compute_shards(
     spec: CollectionSpec, shards: Sequence[int], workers: int = 0
 ) -> Iterator[tuple[int, bytes, ShardEntry]]:
-    """Number, bytes and entry of each of these shards, as they are finished; nothing is written.
+    """Number, bytes and entry of each of these shards, as they finish; nothing is written.
 
     Raises:
         UsageError: the environment cannot be built.
-        CogError: an episode of the kind that is kept was not found, or a worker died.
+        CogError: no attempt at an episode gave one of the kind to keep, or a worker died.
     """
     with _executor(workers, len(shards), None) as (executor, slots):
         yield from _computed(executor, slots, spec, list(shards))
@@ -95,7 +95,7 @@ def compute_shards(
 def _computed(
     executor: Executor, slots: int, spec: CollectionSpec, missing: list[int]
 ) -> Iterator[tuple[int, bytes, ShardEntry]]:
-    """Shards as they are finished, a bounded number of them in flight."""
+    """Shards as they finish, with a bounded number in flight."""
     todo = iter(missing)
     running: dict[Future[tuple[bytes, int, int, int]], int] = {}
     while True:
@@ -112,7 +112,7 @@ def _computed(
 
 
 class _InThisProcess(Executor):
-    """Runs each task at once, where it is submitted."""
+    """Runs each task immediately, when it is submitted."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -122,7 +122,7 @@ class _InThisProcess(Executor):
 
 @contextlib.contextmanager
 def _executor(workers: int, tasks: int, dask_address: str | None) -> Iterator[tuple[Executor, int]]:
-    """The executor and how many shards to keep in flight; on an error nothing more is started."""
+    """The executor and the number of shards to keep in flight; after an error nothing more is started."""
     if dask_address is not None:
         try:
             from distributed import Client
@@ -131,7 +131,9 @@ def _executor(workers: int, tasks: int, dask_address: str | None) -> Iterator[tu
         try:
             client = Client(dask_address)
         except (OSError, ValueError) as error:
-            raise CogError(f"no Dask scheduler answers at {dask_address} ({error})") from error
+            raise CogError(
+                f"no Dask scheduler answers at {dask_address} ({error})", remedy="check its address"
+            ) from error
         with client:
             yield client.get_executor(pure=False), SHARDS_IN_FLIGHT * max(1, sum(client.nthreads().values()))
         return
@@ -144,7 +146,7 @@ def _executor(workers: int, tasks: int, dask_address: str | None) -> Iterator[tu
 
 
 def _finished(out: Path, spec: CollectionSpec, shard: int) -> ShardEntry | None:
-    """The entry of a shard that is there, whole and of this spec; a damaged one counts as missing."""
+    """The entry of a shard if it exists, is intact and belongs to this spec; otherwise None."""
     path = out / shard_name(shard)
     if not path.exists():
         return None

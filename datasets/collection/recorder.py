@@ -1,4 +1,4 @@
-"""An episode in progress: whoever chooses the actions steps it, and reads or keeps what it showed."""
+"""An episode in progress: whatever chooses the actions steps it and reads the recorded frames."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +10,18 @@ from cog.errors import CogError
 
 
 class Recorder:
-    """An environment in the middle of an episode, and what it has shown since its reset.
+    """An environment in the middle of an episode, and everything recorded since its reset.
 
     `observation` and `success` are those of the last frame; `succeeded` says whether any frame was a success;
     `total` is the sum of the environment's rewards. Signals and actions are always kept, as copies: a scene
-    may fill the same arrays again.
+    may reuse its arrays.
     """
 
     def __init__(self, env: Any, seed: int, start: str, *, keep_observations: bool = True) -> None:
         """Reset the environment to the initial state of this seed and start.
 
-        Without `keep_observations` only the last one is there, which saves the memory of T + 1 images; no
-        `Episode` can be made then.
+        Without `keep_observations` only the last observation is kept, which saves the memory of T + 1 images;
+        then no `Episode` can be made.
         """
         self.env, self.seed, self.start = env, seed, start
         self.names: tuple[str, ...] = tuple(env.unwrapped.signal_names)
@@ -30,7 +30,7 @@ class Recorder:
         self.total = 0.0
         self.succeeded = self.terminated = self.truncated = False
         self._observations: list[dict[str, np.ndarray]] | None = [] if keep_observations else None
-        self._see(*env.reset(seed=seed, options={"start": start}))
+        self._record(*env.reset(seed=seed, options={"start": start}))
 
     def __len__(self) -> int:
         """Number of steps so far."""
@@ -49,7 +49,7 @@ class Recorder:
         """
         self.actions.append(np.array(action))
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._see(observation, info)
+        self._record(observation, info)
         self.total += float(reward)
         self.terminated, self.truncated = bool(terminated), bool(truncated)
 
@@ -58,7 +58,7 @@ class Recorder:
         return {name: np.array([entry[name] for entry in self.signals]) for name in self.names}
 
     def episode(self, behaviour: str, options: Mapping[str, Any], noise: float) -> Episode:
-        """The steps so far, at least one, as an episode acted by `behaviour`."""
+        """The steps so far, at least one, as an episode of `behaviour`."""
         return Episode(
             actions=np.stack(self.actions),
             signals={name: values.astype(np.float32) for name, values in self.signal_values().items()},
@@ -75,15 +75,16 @@ class Recorder:
             truncated=self.truncated,
         )
 
-    def _see(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+    def _record(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         try:
             signals = {name: float(info["signals"][name]) for name in self.names}
             self.success = bool(info["success"])
         except (KeyError, TypeError, ValueError) as error:
             raise CogError(
                 f"frame {len(self.signals)} of the episode with seed {self.seed} has no number for a "
-                f"signal or no success ({type(error).__name__}: {error}); every info needs "
-                f"info['success'] and info['signals'] with {', '.join(self.names)}"
+                f"signal or no success ({type(error).__name__}: {error})",
+                remedy="give every info the entries 'success' and 'signals', the latter with "
+                f"{', '.join(self.names)}",
             ) from error
         self.observation = {name: np.array(value) for name, value in observation.items()}
         if self._observations is not None:
@@ -92,7 +93,7 @@ class Recorder:
         self.succeeded |= self.success
 
     def _stacked(self, name: str) -> np.ndarray | None:
-        """An observation at each frame, (T + 1, ...), or none if the scene does not show it."""
+        """An observation at each frame, (T + 1, ...), or None if the scene does not show it."""
         if self._observations is None:
             raise ValueError("this recorder does not keep observations")
         present = name in self._observations[0]

@@ -1,4 +1,4 @@
-"""Roll out behaviours: the bytes of one shard as a pure function of (spec, shard number)."""
+"""Run behaviours: the bytes of one shard as a pure function of (spec, shard number)."""
 
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from cog.envs.contract import check_attributes, check_first_frame
 from cog.envs.make import make_environment
 from cog.errors import CogError, UsageError
 
-ATTEMPTS = 50  # at an episode of the kind that `keep` asks for
-_ACTING_STREAM = 1  # keeps the behaviour's draws apart from the environment's, which uses the bare seed
+ATTEMPTS = 50  # at one episode of the kind to keep
+_ACTING_STREAM = 1  # separates the behaviour's draws from the environment's, which uses the seed alone
 
 
 def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
     """Build the environment once, check the spec against it, and describe it for the manifest.
 
     Raises:
-        UsageError: the environment, a start, a behaviour or an option of it does not exist, or the
-            environment shows something else than it says.
+        UsageError: the environment, a start, a behaviour or one of its options does not exist, or the
+            environment does not match its own description.
     """
     from cog.envs.behaviours import make_behaviour
 
@@ -38,7 +38,7 @@ def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
                 )
             except (TypeError, ValueError) as error:
                 raise UsageError(
-                    f"behaviour {choice.name!r} refuses {dict(choice.options)}: {error}"
+                    f"behaviour {choice.name!r} does not accept {dict(choice.options)}: {error}"
                 ) from error
             if missing := [name for name in ("act", "done") if not hasattr(behaviour, name)]:
                 raise UsageError(f"behaviour {choice.name!r} of {spec.env} lacks {' and '.join(missing)}")
@@ -57,7 +57,7 @@ def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
     for start in spec.starts:
         if start not in env.unwrapped.starts:
             known = ", ".join(env.unwrapped.starts)
-            raise UsageError(f"start {start!r} is unknown; {spec.env} has: {known}")
+            raise UsageError(f"{spec.env} has no start {start!r}", remedy=f"choose one of: {known}")
     spaces = env.observation_space.spaces
     return {
         "id": spec.env,
@@ -74,10 +74,10 @@ def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
 
 
 def collect_shard(spec: CollectionSpec, shard: int) -> tuple[bytes, int, int, int]:
-    """The bytes of a shard, and its numbers of episodes, steps and successes.
+    """The bytes of a shard, and its number of episodes, steps and successes.
 
     Raises:
-        CogError: no attempt at an episode gave what `spec.keep` asks for.
+        CogError: no attempt at an episode gave one of the kind `spec.keep`.
     """
     env = make_environment(spec.scene())
     try:
@@ -89,20 +89,22 @@ def collect_shard(spec: CollectionSpec, shard: int) -> tuple[bytes, int, int, in
 
 
 def _collect_episode(env: Any, spec: CollectionSpec, number: int) -> Episode:
-    """Attempt an episode until it is of the kind that is kept."""
+    """Attempt an episode until it is of the kind to keep."""
     plan = spec.plan(number)
     for attempt in range(ATTEMPTS if spec.keep != "all" else 1):
         episode, succeeded = roll_out(env, spec, plan, spec.episode_seed(number, attempt))
         if spec.keep == "all" or (episode.success if spec.keep == "success" else not succeeded):
             return episode
     raise CogError(
-        f"episode {number}: {ATTEMPTS} attempts of behaviour '{plan.behaviour.name}' from start "
-        f"'{plan.start}' gave no {spec.keep}; choose another behaviour or start, or keep all episodes"
+        f"{ATTEMPTS} attempts of behaviour '{plan.behaviour.name}' from start '{plan.start}' gave no "
+        f"{spec.keep}",
+        where=f"episode {number}",
+        remedy="choose another behaviour or start, or keep all episodes",
     )
 
 
 def roll_out(env: Any, spec: CollectionSpec, plan: Plan, seed: int) -> tuple[Episode, bool]:
-    """One episode, and whether any of its frames was a success; `seed` fixes it entirely."""
+    """One episode, and whether any of its frames was a success; `seed` determines it completely."""
     from cog.envs.behaviours import make_behaviour
 
     rng = np.random.default_rng([seed, _ACTING_STREAM])

@@ -1,6 +1,6 @@
-"""A collection spec: everything that decides which episodes a dataset holds, down to every random number.
+"""A collection spec: everything that determines the episodes of a dataset, including all random numbers.
 
-Episode i of a collection draws its start and behaviour from (seed, i), and attempt k at it is fixed by
+Episode i of a collection draws its start and behaviour from (seed, i), and attempt k at it depends only on
 (seed, i, k). So a shard is a pure function of the spec and its number, on any machine, in any order.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cog.envs.make import Scene
 
 Keep = Literal["all", "success", "failure"]
-_PLAN_STREAM = 1  # keeps the plan's draws apart from the seeds of attempts
+_PLAN_STREAM = 1  # separates the plan's draws from the seeds of attempts
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class BehaviourChoice:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one episode is to be, before any attempt at it."""
+    """Start and behaviour of one episode, before any attempt at it."""
 
     start: str
     """Distribution of initial states."""
@@ -55,7 +55,7 @@ class CollectionSpec:
     behaviours: tuple[BehaviourChoice, ...] = (BehaviourChoice("grasp"),)
     """Mix of behaviours; each episode draws one by weight."""
     starts: tuple[str, ...] = ("open",)
-    """Starts; each episode draws one, all equally often."""
+    """Starts; each episode draws one uniformly."""
     env: str = "cog/DrawerGrasp-v0"
     """Gymnasium id of the environment."""
     observation: Literal["image", "state"] = "image"
@@ -63,7 +63,7 @@ class CollectionSpec:
     image_size: int = 48
     """Height and width of the images in pixels."""
     env_options: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of the environment, such as its objects or what is randomised."""
+    """Further arguments of the environment, such as its objects or randomisations."""
     max_episode_steps: int = 50
     """Steps after which an episode is cut off."""
     terminate_on_success: bool = True
@@ -75,7 +75,7 @@ class CollectionSpec:
     seed: int = 0
     """Seed of the whole collection."""
     episodes_per_shard: int = 50
-    """Episodes in one shard, the unit of work and of loss."""
+    """Episodes in one shard, the unit of work and of possible loss."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be collected.
@@ -111,7 +111,7 @@ class CollectionSpec:
         value["starts"] = list(self.starts)
         value["behaviours"] = [dataclasses.asdict(choice) for choice in self.behaviours]
         if not self.env_options:
-            del value["env_options"]  # so that collections without them keep their identity
+            del value["env_options"]  # so that collections without options keep their hash
         return value
 
     @staticmethod
@@ -127,7 +127,7 @@ class CollectionSpec:
             fields["behaviours"] = tuple(BehaviourChoice(**choice) for choice in fields["behaviours"])
             return CollectionSpec(**fields)
         except (KeyError, TypeError) as error:
-            raise UsageError(f"this is no collection spec of this version of cog: {error}") from error
+            raise UsageError(f"not a collection spec that this version can read: {error}") from error
 
     def hash(self) -> str:
         """Identity of the spec."""
@@ -144,7 +144,7 @@ class CollectionSpec:
         return range(first, min(first + self.episodes_per_shard, self.episodes))
 
     def plan(self, episode: int) -> Plan:
-        """Start and behaviour of an episode; the same for every attempt, so `keep` leaves the mix alone."""
+        """Start and behaviour of an episode; all attempts share them, so `keep` does not change the mix."""
         entropy = np.random.SeedSequence([self.seed, episode], spawn_key=(_PLAN_STREAM,))
         rng = np.random.default_rng(entropy)
         start = self.starts[int(rng.integers(len(self.starts)))]
@@ -152,13 +152,13 @@ class CollectionSpec:
         return Plan(start, self.behaviours[int(rng.choice(len(weights), p=weights / weights.sum()))])
 
     def episode_seed(self, episode: int, attempt: int) -> int:
-        """The recorded seed from which one attempt at an episode follows."""
+        """The recorded seed that determines one attempt at an episode."""
         sequence = np.random.SeedSequence([self.seed, episode, attempt])
         return int(sequence.generate_state(1)[0])
 
 
 def parse_behaviour(text: str) -> BehaviourChoice:
-    """Read `NAME`, `NAME=WEIGHT` or `NAME=WEIGHT:option=value,...`; values are JSON or else plain text.
+    """Read `NAME`, `NAME=WEIGHT` or `NAME=WEIGHT:option=value,...`; values are JSON or plain text.
 
     Raises:
         UsageError: the text has another form.
@@ -172,4 +172,4 @@ def parse_behaviour(text: str) -> BehaviourChoice:
         return BehaviourChoice(name, float(weight) if equals else 1.0, options)
     except ValueError as error:
         form = "NAME, NAME=WEIGHT or NAME=WEIGHT:option=value,..."
-        raise UsageError(f"behaviour {text!r} cannot be read; write {form}") from error
+        raise UsageError(f"behaviour {text!r} cannot be read", remedy=f"write {form}") from error

@@ -1,6 +1,6 @@
 """Exporters: datasets in the formats of other packages; `FORMATS` lists them.
 
-Read `run` (what an export does), `contents` (what is exported, the same for all), then a format, with its own
+Read `run` (the export), `contents` (what is exported, the same for all formats), then a format with its own
 options; `hdf5` and `statistics` are shared.
 """
 

@@ -1,4 +1,4 @@
-"""Contents: what an export holds, whatever its format: episodes with rewards, and where they came from."""
+"""Contents: what an export contains in any format: episodes with rewards, and their origin."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from cog.datasets.merge import Merge, Source
 from cog.datasets.relabel.view import labelled
 from cog.datasets.storage.problem import DataError, Problem
 
-ORIGIN = "cog"  # under this name every export records where it came from
+ORIGIN = "cog"  # name under which every export records its origin
 
 Progress = Callable[[int, str], None]
-"""Called with the number of episodes that are written, and a note."""
+"""Called with the number of episodes written, and a note."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Numbered:
         return not bool(_flags(self.episode)[-1])
 
     def facts(self) -> dict[str, Any]:
-        """What else is known of the episode, as numbers, texts and flags."""
+        """Further facts about the episode, as numbers, strings and booleans."""
         names = ("seed", "start", "behaviour", "noise", "success")
         return {**{name: getattr(self.episode, name) for name in names}, "source": self.source}
 
@@ -83,7 +83,7 @@ class Contents:
     def episodes(self, *, whole: bool) -> Iterator[Numbered]:
         """All episodes in order, one shard in memory at a time.
 
-        `whole` says that an episode of the format ends once: a terminal step before the last is refused.
+        `whole` refuses a terminal step before the last, for formats that cannot express it.
 
         Raises:
             CogError: a shard is damaged, a rule fails or has changed, or a terminal step is refused.
@@ -98,7 +98,7 @@ class Contents:
                 self.on_progress(number, source.name)
 
     def origin(self) -> dict[str, Any]:
-        """Where the episodes came from, as JSON: the code, and each source with its hash and view."""
+        """Origin of the episodes, as JSON: the code version, and each source with its hash and view."""
         return {
             "code_version": code_version(),
             "sources": [

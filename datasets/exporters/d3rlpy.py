@@ -4,10 +4,10 @@
     observations_i_0, observations_i_1  image (T, 3, H, W) uint8 and proprio (T, P) float32: a tuple
     observations_i                      where there is one: state (T, N) float32, or the one chosen
     actions_i (T, A) float32, rewards_i (T, 1) float32, terminated_i (a flag)
-    cog                                 where the data came from, JSON
+    cog                                 origin of the data, JSON
 
-d3rlpy has no place for the frame after the last step. A terminal step needs none; the last step of an episode
-that was cut off is kept in the file but is never sampled, as in everything that d3rlpy records itself.
+d3rlpy does not store the frame after the last step. A terminal step needs none; the last step of a cut-off
+episode is in the file but is never sampled, as in everything that d3rlpy records itself.
 """
 
 import json
@@ -48,11 +48,13 @@ def observation_names(contents: Contents, chosen: str | None) -> tuple[str, ...]
     """Names of the observations that are written: all, or the chosen one.
 
     Raises:
-        UsageError: the data do not hold it.
+        UsageError: the data do not contain it.
     """
     names = tuple(contents.shapes)
     if chosen is not None and chosen not in names:
-        raise UsageError(f"observation {chosen!r} is not in the data, which hold: {', '.join(names)}")
+        raise UsageError(
+            f"observation {chosen!r} is not in the data", remedy=f"choose one of: {', '.join(names)}"
+        )
     return names if chosen is None else (chosen,)
 
 

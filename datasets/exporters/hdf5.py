@@ -1,7 +1,7 @@
-"""A new HDF5 file on a disk that may fill up: the library by itself then crashes the interpreter later on.
+"""A new HDF5 file on a disk that may fill up, where the library alone would later crash the interpreter.
 
-So it writes through `PatientFile`, on which no write fails. The first failure is kept, what follows it is
-held in memory, and `check` raises it between two episodes and at the end.
+It therefore writes through `PatientFile`, on which no write fails: the first failure is recorded, later data
+stay in memory, and `check` raises the failure between episodes and at the end.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Check]]:
     """A new file that any version of the library reads, and its check.
 
     Raises:
-        OSError: it could not be written; what there is of it is of no use.
+        OSError: it could not be written; the file is unusable.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -34,19 +34,19 @@ def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Check]]:
 
 
 def images_in_chunks(group: h5py.Group, name: str, images: np.ndarray, frames: int) -> None:
-    """Store images (T, H, W, C) without loss, `frames` of them to a chunk."""
+    """Store images (T, H, W, C) without loss, `frames` of them per chunk."""
     chunks = (min(frames, len(images)), *images.shape[1:])
     group.create_dataset(name, data=images, chunks=chunks, compression="gzip", compression_opts=1)
 
 
 class PatientFile:
-    """A file that the library reads and writes, whose writes succeed even where the disk refuses them."""
+    """A file for the library whose writes succeed even if the disk refuses them."""
 
     def __init__(self, descriptor: int) -> None:
         """Use an empty file that is open for reading and writing."""
         self._descriptor = descriptor
         self._position = self._size = 0
-        self._held: list[tuple[int, bytes]] = []
+        self._pending: list[tuple[int, bytes]] = []
         self._error: OSError | None = None
 
     def check(self) -> None:
@@ -59,7 +59,7 @@ class PatientFile:
             raise self._error
 
     def write(self, data: memoryview) -> int:
-        """Write at the position; what cannot be written is held."""
+        """Write at the position; data that cannot be written stay in memory."""
         rest = memoryview(data).cast("B")
         length, position = len(rest), self._position
         while len(rest) and self._error is None:
@@ -70,7 +70,7 @@ class PatientFile:
                 break
             rest, position = rest[written:], position + written
         if len(rest):
-            self._held.append((position, bytes(rest)))
+            self._pending.append((position, bytes(rest)))
         self._position += length
         self._size = max(self._size, self._position)
         return length
@@ -82,10 +82,10 @@ class PatientFile:
         data = bytearray(
             os.pread(self._descriptor, max(end - start, 0), start).ljust(max(end - start, 0), b"\0")
         )
-        for position, held in self._held:
-            first, last = max(start, position), min(end, position + len(held))
+        for position, pending in self._pending:
+            first, last = max(start, position), min(end, position + len(pending))
             if first < last:
-                data[first - start : last - start] = held[first - position : last - position]
+                data[first - start : last - start] = pending[first - position : last - position]
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -106,7 +106,7 @@ class PatientFile:
         return self._position
 
     def truncate(self, size: int) -> int:
-        """Give the file a size."""
+        """Set the size of the file."""
         self._size = size
         if self._error is None:
             try:

@@ -1,15 +1,15 @@
 """LeRobot's dataset folder, version 3, with images as PNG in its tables: no video, nothing lost.
 
     meta/info.json, meta/stats.json      features and counts; statistics of each feature, without quantiles
-    meta/tasks.parquet, meta/episodes/   texts of the tasks; a row for every episode
+    meta/tasks.parquet, meta/episodes/   task descriptions; a row for every episode
     data/chunk-000/file-000.parquet      a row for every step; a new file after 100 MB
       observation.images.image           (H, W, 3) uint8
       observation.state                  (P,) float32, proprio; or observation.environment_state (N,)
       action, next.reward                (A,) and a number, float32
       next.done, next.truncated          whether a step is terminal, or the last of a cut-off episode
 
-The task of an episode is its behaviour. Under `cog` in info.json is where the data came from. As in all that
-LeRobot records, an episode has no frame after its last step.
+The task of an episode is its behaviour. `cog` in info.json holds the origin of the data. As in everything
+that LeRobot records, an episode has no frame after its last step.
 """
 
 import json
@@ -51,10 +51,10 @@ class LeRobotExport(ExportOptions):
     format: ClassVar[str] = "lerobot"
 
     fps: int
-    """Steps in a second."""
+    """Steps per second."""
 
     def __post_init__(self) -> None:
-        """Refuse fewer than one step in a second.
+        """Refuse fewer than one step per second.
 
         Raises:
             UsageError: naming it.
@@ -67,7 +67,7 @@ class LeRobotExport(ExportOptions):
 
 
 def write(folder: Path, contents: Contents, fps: int) -> None:
-    """Fill a folder that is there already; `fps` is the number of steps in a second.
+    """Fill an existing folder; `fps` is the number of steps per second.
 
     Raises:
         CogError: the data cannot be read, or pyarrow is not installed.
@@ -146,7 +146,7 @@ def _entry(
 
 
 def _info(contents: Contents, fps: int) -> dict[str, Any]:
-    """What info.json holds apart from the counts."""
+    """Content of info.json except the counts."""
     shapes = {NAMES[name]: shape for name, shape in contents.shapes.items()} | {
         "action": contents.action_shape
     }
@@ -175,7 +175,7 @@ def _info(contents: Contents, fps: int) -> dict[str, Any]:
 
 
 def _write_tasks(path: Path, tasks: list[str]) -> None:
-    """The texts of the tasks, as an index that pandas restores."""
+    """The task descriptions, as an index that pandas restores."""
     import pyarrow
 
     index = {"name": None, "field_name": "index", "pandas_type": "unicode", "numpy_type": "object"}
@@ -220,7 +220,7 @@ class _Table:
 
 
 class _Data:
-    """The numbered Parquet files that hold all steps, an episode in one of them."""
+    """The numbered Parquet files of all steps; each episode is in one of them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,14 +1,14 @@
-"""Minari's dataset folder, as its HDF5 storage lays it out, with images that are stored without loss.
+"""Minari's dataset folder, as its HDF5 storage lays it out, with losslessly stored images.
 
-    data/metadata.json         spaces, counts, identity; under `cog` where the data came from
-    data/main_data.hdf5        one group an episode:
+    data/metadata.json         spaces, counts, identity; under `cog` the origin of the data
+    data/main_data.hdf5        one group per episode:
       episode_i/observations/  `image` (T+1, H, W, 3) uint8 and `proprio` (T+1, P), or `state` (T+1, N)
       episode_i/actions        (T, A); `rewards` (T,), `terminations` (T,), `truncations` (T,)
       episode_i/infos/signals/NAME   (T+1,) float32
 
-It is written here and not by the package, which appends to its file in place below one folder of the user's:
-a killed export would leave a part under the final name. So nothing but h5py is needed. Minari before 0.5.4
-refuses the folder, as it should: it would take every image for a JPEG.
+It is written without the package, which appends to its file in place, in a folder of the user: a killed
+export would leave a partial file under the final name. So only h5py is needed. Minari before 0.5.4 rightly
+refuses the folder: it would read every image as a JPEG.
 """
 
 import json
@@ -26,7 +26,7 @@ from cog.datasets.exporters.hdf5 import images_in_chunks, new_hdf5
 from cog.datasets.exporters.run import ExportOptions
 from cog.errors import UsageError
 
-VERSION = "0.5.4"  # the layout's; the first that can record that images are not JPEGs
+VERSION = "0.5.4"  # of the layout; the first that can record that images are not JPEGs
 FRAMES_PER_CHUNK = 16
 _ID = re.compile(r"(?:[-\w][-\w/]*/)?[-\w]+?-v\d+")
 
@@ -38,7 +38,7 @@ class MinariExport(ExportOptions):
     format: ClassVar[str] = "minari"
 
     name: str | None = None
-    """Id of the dataset, with which the path must end. Default: the folder's name."""
+    """Id of the dataset; the path must end with it. Default: the folder's name."""
 
     def write(self, contents: Contents, out: Path) -> int:
         name = dataset_id(out, self.name)
@@ -58,12 +58,15 @@ def dataset_id(out: Path, name: str | None) -> str:
             f"invalid Minari id {found!r}", remedy="name datasets NAME-vNUMBER, such as drawer-v0"
         )
     if out.parts[-len(Path(found).parts) :] != Path(found).parts:
-        raise UsageError(f"Minari finds the dataset {found!r} in a folder of that name, but --out is {out}")
+        raise UsageError(
+            f"Minari finds the dataset {found!r} only in a folder of that name, but --out is {out}",
+            remedy="make --out end with the id",
+        )
     return found
 
 
 def write(folder: Path, contents: Contents, name: str) -> None:
-    """Fill a folder that is there already.
+    """Fill an existing folder.
 
     Raises:
         CogError: the data cannot be read.

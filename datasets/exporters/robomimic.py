@@ -1,14 +1,14 @@
-"""Robomimic's HDF5: one group a demonstration, with observations before and after every step.
+"""Robomimic's HDF5: one group per demonstration, with observations before and after every step.
 
     data/demo_i/obs/image      (T, H, W, 3) uint8, and `proprio` (T, P) float32; or `state` (T, N) alone
     data/demo_i/next_obs/...   the same, one frame later
     data/demo_i/actions        (T, A) float32; `rewards` (T,) float32; `dones` (T,) int64, 1 on terminal steps
-    data/demo_i/signals/NAME   (T+1,) float32: not robomimic's, which leaves alone what it does not know
-    mask/task, mask/prior      filter keys of the roles of a merge; `train`, `valid` where a share is held out
-    cog                        where the data came from, JSON
+    data/demo_i/signals/NAME   (T+1,) float32: an addition, which robomimic ignores
+    mask/task, mask/prior      filter keys of the roles of a merge; `train`, `valid` if a share is held out
+    cog                        origin of the data, JSON
 
 In a training configuration, `image` goes under the modality `rgb`, `proprio` or `state` under `low_dim`.
-There are no `states`: these are MuJoCo's, to reset its scenes by.
+There are no `states`, which are MuJoCo's and serve to reset its scenes.
 """
 
 import json
@@ -37,9 +37,9 @@ class RobomimicExport(ExportOptions):
     format: ClassVar[str] = "robomimic"
 
     valid_share: float = 0.0
-    """Share of the episodes under the filter key valid, the others under train; 0 writes neither key."""
+    """Share of the episodes with the filter key valid; the others get train. 0 writes neither key."""
     seed: int = 0
-    """Seed of the draw of that share."""
+    """Seed that draws that share."""
 
     def __post_init__(self) -> None:
         """Refuse a share outside [0, 1) and a seed out of range.
@@ -86,7 +86,7 @@ def _write_demo(demo: h5py.Group, item: Numbered) -> None:
     for name, values in item.observations().items():
         for group, part in (("obs", values[:-1]), ("next_obs", values[1:])):
             if name == "image":
-                images_in_chunks(demo.require_group(group), name, part, 1)  # it reads frame by frame
+                images_in_chunks(demo.require_group(group), name, part, 1)  # robomimic reads frame by frame
             else:
                 demo[f"{group}/{name}"] = part
     demo["actions"] = episode.actions

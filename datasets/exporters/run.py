@@ -1,4 +1,4 @@
-"""Export: write a dataset under a view, or a merge, in the format of another tool, whole or not at all."""
+"""Export: write a dataset under a view, or a merge, in another tool's format, completely or not at all."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from cog.errors import CogError
 
 @dataclass(frozen=True)
 class ExportOptions(ABC):
-    """How a format is written; every format adds options of its own."""
+    """How a format is written; every format adds its own options."""
 
     format: ClassVar[str]
     """Name of the format."""
 
     @abstractmethod
     def write(self, contents: Contents, out: Path) -> int:
-        """Write to `out`, whole or not at all, and return the number of steps that the other tool samples.
+        """Write to `out`, completely or not at all; return the number of steps that the other tool samples.
 
         Raises:
             UsageError: the options do not fit the data or the path.
@@ -29,7 +29,7 @@ class ExportOptions(ABC):
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     path: Path
     """File or folder."""
@@ -63,7 +63,7 @@ def export(
 
 
 def refuse_existing(out: Path) -> None:
-    """Refuse a target that is there already, whatever it is.
+    """Refuse a target that already exists.
 
     Raises:
         CogError: naming it.

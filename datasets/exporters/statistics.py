@@ -1,4 +1,4 @@
-"""Statistics as LeRobot keeps them: minimum, maximum, mean, deviation and count of each feature."""
+"""Statistics as LeRobot stores them: minimum, maximum, mean, deviation and count of each feature."""
 
 from collections.abc import Mapping
 
@@ -21,12 +21,12 @@ def together(one: Statistics, other: Statistics) -> Statistics:
     """Statistics of two disjoint sets of values as one."""
     first, second = int(one["count"][0]), int(other["count"][0])
     share = second / (first + second)
-    apart = other["mean"] - one["mean"]
-    variance = (1 - share) * one["std"] ** 2 + share * other["std"] ** 2 + share * (1 - share) * apart**2
+    difference = other["mean"] - one["mean"]
+    variance = (1 - share) * one["std"] ** 2 + share * other["std"] ** 2 + share * (1 - share) * difference**2
     return {
         "min": np.minimum(one["min"], other["min"]),
         "max": np.maximum(one["max"], other["max"]),
-        "mean": one["mean"] + share * apart,
+        "mean": one["mean"] + share * difference,
         "std": np.sqrt(variance),
         "count": one["count"] + other["count"],
     }

@@ -1,7 +1,7 @@
-"""Importers: data that other packages wrote, as datasets; `FORMATS` lists them.
+"""Importers: data written by other packages, as datasets; `FORMATS` lists them.
 
-Read `source` (what a format gives), `run` (what is done with it) and `hdf5`, `pictures`, `video`; every
-other module is a format, with its own options.
+Read `source` (what a format provides), `run` (the import) and `hdf5`, `pictures`, `video`; every other module
+is a format with its own options.
 """
 
 from collections.abc import Mapping

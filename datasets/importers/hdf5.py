@@ -1,4 +1,4 @@
-"""Foreign HDF5 files: arrays are read only if they lie in the file itself and are plain numbers."""
+"""Foreign HDF5 files: arrays are read only if they are stored in the file itself and are plain numbers."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
 
 ELSEWHERE = "copy the data into one plain file, for example with h5repack or h5copy"
-ANOTHER = "check that this is the file that you mean, or restore it from a copy"
+ANOTHER = "check that this is the right file, or restore it from a copy"
 
 
 class ForeignFile:
@@ -22,7 +22,7 @@ class ForeignFile:
         """Open the file.
 
         Raises:
-            DataError: it is missing or is no HDF5 file.
+            DataError: it is missing or is not an HDF5 file.
         """
         self.path = path
         try:
@@ -45,7 +45,7 @@ class ForeignFile:
             return self._find(name) is not None
 
     def names(self, group: str) -> list[str]:
-        """Names in a group, in order; none if there is no such group."""
+        """Sorted names in a group; empty if there is no such group."""
         with self._reading(group):
             node = self._find(group)
             return sorted(node) if isinstance(node, h5py.Group) else []
@@ -65,7 +65,7 @@ class ForeignFile:
         return found
 
     def attribute(self, group: str, name: str) -> object:
-        """An attribute of a group or array, or none."""
+        """An attribute of a group or array, or None."""
         with self._reading(f"{group}.attrs[{name}]"):
             node = self._find(group)
             return None if node is None else node.attrs.get(name)
@@ -79,20 +79,20 @@ class ForeignFile:
         """Rows `begin` to `end` of an array of numbers.
 
         Raises:
-            DataError: there is no such array, it lies outside the file, or it is damaged.
+            DataError: there is no such array, it is stored in another file, or it is damaged.
         """
         with self._reading(name):
             return np.asarray(self._array(name)[begin:end])
 
     def texts(self, name: str) -> list[str]:
-        """An array of texts, such as the names of episodes."""
+        """An array of strings, such as the names of episodes."""
         with self._reading(name):
             values = self._array(name, texts=True)[...].tolist()
             return [text.decode() if isinstance(text, bytes) else str(text) for text in values]
 
     @contextlib.contextmanager
     def _reading(self, field: str) -> Iterator[None]:
-        """Name the field in whatever h5py raises over damaged bytes, which may be anything."""
+        """Turn whatever h5py raises over damaged bytes into an error that names the field."""
         try:
             yield
         except DataError:
@@ -102,7 +102,7 @@ class ForeignFile:
             raise DataError(Problem(self.path, field, rule, ANOTHER)) from error
 
     def _array(self, name: str, texts: bool = False) -> h5py.Dataset:
-        """An array that may be read."""
+        """The array `name`, if it may be read."""
         node = self._find(name)
         if not isinstance(node, h5py.Dataset) or node.ndim == 0:
             raise DataError(Problem(self.path, name, "must be present, as an array", ANOTHER))
@@ -110,7 +110,7 @@ class ForeignFile:
             raise DataError(Problem(self.path, name, "must be stored in this file, not in others", ELSEWHERE))
         text = node.dtype.kind == "S" or h5py.check_string_dtype(node.dtype) is not None
         if not (text if texts else node.dtype.kind in "fiub"):
-            rule = f"must be plain {'texts' if texts else 'numbers'}, found type {node.dtype}"
+            rule = f"must be plain {'strings' if texts else 'numbers'}, found type {node.dtype}"
             raise DataError(Problem(self.path, name, rule, "store it as an array of fixed size and type"))
         if node.nbytes > LARGEST_RATIO * self._size:
             rule = f"claims {node.nbytes} bytes, more than the file can hold"
@@ -118,7 +118,7 @@ class ForeignFile:
         return node
 
     def _find(self, name: str) -> h5py.Group | h5py.Dataset | None:
-        """What a path leads to, step by step so that no link is followed out of the file."""
+        """The node at a path, found step by step so that no link is followed out of the file."""
         node: h5py.Group | h5py.Dataset = self._file
         for part in filter(None, name.split("/")):
             if not isinstance(node, h5py.Group):

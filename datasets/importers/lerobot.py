@@ -21,7 +21,7 @@ VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.m
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
 PNG = b"\x89PNG\r\n\x1a\n"
 ACTION, REWARD = "action", "next.reward"
-ANOTHER = "check that the folder is whole, or restore it from a copy"
+ANOTHER = "check that the folder is complete, or restore it from a copy"
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class LeRobotSource:
     """A LeRobot folder, open; it keeps T observations for T actions."""
 
     def __init__(self, path: Path, choice: LeRobotOptions) -> None:
-        """Open the folder and find what is to be taken.
+        """Open the folder and choose what to take.
 
         Raises:
-            UsageError: a key that was chosen does not exist.
+            UsageError: a chosen key does not exist.
             CogError: pyarrow or av is not installed.
             DataError: this is not a LeRobot folder of format v3.
         """
@@ -90,10 +90,10 @@ class LeRobotSource:
     def read(self, episode: int) -> Recording:
         last, entry = self._choice.last_frame, self._episodes[episode]
         embedded = self._image is not None and self._video is None
-        wanted = [ACTION, "timestamp", *self._vectors, *([str(self._image)] if embedded else [])]
-        wanted += [REWARD] if REWARD in self._features else []
-        wanted += [self._key] if self._key is not None else []
-        columns = self._columns(episode, wanted)
+        needed = [ACTION, "timestamp", *self._vectors, *([str(self._image)] if embedded else [])]
+        needed += [REWARD] if REWARD in self._features else []
+        needed += [self._key] if self._key is not None else []
+        columns = self._columns(episode, needed)
         parts = [columns[key].reshape(len(columns[key]), -1) for key in self._vectors]
         images: Iterator[np.ndarray] | None = None
         if self._image is not None:
@@ -102,7 +102,7 @@ class LeRobotSource:
             name=f"episode {entry['episode_index']}",
             actions=columns[ACTION],
             closed=last == "repeat",
-            images=_twice_at_the_end(images) if images is not None and last == "repeat" else images,
+            images=_repeat_last(images) if images is not None and last == "repeat" else images,
             vectors=with_last(np.concatenate(parts, axis=1), None, last) if parts else None,
             rewards=columns[REWARD].reshape(-1) if REWARD in columns else None,
             success=None if self._key is None else columns[self._key].reshape(-1),
@@ -116,7 +116,7 @@ class LeRobotSource:
         if not version.startswith("v3."):
             rule, remedy = f"must be v3.x, found {version}", "convert the folder with LeRobot's own script"
             raise DataError(Problem(self.path / INFO, "codebase_version", rule, remedy))
-        # Other paths would be used as they are given, and might lead anywhere.
+        # Other paths might lead out of the folder.
         for field, usual in (("data_path", DATA_PATH), ("video_path", VIDEO_PATH)):
             if info.get(field) not in (usual, None):
                 rule = f"must be {usual}, found {info[field]}"
@@ -134,13 +134,13 @@ class LeRobotSource:
 
     def _read_episodes(self) -> list[dict[str, Any]]:
         """The entries of all episodes, in order."""
-        wanted = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
+        needed = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
         if self._video is not None:
             parts = ("chunk_index", "file_index", "from_timestamp")
-            wanted += [f"videos/{self._image}/{part}" for part in parts]
+            needed += [f"videos/{self._image}/{part}" for part in parts]
         entries: list[dict[str, Any]] = []
         for file in sorted((self.path / "meta/episodes").glob("chunk-*/file-*.parquet")):
-            entries += _read_table(file, wanted).to_pylist()
+            entries += _read_table(file, needed).to_pylist()
         entries.sort(key=lambda entry: entry["episode_index"])
         if not entries or [entry["episode_index"] for entry in entries] != list(range(len(entries))):
             rule = "must number the episodes 0, 1, ..., each once"
@@ -148,7 +148,7 @@ class LeRobotSource:
         return entries
 
     def _list_files(self) -> list[Path]:
-        """The files that hold what is taken."""
+        """The files that are read."""
         files = [self.path / INFO, *sorted((self.path / "meta/episodes").glob("chunk-*/file-*.parquet"))]
         for entry in self._episodes:
             files.append(self._data_file(entry))
@@ -167,13 +167,13 @@ class LeRobotSource:
         return self.path / VIDEO_PATH.format(video_key=self._image, chunk_index=chunk, file_index=file)
 
     def _columns(self, episode: int, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The named columns of an episode, one row a step."""
+        """The named columns of an episode, one row per step."""
         entry = self._episodes[episode]
         file = self._data_file(entry)
-        wanted = list(dict.fromkeys([*names, "frame_index"]))
-        table = _read_table(file, wanted, episode=entry["episode_index"])
+        needed = list(dict.fromkeys([*names, "frame_index"]))
+        table = _read_table(file, needed, episode=entry["episode_index"])
         columns = {}
-        for name in wanted:
+        for name in needed:
             values = table.column(name).to_pylist()
             kind = object if self._features.get(name) == "image" else None
             try:
@@ -194,7 +194,7 @@ class LeRobotSource:
         yield from self._video.frames(self._video_file(entry), times, 0.5 / self._rate)
 
     def _from_table(self, episode: int, columns: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
-        """The pictures of an episode that lie in its table, as PNG."""
+        """The pictures of an episode that are stored in its table, as PNG."""
         for cell in columns[str(self._image)]:
             data = cell.get("bytes") if isinstance(cell, dict) else None
             picture = None
@@ -202,7 +202,7 @@ class LeRobotSource:
                 picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
             if picture is None:
                 file = self._data_file(self._episodes[episode])
-                rule = "must hold every picture as PNG; other forms are lossy or lie elsewhere"
+                rule = "must contain every picture as PNG; other forms are lossy or stored elsewhere"
                 raise DataError(Problem(file, str(self._image), rule, "write the folder again", episode))
             yield picture[:, :, ::-1]
 
@@ -224,7 +224,7 @@ def _read_table(file: Path, columns: Sequence[str], episode: int | None = None) 
         raise DataError(Problem(file, ", ".join(columns), rule, ANOTHER, episode)) from error
 
 
-def _twice_at_the_end(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _repeat_last(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     picture = None
     for picture in pictures:
         yield picture

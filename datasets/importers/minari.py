@@ -18,7 +18,7 @@ from cog.errors import CogError, UsageError
 
 METADATA, MAIN = "metadata.json", "main_data.hdf5"
 SOLE = "observations"  # key of observations that are not a dictionary
-LOSSLESS = "write it again with jpeg_encoding=False; JPEG does not give back the images that were recorded"
+LOSSLESS = "write it again with jpeg_encoding=False; JPEG does not preserve the recorded images"
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class MinariSource:
     """A Minari dataset, open; it keeps T + 1 observations and the reason why each episode ended."""
 
     def __init__(self, path: Path, choice: MinariOptions) -> None:
-        """Open the folder (the dataset's, or its `data`) and find what is to be taken.
+        """Open the folder (the dataset's, or its `data`) and choose what to take.
 
         Raises:
-            UsageError: a key that was chosen does not exist.
-            DataError: this is not a Minari dataset, or it is kept in a form that is not read.
+            UsageError: a chosen key does not exist.
+            DataError: this is not a Minari dataset, or it is stored in an unsupported form.
         """
         self.path = path
         folder = path / "data" if (path / "data").is_dir() else path
@@ -105,17 +105,17 @@ class MinariSource:
         names = [name for name in self._file.names("") if re.fullmatch(r"episode_\d+", name)]
         total = metadata.get("total_episodes")
         if not names or len(names) != total:
-            rule = f"must hold the {total} episodes of {METADATA}, found {len(names)}"
+            rule = f"must contain the {total} episodes of {METADATA}, found {len(names)}"
             raise DataError(Problem(self._file.path, "episode_*", rule, ANOTHER))
         return sorted(names, key=lambda name: int(name.removeprefix("episode_")))
 
     def _classify(self, episode: str, pictures: set[str]) -> tuple[list[str], ...]:
         """Keys of the observations that are images, vectors, encoded images and others."""
         kinds: tuple[list[str], ...] = ([], [], [], [])
-        held = self._file.arrays(f"{episode}/{SOLE}")
-        if not held:
-            held = {key: value for key, value in self._file.arrays(episode).items() if key == SOLE}
-        for key, (kind, shape) in held.items():
+        arrays = self._file.arrays(f"{episode}/{SOLE}")
+        if not arrays:
+            arrays = {key: value for key, value in self._file.arrays(episode).items() if key == SOLE}
+        for key, (kind, shape) in arrays.items():
             if kind == np.uint8 and len(shape) == 4 and shape[3] == 3:
                 kinds[0].append(key)
             elif key in pictures and (kind.kind == "O" or (kind == np.uint8 and len(shape) == 2)):
@@ -127,7 +127,7 @@ class MinariSource:
         return kinds
 
     def _place(self, key: str) -> str:
-        """Where in an episode the observations of a key lie."""
+        """Path, within an episode, of the observations of a key."""
         alone = key == SOLE and not self._file.names(f"{self._episodes[0]}/{SOLE}")
         return SOLE if alone else f"{SOLE}/{key}"
 
@@ -159,6 +159,6 @@ def _picture_keys(metadata: Mapping[str, object]) -> set[str]:
         if space.get("dtype") == "uint8" and isinstance(shape, list) and len(shape) == 3:
             found.add(key or SOLE)
 
-    with contextlib.suppress(ValueError, RecursionError):  # where the metadata name an environment instead
+    with contextlib.suppress(ValueError, RecursionError):  # when the metadata name an environment instead
         visit(json.loads(str(metadata.get("observation_space"))), "")
     return found

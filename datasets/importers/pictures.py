@@ -1,4 +1,4 @@
-"""Pictures from anywhere as the frames of episodes: (T, H, W, 3) uint8, red first, of one square size."""
+"""Pictures from any source as frames of episodes: (T, H, W, 3) uint8, RGB, of one square size."""
 
 from collections.abc import Iterable
 from typing import Literal, get_args
@@ -28,9 +28,10 @@ def check_options(size: int | None, colour: str) -> None:
 
 
 def fit(pictures: Iterable[np.ndarray], size: int | None, colour: Colour) -> np.ndarray:
-    """Pictures (H, W, 3) uint8 one by one as frames (T, size, size, 3), stretched to the square.
+    """Pictures (H, W, 3) uint8 as frames (T, size, size, 3), stretched to the square.
 
-    `colour` is their order; `size` none keeps theirs. Shrinking averages, so that small things are not lost.
+    `colour` is their channel order; `size` None keeps their size. Shrinking averages, so that small objects
+    are not lost.
 
     Raises:
         UnfitError: a picture has another form.
@@ -40,9 +41,11 @@ def fit(pictures: Iterable[np.ndarray], size: int | None, colour: Colour) -> np.
 
 def _fit_one(picture: np.ndarray, size: int | None, colour: Colour) -> np.ndarray:
     if picture.dtype != np.uint8:
-        raise UnfitError(f"must be uint8, found {picture.dtype}", "scale them to 0 to 255 and round them")
+        raise UnfitError(f"must be uint8, found {picture.dtype}", "scale and round them to 0 to 255")
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        remedy = "move the colour channels to the end; repeat a grey channel three times; leave out a fourth"
+        remedy = (
+            "move the colour channels to the end, repeat a grey channel three times or leave out a fourth"
+        )
         raise UnfitError(f"each must be (H, W, 3), found {picture.shape}", remedy)
     if colour == "bgr":
         picture = picture[:, :, ::-1]

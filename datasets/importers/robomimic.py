@@ -44,10 +44,10 @@ class RobomimicSource:
     """A robomimic file, open; its episodes in the order of their numbers."""
 
     def __init__(self, path: Path, choice: RobomimicOptions) -> None:
-        """Open the file and find what is to be taken.
+        """Open the file and choose what to take.
 
         Raises:
-            UsageError: a key or mask that was chosen does not exist.
+            UsageError: a chosen key or mask does not exist.
             DataError: this is not a robomimic file.
         """
         self.path, self.files = path, [path]
@@ -117,12 +117,12 @@ class RobomimicSource:
                     raise DataError(Problem(self.path, f"mask/{self._choice.mask}", rule, ANOTHER))
             demos = chosen
         if not demos:
-            rule = "must hold episodes demo_0, demo_1, ...; this is not a robomimic file"
+            rule = "must contain episodes demo_0, demo_1, ...; this is not a robomimic file"
             raise DataError(Problem(self.path, "data", rule, ANOTHER))
         return sorted(demos, key=lambda name: int(name.removeprefix("demo_")))
 
     def _arguments(self) -> dict[str, Any]:
-        """What the file says of its environment, as JSON."""
+        """The file's description of its environment, as JSON."""
         text = self._file.attribute("data", "env_args")
         try:
             value = json.loads(text) if isinstance(text, str | bytes) else {}
@@ -133,7 +133,7 @@ class RobomimicSource:
         return value if isinstance(value, dict) else {}
 
     def _rows(self, place: str, key: str, steps: int, episode: int) -> np.ndarray:
-        """A vector observation (T, P), or (T + 1, P) with the one after the last action."""
+        """A vector observation (T, P), or (T + 1, P) including the one after the last action."""
         rows = self._checked(f"{place}/obs/{key}", steps, episode)
         following = None
         if self._choice.last_frame == "next" and f"{place}/next_obs" in self._file:
@@ -142,7 +142,7 @@ class RobomimicSource:
         return with_last(rows, following, self._choice.last_frame)
 
     def _pictures(self, place: str, key: str, steps: int, episode: int) -> Iterator[np.ndarray]:
-        """The pictures of an episode; of the next observations only the last one or two are read."""
+        """The pictures of an episode; only the last one or two next observations are read."""
         rows = self._checked(f"{place}/obs/{key}", steps, episode)
         following = None
         if self._choice.last_frame == "next" and f"{place}/next_obs" in self._file:

@@ -1,4 +1,4 @@
-"""Run an import: every episode of a source through the writer, and an account of what was left out."""
+"""Run an import: pass every episode of a source to the writer, and report what was left out."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from cog.errors import UsageError
 
 OnProgress = Callable[[int, int], None]
 
-# A dataset records every one of these, whether its format has the option or not: its hash depends on them.
+# A dataset records all of these, whether its format has the option or not, since its hash depends on them.
 NOT_TAKEN: Mapping[str, Any] = {
     "image": None,
     "proprio": (),
@@ -32,33 +32,35 @@ NOT_TAKEN: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """How an import is written, whatever its format."""
+    """How an import is written, for every format."""
 
     action_bounds: Literal["unit", "measured"] = "unit"
-    """Whether actions lie in [-1, 1] already, or are scaled from the bounds measured over all of them."""
+    """Whether actions already lie in [-1, 1], or are scaled from the bounds measured over all actions."""
     action_low: tuple[float, ...] = ()
-    """Lower bounds of the source's actions, one for each component or one for all; they become -1."""
+    """Lower bounds of the source's actions, one per component or one for all; they become -1."""
     action_high: tuple[float, ...] = ()
-    """Upper bounds of the source's actions, one for each component or one for all; they become 1."""
+    """Upper bounds of the source's actions, one per component or one for all; they become 1."""
     image_size: int = 48
     """Height and width to which images are stretched, in pixels; 0 keeps theirs."""
     colour: Colour = "rgb"
-    """Order of the colours in the source's images."""
+    """Channel order of the source's images."""
     episodes_per_shard: int = 50
-    """Episodes in one shard, the unit of loss."""
+    """Episodes in one shard, the unit of possible loss."""
 
     def scale(self, source: Source) -> ActionScale | None:
-        """The bounds of the source's actions, or none where they lie in [-1, 1] already.
+        """The bounds of the source's actions, or None if they already lie in [-1, 1].
 
         Raises:
-            UsageError: bounds are given and to be measured, or are not one for each component.
+            UsageError: bounds are both given and to be measured, or their number is wrong.
         """
         if not self.action_low and not self.action_high:
             if self.action_bounds == "unit":
                 return None
             return ActionScale.measured(source.actions(episode) for episode in range(len(source)))
         if self.action_bounds == "measured":
-            raise UsageError("action bounds are given and to be measured", remedy="choose one of the two")
+            raise UsageError(
+                "action bounds are both given and to be measured", remedy="choose one of the two"
+            )
         parts = source.actions(0).shape[-1]
         low, high = (
             bounds * parts if len(bounds) == 1 else bounds for bounds in (self.action_low, self.action_high)
@@ -71,12 +73,12 @@ DEFAULTS = ImportConfig()
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import gave."""
+    """The result of an import."""
 
     dataset: Dataset
     """The new dataset."""
     notes: tuple[str, ...]
-    """What was not taken, and what was put in the place of what is missing."""
+    """What was not taken, and what replaces missing data."""
 
 
 def run_import(
@@ -91,12 +93,12 @@ def run_import(
     Args:
         path: file or folder of the source.
         out: folder of the dataset, new or empty.
-        options: its format, and what to take from it.
+        options: its format and what to take from it.
         config: how it is written.
-        on_progress: called with the number of episodes so far, and of all.
+        on_progress: called with the number of episodes done and in total.
 
     Raises:
-        UsageError: an option asks for what the source does not have, or the success rule cannot be read.
+        UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
     source = options.open(path)
@@ -127,7 +129,7 @@ def run_import(
                 _add(writer, recording, judge, tally, options.format)
             except DataError as error:
                 problem = replace(error.problem, episode=episode)
-                if problem.file == out:  # of the writer; pictures that come one by one name their own file
+                if problem.file == out:  # from the writer; lazily read pictures name their own file
                     problem = _renamed(problem, source, recording.name)
                 raise DataError(problem) from error
             on_progress(episode + 1, len(source))
@@ -139,10 +141,10 @@ def run_import(
 
 
 def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
-    """The function that marks the steps (T,) of a recording that succeed; none where nothing does.
+    """A function that marks the successful steps (T,) of a recording, or returns None if nothing marks them.
 
     Raises:
-        UsageError: a rule on the reward cannot be read.
+        UsageError: a rule on the reward is invalid.
     """
     if text is None:
         return lambda recording: None
@@ -167,7 +169,7 @@ def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
 
 
 class _Tally:
-    """What was dropped for want of a last observation."""
+    """Counts of what was dropped because it lacks a last observation."""
 
     def __init__(self) -> None:
         self._actions = self._episodes = self._successes = 0
@@ -196,7 +198,7 @@ def _add(
     tally: _Tally,
     kind: str,
 ) -> None:
-    """Write one recording, without its last action if nothing was seen after it."""
+    """Write one recording, without its last action if no observation follows it."""
     steps = len(recording.actions) - (not recording.closed)
     rewards, success = recording.rewards, judge(recording)
     if not recording.closed:
@@ -227,17 +229,17 @@ def _add(
 
 
 def _renamed(problem: Problem, source: Source, name: str) -> Problem:
-    """A problem of the writer in the words of the import."""
+    """A problem of the writer, in terms of the import."""
     remedy = problem.remedy
     if "action_scale=" in remedy:
-        remedy = "import with --action-bounds measured, or give --action-low and --action-high"
+        remedy = "import with --action-bounds measured, or pass --action-low and --action-high"
     return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 
 
 def _facts(dataset: Dataset, options: ImportOptions) -> Iterator[str]:
-    """What stands in the place of what the source does not hold, and how actions were mapped."""
+    """Notes on what replaces data that the source lacks, and on how actions were mapped."""
     if dataset.environment.get("proprio_absent"):
-        yield "no pose was taken: one constant 0 stands in its place"
+        yield "no pose was taken: one constant 0 replaces it"
     if "reward" not in dataset.signal_names:
         yield "the source has no rewards"
     if options.success is None:

@@ -1,4 +1,4 @@
-"""A source: a file or folder that another package wrote, read episode by episode."""
+"""A source: a file or folder written by another package, read one episode at a time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ LastFrame = Literal["next", "drop", "repeat"]
 
 @dataclass(frozen=True)
 class ImportOptions(ABC):
-    """What to take from a source, and how to open it; every format adds options of its own."""
+    """What to take from a source, and how to open it; every format adds its own options."""
 
     format: ClassVar[str]
     """Name of the format."""
@@ -31,14 +31,14 @@ class ImportOptions(ABC):
         """Open a file or folder of the format.
 
         Raises:
-            UsageError: an option asks for what the source does not have.
+            UsageError: an option names what the source does not have.
             CogError: it cannot be read, or a package that reads it is not installed.
         """
 
 
 @dataclass(frozen=True)
 class ObservationOptions(ImportOptions):
-    """The same for formats whose observations have names."""
+    """The same for formats with named observations."""
 
     image: str | None = None
     """Key of the images; "none" takes none. Default: the only images of the source."""
@@ -48,26 +48,26 @@ class ObservationOptions(ImportOptions):
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One episode as its source holds it: T actions, and T + 1 observations if `closed`, else T."""
+    """One episode as stored in its source: T actions, and T + 1 observations if `closed`, else T."""
 
     name: str
-    """What its source calls it."""
+    """Its name in the source."""
     actions: np.ndarray
     """(T, A), in the source's units."""
     closed: bool
-    """Whether the observation after the last action is there."""
+    """Whether it includes the observation after the last action."""
     images: Iterable[np.ndarray] | None = None
-    """Pictures (H, W, 3) uint8, red first."""
+    """Pictures (H, W, 3) uint8, RGB."""
     vectors: np.ndarray | None = None
     """(T + 1 or T, P) the chosen vectors, joined."""
     rewards: np.ndarray | None = None
     """(T,)."""
     success: np.ndarray | None = None
-    """(T,) the chosen success entries; not given where the rule is on rewards."""
+    """(T,) the chosen success entries; None if the rule uses rewards."""
     terminated: bool = False
-    """Whether the environment ended the episode, as far as the source tells."""
+    """Whether the environment ended the episode, as far as the source records it."""
     truncated: bool = False
-    """Whether a time limit ended it, as far as the source tells."""
+    """Whether a time limit ended it, as far as the source records it."""
     seed: int = 0
     """Seed of the episode, if the source holds one."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Recording:
 
 
 class Source(Protocol):
-    """A source that is open."""
+    """An open source."""
 
     @property
     def path(self) -> Path:
@@ -91,7 +91,7 @@ class Source(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the source holds but the import does not take."""
+        """Notes on what the source contains but the import does not take."""
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -106,10 +106,10 @@ class Source(Protocol):
 def choose(
     path: Path, choice: ObservationOptions, images: Sequence[str], vectors: Sequence[str]
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The keys of the images and vectors to take, out of those there are.
+    """The keys of the images and vectors to take, out of the existing ones.
 
     Raises:
-        UsageError: a key does not exist, or there are several and none was chosen.
+        UsageError: a key does not exist, or there are several and none is chosen.
     """
     have = f"it has images {_listed(images)} and vectors {_listed(vectors)}"
     if choice.image is None and len(images) > 1:
@@ -141,7 +141,7 @@ def untaken(names: Iterable[str], taken: Iterable[str]) -> list[str]:
 
 
 def with_last(rows: np.ndarray, following: np.ndarray | None, last_frame: LastFrame) -> np.ndarray:
-    """Observations (T, ...) and, as `last_frame` says and `following` (T, ...) allows, the one after them."""
+    """Observations (T, ...), and the one after them if `last_frame` and `following` (T, ...) give one."""
     if last_frame == "repeat":
         return np.concatenate([rows, rows[-1:]])
     if last_frame == "next" and following is not None:
@@ -150,7 +150,7 @@ def with_last(rows: np.ndarray, following: np.ndarray | None, last_frame: LastFr
 
 
 def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndarray, episode: int) -> None:
-    """Refuse next observations (T, ...) that are not the observations (T, ...) one step later.
+    """Refuse next observations (T, ...) that differ from the observations (T, ...) one step later.
 
     Raises:
         DataError: naming the first step.

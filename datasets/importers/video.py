@@ -1,4 +1,4 @@
-"""Pictures out of video files by their times, decoded forwards and one by one."""
+"""Pictures from video files by their times, decoded forwards, one at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,20 +8,20 @@ import numpy as np
 
 from cog.datasets.storage.problem import DataError, Problem
 
-ANOTHER = "check that the file is whole, or restore it from a copy"
+ANOTHER = "check that the file is complete, or restore it from a copy"
 
 
 class VideoReader:
-    """A reader that stays where it was, so that episodes one after another in a file are decoded once."""
+    """A reader that keeps its position, so that successive episodes in a file are decoded once."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._container: Any = None
         self._frames: Iterator[Any] = iter(())
-        self._current: Any = None  # the picture decoded last; none at the end of the file
+        self._current: Any = None  # the picture decoded last; None at the end of the file
 
     def frames(self, path: Path, times: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
-        """The pictures (H, W, 3) uint8, red first, that are shown at rising times (T,) in seconds.
+        """The pictures (H, W, 3) uint8, RGB, at increasing times (T,) in seconds.
 
         Raises:
             DataError: the file cannot be decoded, or has no picture within `tolerance` of a time.
@@ -34,7 +34,7 @@ class VideoReader:
             yield self._current.to_ndarray(format="rgb24")
 
     def _move(self, path: Path, begin: float, end: float) -> None:
-        """Make the first picture from `begin` on the current one; start over if it is behind."""
+        """Go to the first picture at or after `begin`; reopen the file if it has already passed."""
         import av
 
         try:
@@ -51,7 +51,7 @@ class VideoReader:
 
         if self._container is not None:
             self._container.close()
-        # The format is given, so that a playlist by the name of a video is not followed to other places.
+        # With the format given, a playlist named like a video is not followed to other files.
         self._container = av.open(str(path), format="mp4")
         self._path, self._frames = path, self._container.decode(video=0)
         self._current = next(self._frames, None)

@@ -1,4 +1,4 @@
-"""Front ends for people: a window where there is a display, else the terminal."""
+"""Front ends for people: a window if there is a display, otherwise the terminal."""
 
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -10,10 +10,10 @@ Choice = Literal["auto", "window", "terminal"]
 
 
 def open_front_end(choice: Choice = "auto") -> AbstractContextManager[FrontEnd]:
-    """Open a screen and a keyboard; "auto" takes the terminal where a window cannot be opened.
+    """Open a screen and a keyboard; "auto" uses the terminal if no window can be opened.
 
     Raises:
-        CogError: there is neither a display nor a terminal, or not the one that was chosen.
+        CogError: there is neither a display nor a terminal, or not the chosen one.
     """
     if choice != "terminal":
         try:
@@ -25,11 +25,13 @@ def open_front_end(choice: Choice = "auto") -> AbstractContextManager[FrontEnd]:
                 return Window()
             except tkinter.TclError as error:
                 if choice == "window":
-                    raise CogError(f"no window can be opened ({error}); use --screen terminal") from error
+                    raise CogError(
+                        f"no window can be opened ({error})", remedy="use --screen terminal"
+                    ) from error
         except ImportError as error:
             if choice == "window":
-                rule = "this Python has no tkinter (often a package of the system, python3-tk)"
-                raise CogError(f"{rule}; install it, or use --screen terminal") from error
+                rule = "this Python has no tkinter (often the system package python3-tk)"
+                raise CogError(rule, remedy="install it, or use --screen terminal") from error
     from cog.datasets.teleop.terminal import Terminal
 
     return Terminal()

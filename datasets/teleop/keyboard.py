@@ -1,4 +1,4 @@
-"""The keyboard: which key moves the arm how, and which keys decide about the episode."""
+"""The keyboard: keys that move the arm, and keys that save or discard the episode."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from cog.errors import UsageError
 
 ACTION_SIZE = 8
 GRIPPER, NEUTRAL = 6, 7  # components of an action
-SWITCHED, UNSWITCHED = 0.7, -0.7  # beyond the environment's switch, and what the scripted behaviours send
+SWITCHED, UNSWITCHED = 0.7, -0.7  # beyond the environment's threshold, as sent by scripted behaviours
 COMMAND = 7  # component of `proprio` that holds the gripper's command, 1 open and 0 closed
 
 
 @dataclass(frozen=True)
 class Move:
-    """What a key that is held moves."""
+    """The movement of a key."""
 
     component: int
     """Component of the action."""
     sign: float
     """Direction along it."""
     name: str
-    """What it looks like to someone who faces the robot, as the cameras do."""
+    """The direction as seen by someone who faces the robot, as the cameras do."""
 
 
 MOVES = {
@@ -42,14 +42,14 @@ MOVES = {
 TOGGLE, RETURN = "space", "n"
 SAVE, DISCARD, QUIT = "enter", "backspace", "Q"
 KEYS = frozenset({*MOVES, TOGGLE, RETURN, SAVE, DISCARD, QUIT})
-"""All keys that mean something; front ends report these names and no others."""
+"""All keys with a meaning; front ends report only these names."""
 
 
 def action_of(keys: Set[str], gripper_open: bool, speed: float) -> np.ndarray:
-    """The action (8,) float32 of the keys that are held; opposite keys cancel, others mean nothing.
+    """The action (8,) float32 of the pressed keys; opposite keys cancel, other keys are ignored.
 
-    `gripper_open` is what the gripper is to be, sent with every action as scripted behaviours do. `speed`
-    in (0, 1] is the size of a moved component.
+    `gripper_open` is the gripper command, sent with every action as by scripted behaviours. `speed` in (0, 1]
+    is the magnitude of a moved component.
     """
     action = np.zeros(ACTION_SIZE, np.float32)
     for move in (MOVES[key] for key in keys & MOVES.keys()):
@@ -60,9 +60,9 @@ def action_of(keys: Set[str], gripper_open: bool, speed: float) -> np.ndarray:
 
 
 def is_open(pose: np.ndarray) -> bool:
-    """Whether the gripper was last told to open, by `proprio` (P,) or a state (S,) that begins with it.
+    """Whether the gripper command is open, according to `proprio` (P,) or a state (S,) that begins with it.
 
-    A scene of one's own whose pose is too short to say counts as open.
+    A shorter pose, of a user's own scene, counts as open.
     """
     return len(pose) <= COMMAND or bool(pose[COMMAND] > 0.5)
 
@@ -71,7 +71,7 @@ def check_speed(speed: float) -> None:
     """Refuse a speed outside (0, 1].
 
     Raises:
-        UsageError: it is outside.
+        UsageError: the speed is outside.
     """
     if not 0 < speed <= 1:
         raise UsageError(f"speed must lie in (0, 1], got {speed}")

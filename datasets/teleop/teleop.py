@@ -1,9 +1,9 @@
 """Teleoperation: a person demonstrates with the keyboard, and every saved episode is a shard of a dataset.
 
-The scene stands still while no key is held, so thinking takes no steps; held keys act at the environment's
-rate, or slower where drawing takes longer. An episode is on the disk, and the folder a whole dataset, before
-the next one begins. Episode i begins as (seed, i) says, however often it is started again, and its recorded
-actions lead through the same frames from its recorded seed.
+The scene stands still while no key is pressed, so thinking costs no steps; pressed keys act at the
+environment's rate, or slower if drawing takes longer. An episode is on disk, and the folder a complete
+dataset, before the next one begins. The initial state of episode i depends only on (seed, i), however often
+it is restarted, and its recorded actions repeat the same frames from its recorded seed.
 """
 
 import time
@@ -41,17 +41,17 @@ from cog.envs.make import make_environment
 from cog.errors import UsageError
 
 BEHAVIOUR = BehaviourChoice("teleop")
-STEPS_PER_SECOND = 24  # where the environment names no rate
+STEPS_PER_SECOND = 24  # if the environment names no rate
 
 
 class FrontEnd(Protocol):
     """A screen and a keyboard."""
 
     def show(self, picture: np.ndarray, text: str) -> None:
-        """Show a picture (H, W, 3) uint8 and lines of text, in place of those before."""
+        """Show a picture (H, W, 3) uint8 and lines of text, replacing the previous ones."""
 
     def keys(self, seconds: float) -> Set[str]:
-        """Let so much time pass, then return the keys that are held or were pressed since the last call."""
+        """Wait, then return the keys that are down or were pressed since the last call."""
 
 
 def teleoperate(
@@ -65,14 +65,14 @@ def teleoperate(
     """Let a person demonstrate until the folder holds `spec.episodes` episodes, or they quit.
 
     Args:
-        spec: scene, starts and seed; its behaviours, noise and what is kept have no meaning here.
+        spec: scene, starts and seed; its behaviours, noise and `keep` are ignored.
         out: folder of the dataset; new, empty, or begun with the same scene, starts and seed.
         front_end: opens the screen and the keyboard.
-        speed: size in (0, 1] of an action's component while its key is held.
-        append: whether `spec.episodes` come on top of those that the folder holds.
+        speed: magnitude in (0, 1] of an action component while its key is pressed.
+        append: whether to add `spec.episodes` to those in the folder.
 
     Returns:
-        The dataset, or none while no episode has been saved.
+        The dataset, or None if no episode has been saved.
 
     Raises:
         UsageError: the environment or a start does not exist, or the speed is out of range.
@@ -85,7 +85,7 @@ def teleoperate(
         _check_scene(env, spec)
         with front_end() as screen, claimed(out, origin(spec), facts):
             dataset = GrowingDataset(out, origin(spec), facts)
-            _take_up(dataset)
+            _recover(dataset)
             total = spec.episodes + (len(dataset) if append else 0)
             note = f"{len(dataset)} saved before" if len(dataset) else ""
             while (number := len(dataset)) < total:
@@ -102,7 +102,7 @@ def teleoperate(
 
 
 def origin(spec: CollectionSpec) -> dict[str, Any]:
-    """How demonstrations come to be, for the manifest: by a person, so not by this spec alone."""
+    """The origin of demonstrations for the manifest: a person acts, so the spec does not determine them."""
     scene = spec.to_json()
     for name in ("episodes", "episodes_per_shard", "behaviours", "noise", "keep"):
         del scene[name]
@@ -110,7 +110,7 @@ def origin(spec: CollectionSpec) -> dict[str, Any]:
 
 
 class _Demonstration:
-    """One episode at the keyboard, started again as often as the person likes."""
+    """One episode at the keyboard, which the person may restart any number of times."""
 
     def __init__(
         self, env: Any, spec: CollectionSpec, number: int, screen: FrontEnd, speed: float, title: str
@@ -120,35 +120,35 @@ class _Demonstration:
         self.horizon = spec.max_episode_steps
         self.title = f"{title}, start {self.start}"
         self.period = 1 / env.metadata.get("render_fps", STEPS_PER_SECOND)
-        self._begin()
+        self._restart()
 
     def run(self, note: str) -> Episode | None:
-        """The episode once it is saved, or none if the person quits; `note` is shown until the first key."""
-        held: Set[str] = frozenset()
+        """The saved episode, or None if the person quits; `note` is shown until the first key."""
+        previous: Set[str] = frozenset()
         self._show(note)
         tick = time.monotonic()
         while True:
             keys = self.screen.keys(max(0.0, tick + self.period - time.monotonic()))
             tick = time.monotonic()
-            pressed, held = keys - held, keys
+            pressed, previous = keys - previous, keys
             if QUIT in pressed:
                 return None
             if DISCARD in pressed:
-                self._begin()
+                self._restart()
                 self._show("started again")
             elif SAVE in pressed and len(self.recorder):
                 return self.recorder.episode(BEHAVIOUR.name, {"speed": self.speed}, noise=0.0)
             elif not self.recorder.over and self._act(keys, toggled=TOGGLE in pressed):
                 self._show(self._advice())
 
-    def _begin(self) -> None:
-        """Go to the initial state of this episode."""
+    def _restart(self) -> None:
+        """Reset to the initial state of this episode."""
         self.recorder = Recorder(self.env, self.seed, self.start)
         observation = self.recorder.observation
         self.gripper_open = is_open(observation["proprio" if "proprio" in observation else "state"])
 
     def _act(self, keys: Set[str], toggled: bool) -> bool:
-        """Take the step that the keys ask for; whether they ask for one."""
+        """Take the step of the keys; return whether there was one."""
         if toggled:
             self.gripper_open = not self.gripper_open
         elif not keys & {*MOVES, RETURN}:
@@ -159,7 +159,7 @@ class _Demonstration:
     def _advice(self) -> str:
         if not self.recorder.over:
             return ""
-        ended = "success" if self.recorder.success else "it is over without success"
+        ended = "success" if self.recorder.success else "ended without success"
         return f"{ended}: {SAVE} or {DISCARD}?"
 
     def _show(self, note: str) -> None:
@@ -178,7 +178,7 @@ class _Demonstration:
 
 
 def _check_scene(env: Any, spec: CollectionSpec) -> None:
-    """Refuse a scene that the keys do not fit, or that has no picture.
+    """Refuse a scene with other actions than the keys give, or without pictures.
 
     Raises:
         UsageError: it is such a scene.
@@ -192,7 +192,7 @@ def _check_scene(env: Any, spec: CollectionSpec) -> None:
         raise UsageError(f"{spec.env}: render() must give a picture (H, W, 3)")
 
 
-def _take_up(dataset: GrowingDataset) -> None:
-    """Name in the manifest an episode that was written just before the process was killed."""
+def _recover(dataset: GrowingDataset) -> None:
+    """Add to the manifest an episode that was written just before the process was killed."""
     while (path := dataset.folder / shard_name(len(dataset))).exists():
         dataset.append(read_shard(path, spec_hash=hash_json(dataset.spec), index=len(dataset)))

@@ -1,4 +1,4 @@
-"""The terminal as screen and keyboard: the picture in half-block characters, keys one by one."""
+"""The terminal as screen and keyboard: pictures in half-block characters, single key presses."""
 
 import os
 import re
@@ -26,28 +26,29 @@ from cog.errors import CogError
 
 LARGEST = 96  # pixels
 TEXT_WIDTH = 33  # characters
-COARSENESS = 8  # of 256 shades; fewer colours are fewer bytes, which matters over a network
+COARSENESS = 8  # step between shades of 256; fewer colours need fewer bytes, which matters over a network
 NAMES = {" ": "space", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\b": "backspace"}
-SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]?|O.?)?")  # what arrows and function keys send
+SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]?|O.?)?")  # sent by arrow and function keys
 
 
 class Terminal:
-    """A terminal in which keys arrive at once and unseen; a context manager that restores it.
+    """A terminal that delivers keys at once and without echo; a context manager that restores it.
 
-    A key that is held is one that repeats: terminals tell of no release.
+    A key counts as pressed while it repeats: terminals do not report releases.
     """
 
     def __init__(self) -> None:
-        """Take standard input and the screen of the messages.
+        """Use standard input and standard error.
 
         Raises:
-            CogError: one of them is no terminal.
+            CogError: one of them is not a terminal.
         """
         self.console = messages()
         if not (sys.stdin.isatty() and self.console.is_terminal):
             raise CogError(
                 "teleoperation needs a display, or a terminal on standard input and standard error; "
-                "there is neither. Run it in a terminal (ssh -t), without pipes or redirections."
+                "there is neither",
+                remedy="Run it in a terminal (ssh -t), without pipes or redirections.",
             )
         self.descriptor = sys.stdin.fileno()
         self.live = Live(console=self.console, screen=True, auto_refresh=False)
@@ -65,7 +66,7 @@ class Terminal:
         termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self.before)
 
     def show(self, picture: np.ndarray, text: str) -> None:
-        """Draw the picture as large as the terminal allows, and the lines beside it."""
+        """Draw the picture as large as the terminal allows, and the lines next to it."""
         size = min(2 * self.console.height, self.console.width - TEXT_WIDTH, LARGEST)
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=max(size, 1))
@@ -74,7 +75,7 @@ class Terminal:
         self.live.update(grid, refresh=True)
 
     def keys(self, seconds: float) -> Set[str]:
-        """Let so much time pass, then return the keys that were pressed since the last call."""
+        """Wait, then return the keys that were pressed since the last call."""
         until = time.monotonic() + seconds
         typed = b""
         while True:
@@ -92,7 +93,7 @@ class Terminal:
 
 
 def decode(typed: bytes) -> Set[str]:
-    """The keys in what a terminal sent; those that mean nothing are left out."""
+    """The keys in the bytes from a terminal; keys without a meaning are left out."""
     text = SEQUENCE.sub("", typed.decode("utf-8", "replace"))
     return frozenset(NAMES.get(character, character) for character in text) & KEYS
 

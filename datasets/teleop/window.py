@@ -11,7 +11,7 @@ import numpy as np
 from cog.datasets.teleop.keyboard import KEYS, QUIT
 
 NAMES = {"Return": "enter", "KP_Enter": "enter", "BackSpace": "backspace"}
-WHILE_WAITING = 0.002  # s between two looks at the window's events
+WHILE_WAITING = 0.002  # s between two polls of the window's events
 
 
 class Window:
@@ -30,12 +30,12 @@ class Window:
         self.picture.pack(side="left")
         self.text = tkinter.Label(self.root, justify="left", font="TkFixedFont", width=40, anchor="w")
         self.text.pack(side="left", anchor="n")
-        self.held: set[str] = set()
+        self.down: set[str] = set()
         self.pressed: set[str] = set()
         self.closed = False
         self.root.bind("<KeyPress>", self._press)
-        self.root.bind("<KeyRelease>", lambda event: self.held.discard(_name(event)))
-        self.root.bind("<FocusOut>", lambda _: self.held.clear())
+        self.root.bind("<KeyRelease>", lambda event: self.down.discard(_name(event)))
+        self.root.bind("<FocusOut>", lambda _: self.down.clear())
         self.root.protocol("WM_DELETE_WINDOW", self._close)
 
     def __enter__(self) -> "Window":
@@ -47,29 +47,28 @@ class Window:
         self.root.destroy()
 
     def show(self, picture: np.ndarray, text: str) -> None:
-        """Show the picture and the lines beside it."""
+        """Show the picture and the lines next to it."""
         height, width = picture.shape[:2]
         header = f"P6 {width} {height} 255 ".encode()
-        self.image = tkinter.PhotoImage(
-            data=header + picture.tobytes(), format="PPM"
-        )  # Tk keeps no reference
+        # An attribute, since Tk itself keeps no reference to the image.
+        self.image = tkinter.PhotoImage(data=header + picture.tobytes(), format="PPM")
         self.picture.configure(image=self.image)
         self.text.configure(text=text)
         self.root.update()
 
     def keys(self, seconds: float) -> Set[str]:
-        """Let so much time pass, then return the keys that are held or were pressed since the last call."""
+        """Wait, then return the keys that are down or were pressed since the last call."""
         until = time.monotonic() + seconds
         self.root.update()
         while time.monotonic() < until and not self.closed:
             time.sleep(WHILE_WAITING)
             self.root.update()
-        keys = self.held | self.pressed
+        keys = self.down | self.pressed
         self.pressed.clear()
         return {QUIT} if self.closed else frozenset(keys & KEYS)
 
     def _press(self, event: Any) -> None:
-        self.held.add(_name(event))
+        self.down.add(_name(event))
         self.pressed.add(_name(event))
 
     def _close(self) -> None:

@@ -1,7 +1,7 @@
-"""Behaviours: scripted policies that collect data; every scene brings its own as the attribute `behaviours`.
+"""Behaviours: scripted policies that collect data; every scene lists its own in the attribute `behaviours`.
 
-`base` is what all are made of; `grasp`, `move_drawer` and `carry` hold the skills; `chains` puts them one
-after the other. `make_behaviour` finds one by the name that its scene gave it.
+`base` is the base class; `grasp`, `move_drawer` and `carry` contain the skills; `chains` puts them in
+sequence. `make_behaviour` builds one by its name in the scene.
 """
 
 import inspect
@@ -15,17 +15,19 @@ from cog.errors import UsageError
 
 
 def behaviour_options(name: str, known: Mapping[str, type]) -> dict[str, Any]:
-    """The options of a behaviour with their defaults, for the behaviours of a scene.
+    """Options, with their defaults, of the behaviour `name` among the `known` ones of a scene.
 
     Raises:
         UsageError: there is no behaviour of that name.
     """
     if name not in known:
-        raise UsageError(f"behaviour {name!r} is unknown; this scene has: {', '.join(known) or 'none'}")
+        raise UsageError(
+            f"behaviour {name!r} is unknown", remedy=f"choose one of: {', '.join(known) or 'none'}"
+        )
     parameters = list(inspect.signature(known[name]).parameters.values())[2:]
     if loose := [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]:
         raise UsageError(
-            f"behaviour {name!r} must name its options one by one, with defaults, instead of **{loose[0]}"
+            f"behaviour {name!r} takes **{loose[0]}", remedy="name its options one by one, with defaults"
         )
     return {parameter.name: parameter.default for parameter in parameters}
 
@@ -33,22 +35,23 @@ def behaviour_options(name: str, known: Mapping[str, type]) -> dict[str, Any]:
 def make_behaviour(
     name: str, env: Any, rng: np.random.Generator, options: Mapping[str, Any] | None = None
 ) -> Behaviour:
-    """Build a behaviour of the scene `env`, without wrappers, that has just been reset.
+    """Build a behaviour for the scene `env`, which is unwrapped and has just been reset.
 
-    The scene's attribute `behaviours` maps names to classes that are built from (env, rng, options).
+    The scene's attribute `behaviours` maps names to classes that are called with (env, rng, **options).
 
     Raises:
-        UsageError: the scene has no such behaviour, or the behaviour no such option or value of it.
+        UsageError: the scene has no such behaviour, or the behaviour no such option or value.
     """
     known: Mapping[str, type] = getattr(env, "behaviours", {})
     choices = behaviour_options(name, known)
     for option, value in (options or {}).items():
         if option not in choices:
             raise UsageError(
-                f"behaviour {name!r} has no option {option!r}; it has: {', '.join(choices) or 'none'}"
+                f"behaviour {name!r} has no option {option!r}",
+                remedy=f"choose one of: {', '.join(choices) or 'none'}",
             )
         if isinstance(choices[option], bool) and not isinstance(value, bool):
-            raise UsageError(f"option {option!r} of behaviour {name!r} is true or false, not {value!r}")
+            raise UsageError(f"option {option!r} of behaviour {name!r} must be true or false, got {value!r}")
     behaviour: Behaviour = known[name](env, rng, **(options or {}))
     return behaviour
 

@@ -1,4 +1,4 @@
-"""A behaviour: a scripted closed-loop policy in numbered phases that notices trouble and recovers.
+"""A behaviour: a scripted closed-loop policy in numbered phases that detects failures and recovers.
 
 A scene names its behaviours, so behaviours import scenes for their types only.
 """
@@ -13,13 +13,13 @@ from cog.envs import scene
 if TYPE_CHECKING:
     from cog.envs.tabletop import Tabletop
 
-OPEN, CLOSE = 0.7, -0.7  # gripper commands, clear of the switch and of noise
+OPEN, CLOSE = 0.7, -0.7  # gripper commands, beyond the threshold even with noise
 STAY, RETURN = -0.7, 0.7  # neutral commands
-APPROACH_GAIN = 0.9  # share of the remaining distance asked for in one step
+APPROACH_GAIN = 0.9  # share of the remaining distance commanded in one step
 
 
 class Behaviour(ABC):
-    """One skill: `phases` names its phases, `phase` is the current one, `done` tells that it has finished."""
+    """One skill: `phases` names its phases, `phase` is the current one, `done` says that it has finished."""
 
     phases: ClassVar[tuple[str, ...]]
 
@@ -36,13 +36,13 @@ class Behaviour(ABC):
         """The next action (8,) float32 without noise, from the simulator's state."""
 
     def achieved(self) -> bool:
-        """Whether what the behaviour is for has come about, as far as it can tell."""
+        """Whether the behaviour has achieved its goal, as far as it can tell."""
         return True
 
     def toward(
         self, target: np.ndarray, gripper: float, speed: float = 1.0, neutral: float = STAY
     ) -> np.ndarray:
-        """An action that moves to `target` (3,) m, turns back to pointing down and commands the gripper."""
+        """An action that moves to `target` (3,) m, rotates back to pointing down and commands the gripper."""
         position, rotation = self.env.gripper_pose()
         shift = np.clip(APPROACH_GAIN * (target - position) / scene.POSITION_SCALE, -speed, speed)
         turn = np.clip(-rotation / scene.ROTATION_SCALE, -1.0, 1.0)
@@ -53,12 +53,12 @@ class Behaviour(ABC):
         return self.env.gripper_position()
 
     def enter(self, phase: int) -> None:
-        """Go on to a phase."""
+        """Enter a phase."""
         self.phase = phase
         self.steps = 0
 
     def restart(self) -> None:
-        """Begin again from the first phase and count a recovery."""
+        """Start again from the first phase and count a recovery."""
         self.enter(0)
         self.recoveries += 1
 

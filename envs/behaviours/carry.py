@@ -1,4 +1,4 @@
-"""Carry: set a held object down in the tray; pick up an object, or the blocker, and take it there."""
+"""Carry: set a held object down in the tray; the same for the blocker, including its grasp."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 ABOVE_TRAY = 0.025  # m, horizontal error that allows lowering
 LOWERED = 0.012  # m, error in height at which the fingers open
-SINK_STEPS = 8  # lowering that takes longer stands on something: let go
-CLEAR = 0.05  # m above the release, from which the arm returns to neutral
+SINK_STEPS = 8  # if lowering takes longer, the object stands on something: release it
+CLEAR = 0.05  # m above the release height, from which the arm returns to neutral
 ASTRAY = 0.5  # probability that a clumsy placing misses (the reference's figure)
 FARTHEST = 0.20  # m, largest error of a clumsy placing
-BESIDE = (0.02, 0.10)  # m, how far from the knob a clumsy grasp closes
+MISS_RANGE = (0.02, 0.10)  # m, distance from the knob at which a clumsy grasp closes
 GRIP_BELOW_TOP = 0.02  # m, where the blocker is held
 
 
@@ -25,11 +25,11 @@ class Place(Behaviour):
     """Phases: 0 above the tray, 1 lower, 2 release, 3 lift, 4 return to neutral."""
 
     release_height: ClassVar[float] = 0.03
-    """Height (m) at which the fingers let go."""
+    """Height (m) at which the fingers release."""
     phases = ("above the tray", "lower", "release", "lift", "return to neutral")
 
     def __init__(self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False) -> None:
-        """`suboptimal`: with probability one half it aims up to 20 cm beside the tray."""
+        """`suboptimal`: with probability one half it aims up to 20 cm away from the tray."""
         super().__init__(env, rng)
         self._carry = env.workspace.clearance + 0.03
         self._error = np.zeros(3)
@@ -38,7 +38,7 @@ class Place(Behaviour):
             self._error = distance * np.array([np.cos(angle), np.sin(angle), 0.0])
 
     def destination(self) -> np.ndarray:
-        """Where the gripper lets go, (3,) m."""
+        """Position at which the gripper releases, (3,) m."""
         env: Any = self.env
         return np.asarray(env.tray_position() + np.array([0.0, 0.0, self.release_height]))
 
@@ -73,10 +73,10 @@ class Place(Behaviour):
 class GraspBlocker(Grasp):
     """Take the arch by its knob; the phases are those of `Grasp`."""
 
-    hover = -0.02  # the knob stands higher than all other furniture
+    hover = -0.02  # the knob is higher than all other furniture
     astray = 0.75
     tries = 3
-    noticed = 0.02  # so that the data also show what to do with empty fingers high up
+    noticed = 0.02  # so that the data also show how to recover with empty fingers high up
 
     def grip(self) -> np.ndarray:
         env: Any = self.env
@@ -85,8 +85,8 @@ class GraspBlocker(Grasp):
         )
 
     def somewhere(self) -> np.ndarray:
-        """A random place beside the knob, at the height of the grip."""
-        angle, distance = self.rng.uniform(-np.pi, np.pi), self.rng.uniform(*BESIDE)
+        """A random position near the knob, at the height of the grip."""
+        angle, distance = self.rng.uniform(-np.pi, np.pi), self.rng.uniform(*MISS_RANGE)
         return self.grip() + distance * np.array([np.cos(angle), np.sin(angle), 0.0])
 
 

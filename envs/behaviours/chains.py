@@ -1,4 +1,4 @@
-"""Chains: behaviours one after the other, as the prior data of the paper's harder starts were collected."""
+"""Chains: behaviours in sequence, which collect the prior data of the paper's harder starts."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Chain(Behaviour):
-    """Behaviours in turn, each begun when the one before has finished."""
+    """Behaviours in sequence; each starts when the previous one has finished."""
 
     links: ClassVar[tuple[type[Behaviour], ...]]
     """The behaviours."""
     phases = ("as its links",)
 
     def __init__(self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False) -> None:
-        """`suboptimal`: every link is the clumsy version of itself, and the first that fails is the last."""
+        """`suboptimal`: every link is its clumsy version, and the chain ends with the first that fails."""
         super().__init__(env, rng)
         self._suboptimal = suboptimal
         self._number = 0

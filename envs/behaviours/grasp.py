@@ -1,4 +1,4 @@
-"""Grasp: take the object, out of the open drawer or from the table."""
+"""Grasp: take the object from the open drawer or the table."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cog.envs.tabletop import Tabletop
 
 ALIGNED = 0.012  # m, horizontal error that allows the descent
-LOST = 0.025  # m, horizontal error that stops it
+LOST = 0.025  # m, horizontal error that stops the descent
 REACHED = 0.010  # m, height above the grip at which the fingers close
 LIFT = 0.07  # m above the clearance, to which the object is carried
 LIFTED = 0.05  # m above the clearance, from which the arm returns to neutral
@@ -21,17 +21,17 @@ DESCENT_STEPS = 8  # a descent that takes longer is stuck
 
 
 class Grasp(Behaviour):
-    """Phases: 0 above the object, 1 descend, 2 close, 3 lift, 4 return to neutral; a slip starts again."""
+    """Phases: 0 above the object, 1 descend, 2 close, 3 lift, 4 return to neutral; a slip restarts."""
 
     phases = ("above the object", "descend", "close", "lift", "return to neutral")
     hover: ClassVar[float] = 0.025
     """Height (m) below the clearance from which the fingers descend around the object."""
     astray: ClassVar[float] = 0.8
-    """Probability that an attempt of a clumsy grasp aims at a random place."""
+    """Probability that an attempt of a clumsy grasp aims at a random position."""
     tries: ClassVar[int] = 2
     """Attempts of a clumsy grasp."""
     noticed: ClassVar[float] = -math.inf
-    """Height (m) above the clearance at which it notices that the fingers hold nothing."""
+    """Height (m) above the clearance at which it detects that the fingers are empty."""
 
     def __init__(
         self, env: "Tabletop", rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
@@ -39,7 +39,7 @@ class Grasp(Behaviour):
         """A behaviour for `env`.
 
         `aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss.
-        `suboptimal`: with probability `astray` it closes at a random place, at most `tries` times.
+        `suboptimal`: with probability `astray` it closes at a random position, at most `tries` times.
         """
         super().__init__(env, rng)
         self._aim = np.append(rng.normal(0.0, 1.0, 2) * aim_error, 0.0)
@@ -48,14 +48,14 @@ class Grasp(Behaviour):
         self._astray = self._mistake()
 
     def grip(self) -> np.ndarray:
-        """Where the fingers close, (3,) m."""
+        """Position at which the fingers close, (3,) m."""
         return self.env.object_position()
 
     def achieved(self) -> bool:
         return bool(np.linalg.norm(self.grip() - self.gripper()) < SLIPPED)
 
     def somewhere(self) -> np.ndarray:
-        """A random place where the object might have been, (3,) m."""
+        """A random position where the object might have been, (3,) m."""
         low, high = self.env.object_range()
         return self.rng.uniform(low, high)
 
@@ -87,12 +87,12 @@ class Grasp(Behaviour):
         self._aim = np.zeros(3)
 
     def _mistake(self) -> np.ndarray | None:
-        """Where the next attempt goes instead, if it goes astray."""
+        """Position of the next attempt if it goes astray, else None."""
         return self.somewhere() if self._tries and self.rng.random() < self.astray else None
 
     def _command(self, target: np.ndarray, error: np.ndarray) -> np.ndarray:
         if self.phase == 0:
-            # Never cross the drawer's walls low down: rise first, then move sideways.
+            # Never cross the drawer's walls at low height: rise first, then move sideways.
             if self.gripper()[2] < self._height - self.hover - 0.03 and sideways(error) > LOST:
                 return self.toward(raised(self.gripper(), self._height - 0.005), OPEN)
             return self.toward(raised(target, self._height - self.hover), OPEN)

@@ -1,4 +1,4 @@
-"""Move a drawer: what opening and closing have in common."""
+"""Move a drawer: the common part of opening and closing."""
 
 import math
 from abc import abstractmethod
@@ -11,7 +11,7 @@ from cog.envs.behaviours.base import RETURN, Behaviour, raised, sideways
 if TYPE_CHECKING:
     from cog.envs.drawer_grasp import DrawerGrasp
 
-DESCENT_STEPS = 8  # a descent that takes longer stands on an edge
+DESCENT_STEPS = 8  # a descent that takes longer is stuck on an edge
 STALLED_STEPS = 3  # moving steps without progress before it tries again
 PROGRESS = 0.01  # share of the travel that counts as progress
 LEAD = 0.04  # m, how far ahead of the gripper the movement aims
@@ -20,28 +20,28 @@ CLUMSY_TRIES = 2  # descents after which a clumsy behaviour gives up
 
 
 class MoveDrawer(Behaviour):
-    """Phases: 0 above the drawer, 1 descend, 2 move it, 3 lift, 4 return to neutral; a stall starts again."""
+    """Phases: 0 above the drawer, 1 descend, 2 move it, 3 lift, 4 return to neutral; a stall restarts."""
 
     drawer: ClassVar[int] = 0
     """Which drawer, from the bottom up."""
     direction: ClassVar[int]
     """1 to open, -1 to close."""
-    wanted: ClassVar[float]
-    """Opening beyond which, in that direction, the drawer has been moved (share of its travel)."""
+    goal: ClassVar[float]
+    """Opening beyond which, in that direction, the movement is complete (share of the travel)."""
     fingers: ClassVar[float]
     """Gripper command throughout."""
     hover: ClassVar[float]
     """Height (m) below the clearance from which the fingers descend."""
     reached: ClassVar[float]
-    """Height (m) below which they are at the drawer."""
+    """Height (m) below which the fingers are at the drawer."""
     aligned: ClassVar[float]
     """Horizontal error (m) that allows the descent."""
     lost: ClassVar[float] = math.inf
-    """Horizontal error (m) that stops it."""
+    """Horizontal error (m) that stops the descent."""
     speed: ClassVar[float] = 1.0
     """Largest component of the movement, as a share of a full step."""
     back: ClassVar[float] = -math.inf
-    """How far along the movement (m) from the place at the drawer a step the wrong way ends at the least."""
+    """Least position along the movement (m), relative to its start, that a step the wrong way may reach."""
     patience: ClassVar[int]
     """Steps after which a clumsy movement gives up."""
 
@@ -63,10 +63,10 @@ class MoveDrawer(Behaviour):
 
     @abstractmethod
     def place(self) -> np.ndarray:
-        """Where the fingers take the drawer, (3,) m."""
+        """Position at which the fingers move the drawer, (3,) m."""
 
     def achieved(self) -> bool:
-        return self.direction * self.env.cabinet.opening(self.drawer) > self.direction * self.wanted
+        return self.direction * self.env.cabinet.opening(self.drawer) > self.direction * self.goal
 
     def act(self) -> np.ndarray:
         target = self.place() + self._aim
@@ -102,14 +102,14 @@ class MoveDrawer(Behaviour):
 
     def _command(self, target: np.ndarray, error: np.ndarray) -> np.ndarray:
         if self.phase == 0:
-            # Never cross the furniture low down: rise first, then move sideways.
+            # Never cross the furniture at low height: rise first, then move sideways.
             if self.gripper()[2] < self.clearance - 0.04 and sideways(error) > self.aligned:
                 return self.toward(raised(self.gripper(), self.clearance), self.fingers)
             return self.toward(raised(target, self.clearance - self.hover), self.fingers)
         if self.phase == 1:
             return self.toward(target, self.fingers)
         if self.phase == 2:
-            # Keep to the drawer's axis, so that the fingers stay where they push.
+            # Stay on the drawer's axis, so that the fingers keep their contact.
             axis = self.direction * self.env.cabinet.pull_direction()
             along = (self.gripper() - target) @ axis
             lead = -LEAD if self._clumsy and self.rng.random() < FLIP else LEAD

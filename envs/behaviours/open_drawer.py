@@ -8,11 +8,11 @@ from cog.envs.cabinet import HANDLE_GAP
 
 
 class OpenDrawer(MoveDrawer):
-    """Phases: 0 above the handle, 1 descend, 2 pull, 3 lift, 4 return to neutral; a stall starts again."""
+    """Phases: 0 above the handle, 1 descend, 2 pull, 3 lift, 4 return to neutral; a stall restarts."""
 
     phases = ("above the handle", "descend", "pull", "lift", "return to neutral")
     direction = 1
-    wanted = 0.92
+    goal = 0.92
     fingers = OPEN
     hover = 0.02
     reached = 0.042  # the fingers are behind the plate
@@ -26,6 +26,6 @@ class OpenDrawer(MoveDrawer):
 
 
 class HastyOpenDrawer(OpenDrawer):
-    """The same, but the clumsy version gives up sooner: it comes last in the longest chain."""
+    """The same, but the clumsy version gives up sooner, since it is last in the longest chain."""
 
     patience = 24

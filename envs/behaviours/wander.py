@@ -1,4 +1,4 @@
-"""Wander: move between random points above and around the furniture, to no purpose."""
+"""Wander: move between random points above and around the furniture."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ class Wander(Behaviour):
         close_probability: float = 0.2,
         neutral_probability: float = 0.1,
     ) -> None:
-        """`lowest`: least height of the points (m); the probabilities are per point."""
+        """`lowest`: minimum height of the points (m); the probabilities are per point."""
         super().__init__(env, rng)
         self._low = np.array([*env.workspace.low[:2], lowest])
         self._close_probability = close_probability

@@ -135,12 +135,12 @@ def test_judging_does_not_depend_on_the_number_of_threads(judged):
 
 def test_data_of_another_kind_are_refused_by_name(judged, make_dataset, tmp_path):
     rule = f"classifier:{judged / 'judge'}"
-    with pytest.raises(CogError, match=r"episode 0: the classifier in .* judges images of .*hold none"):
+    with pytest.raises(CogError, match=r"episode 0: .*: the classifier needs images of .*have none"):
         relabel(make_dataset(state=True).path, rule, "seen")
     wide = make_episode(np.random.default_rng(0), 4)
     wide = Episode(**{**vars(wide), "images": np.zeros((5, 8, 16, 3), np.uint8)})
     dataset = write_dataset(tmp_path / "wide", [wide], {"kind": "made"})
-    with pytest.raises(CogError, match=r"judges images of \(8, 8, 3\); the data hold \(8, 16, 3\)"):
+    with pytest.raises(CogError, match=r"needs images of \(8, 8, 3\); the data have \(8, 16, 3\)"):
         relabel(dataset.path, rule, "seen")
     assert not (dataset.path / "relabels").exists()
 
@@ -333,7 +333,7 @@ def test_data_without_pictures_successes_or_failures_are_refused(judged, make_da
     out = tmp_path / "judge"
     with pytest.raises(UsageError, match="at least one dataset"):
         classify([], ClassifierConfig(out))
-    with pytest.raises(CogError, match="holds no images to judge"):
+    with pytest.raises(CogError, match="contains no images to judge"):
         classify([make_dataset(state=True).path], ClassifierConfig(out))
     with pytest.raises(CogError, match="0 of 24 episodes hold a success"):
         classify([judged / "data"], ClassifierConfig(out, label="object_height > 5"))

@@ -220,7 +220,7 @@ def test_an_empty_episode_is_not_saved_and_an_ended_one_takes_no_more_steps(tmp_
     reached, lost = dataset.episodes()
     assert reached.success and reached.terminated and reached.signals["place"][-1] > 0.9
     assert (len(lost), lost.success, lost.terminated, lost.truncated) == (8, False, False, True)
-    assert any("over without success" in text for _, text in script.screens)
+    assert any("ended without success" in text for _, text in script.screens)
 
 
 def test_quitting_before_anything_is_saved_leaves_no_dataset_and_the_folder_usable(tmp_path):

@@ -99,13 +99,15 @@ def test_unknown_behaviours_and_options_are_refused_by_name():
     env = gymnasium.make(cog.envs.DRAWER_GRASP, observation="state")
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match=r"'juggle' is unknown; this scene has: grasp, wander, open_drawer"):
+    with pytest.raises(UsageError, match=r"'juggle' is unknown\. Choose one of: grasp, wander, open_drawer"):
         make_behaviour("juggle", env.unwrapped, rng)
-    with pytest.raises(UsageError, match=r"'place' is unknown; this scene has: grasp"):
+    with pytest.raises(UsageError, match=r"'place' is unknown\. Choose one of: grasp"):
         make_behaviour("place", env.unwrapped, rng)
     with pytest.raises(UsageError, match=r"no option 'vigour'.*aim_error"):
         make_behaviour("grasp", env.unwrapped, rng, {"vigour": 1.0})
-    with pytest.raises(UsageError, match=r"'suboptimal' of behaviour 'grasp' is true or false, not 'no'"):
+    with pytest.raises(
+        UsageError, match=r"'suboptimal' of behaviour 'grasp' must be true or false, got 'no'"
+    ):
         make_behaviour("grasp", env.unwrapped, rng, {"suboptimal": "no"})
     env.close()
 
@@ -115,5 +117,5 @@ def test_options_that_a_behaviour_does_not_name_are_refused():
         def __init__(self, env, rng, **options):
             """Takes anything."""
 
-    with pytest.raises(UsageError, match=r"'vague' must name its options one by one.*\*\*options"):
+    with pytest.raises(UsageError, match=r"'vague' takes \*\*options\. Name its options one by one"):
         behaviour_options("vague", {"vague": Vague})

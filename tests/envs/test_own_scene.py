@@ -57,7 +57,7 @@ def test_the_scene_on_the_page_for_own_scenes_is_this_one():
 
 
 def test_an_own_scene_knows_only_its_own_behaviours(tmp_path):
-    with pytest.raises(UsageError, match=r"'grasp' is unknown; this scene has: reach"):
+    with pytest.raises(UsageError, match=r"'grasp' is unknown\. Choose one of: reach"):
         collect(spec("grasp"), tmp_path / "data", workers=1)
 
 
@@ -85,7 +85,7 @@ def test_episodes_are_as_long_as_the_scene_was_registered_with():
     assert registered_steps(ENV) == 20
     assert registered_steps("cog/DoubleDrawer-v0") == 80
     gymnasium.register("toy/Endless-v0", entry_point=Line)
-    with pytest.raises(UsageError, match="give --max-steps"):
+    with pytest.raises(UsageError, match="Pass --max-steps"):
         registered_steps("toy/Endless-v0")
     with pytest.raises(UsageError, match="nowhere"):
         registered_steps("nowhere:None-v0")
@@ -131,14 +131,14 @@ PASSED = [name for name, _ in Line.stages]
     [
         (lambda seen, info: info.pop("signals"), "lacks signals"),
         (lambda seen, info: info.pop("success"), "lacks success"),
-        (lambda seen, info: info["signals"].update(bonus=1.0), "holds bonus, place"),
+        (lambda seen, info: info["signals"].update(bonus=1.0), "has bonus, place"),
         (lambda seen, info: info["signals"].update(place="left"), "must be a finite number, not 'left'"),
         (lambda seen, info: info["signals"].update(place=np.nan), "must be a finite number"),
-        (lambda seen, info: seen.pop("proprio"), "shows image; .* must show image, proprio"),
-        (lambda seen, info: seen.update(goal=np.zeros(2)), "shows goal, image, proprio"),
+        (lambda seen, info: seen.pop("proprio"), "observes image\\. .* return image, proprio"),
+        (lambda seen, info: seen.update(goal=np.zeros(2)), "observes goal, image, proprio"),
         (
             lambda seen, info: seen.update(proprio=np.zeros(2)),
-            r"proprio of shape \(2,\); its space says \(1,\)",
+            r"proprio of shape \(2,\), but its space has \(1,\)",
         ),
     ],
 )
@@ -210,7 +210,7 @@ def test_an_evaluation_from_before_scenes_had_stages_is_read_in_their_old_order(
 
 def test_a_scene_without_behaviours_has_none(tmp_path, monkeypatch):
     monkeypatch.delattr(Line, "behaviours")
-    with pytest.raises(UsageError, match="'reach' is unknown; this scene has: none"):
+    with pytest.raises(UsageError, match=r"'reach' is unknown\. Choose one of: none"):
         collect(spec(), tmp_path / "data", workers=1)
 
 

@@ -132,7 +132,7 @@ def test_folder_of_another_evaluation_is_left_alone(settings: EvaluateConfig, fi
 
 def test_folder_with_other_files_is_refused(settings: EvaluateConfig, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(CogError, match="holds no evaluation"):
+    with pytest.raises(CogError, match="does not hold an evaluation"):
         evaluate(other(settings, tmp_path))
 
 

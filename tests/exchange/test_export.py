@@ -295,7 +295,7 @@ def test_a_terminal_step_in_the_middle_is_kept_or_refused_by_name(tmp_path):
     [
         ("robomimic", {"valid_share": 1.0}, r"valid_share is 1.0; it must lie in \[0, 1\)"),
         ("robomimic", {"valid_share": float("nan")}, r"valid_share is nan; it must lie in \[0, 1\)"),
-        ("d3rlpy", {"observation": "state"}, "'state' is not in the data, which hold: image, pro"),
+        ("d3rlpy", {"observation": "state"}, r"'state' is not in the data\. Choose one of: image, pro"),
         ("robomimic", {"valid_share": 0.5, "seed": -1}, "seed is -1; it must lie in"),
         ("lerobot", {"fps": 0}, "fps is 0; it must be at least 1"),
         ("minari", {"name": "data"}, "NAME-vNUMBER"),

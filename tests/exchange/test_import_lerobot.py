@@ -259,7 +259,7 @@ def test_pictures_in_a_table_that_are_not_png_are_refused(tmp_path, out, capsys)
         parquet.write_table(pyarrow.table(rows), source / DATA)
         assert run(source, "--out", out, *KEYS) == 1
         said = " ".join(capsys.readouterr().err.split())
-        assert f"episode 2, field '{CAMERA}': must hold every picture as PNG" in said
+        assert f"episode 2, field '{CAMERA}': must contain every picture as PNG" in said
 
 
 @pytest.mark.parametrize(

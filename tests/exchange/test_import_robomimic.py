@@ -138,7 +138,7 @@ def test_given_bounds_scale_actions_one_for_all_or_one_for_each(source, tmp_path
 
 def test_an_image_without_a_pose_is_said(source, out, capsys):
     assert run("robomimic", source, "--out", out, "--image", "agentview_image", "--proprio", "none") == 0
-    assert "one constant 0 stands in its place" in " ".join(capsys.readouterr().out.split())
+    assert "one constant 0 replaces it" in " ".join(capsys.readouterr().out.split())
     assert open_dataset(out).environment["proprio_absent"] is True
 
 

@@ -238,7 +238,12 @@ WRONG = {
     "rewards too many": ({"rewards": np.zeros(5)}, "rewards", "4 rows for 4", "its reward"),
     "rewards only here": ({"rewards": np.zeros(4)}, "signal_names", "same in all", "another dataset"),
     "success too few": ({"success": [True]}, "success", "5 rows", "add"),
-    "signal taken": ({"success": True, "signals": {"success": np.zeros(5)}}, "signals", "taken", "another"),
+    "signal taken": (
+        {"success": True, "signals": {"success": np.zeros(5)}},
+        "signals",
+        "used for the",
+        "another",
+    ),
     "signal text": ({"signals": {"x": ["a"] * 5}}, "signals[x]", "must be numbers", "convert"),
     "signal without a text for its name": (
         {"signals": {3: np.zeros(5)}},
@@ -249,7 +254,7 @@ WRONG = {
     "success in words": ({"success": "false"}, "success", "numbers or truth values, found", "convert"),
     "success unknown": ({"success": np.nan}, "success", "must be True or False, found nan", "convert"),
     "success ragged": ({"success": [[0.0], [0.0, 1.0]]}, "success", "must be an array", "one length"),
-    "terminated in words": ({"terminated": "false"}, "terminated", "truth values, found", "convert"),
+    "terminated in words": ({"terminated": "false"}, "terminated", "booleans, found", "convert"),
     "truncated twice": ({"truncated": [0, 1]}, "truncated", "True or False, found [0, 1]", "convert"),
     "seed": ({"seed": -1}, "seed", "must lie in", "leave it out"),
     "seed between": ({"seed": 1.5}, "seed", "be a whole number, got 1.5", "leave it out"),

@@ -86,7 +86,7 @@ def test_a_configuration_of_another_run_and_cut_metrics_are_named(run):
     metrics.write_bytes(whole[:-20])
     assert "written after" in verify_run(run)[0]
     metrics.write_bytes(whole.replace(b'"update": 2', b'"update"; 2'))
-    assert f"{metrics}: line 2 is no JSON" in verify_run(run)[0]
+    assert f"{metrics}: line 2 is invalid JSON" in verify_run(run)[0]
 
 
 def test_a_missing_pointer_leads_to_the_newest_checkpoint_and_a_damaged_one_says_how_to_mend_it(run):

@@ -50,7 +50,7 @@ def test_signal_saves_every_seed_and_all_resume_bitwise(tmp_path: Path, alone: P
             os.kill(os.getpid(), signal.SIGTERM)
 
     settings = config(tmp_path / "together", shift=2)
-    with pytest.raises(Interrupted, match="continue with --resume"):
+    with pytest.raises(Interrupted, match="Continue with --resume"):
         train_seeds(settings, SEEDS, noise(), on_progress=interrupt)
     saved = [checkpoint.load(tmp_path / "together" / f"seed{seed}").update for seed in SEEDS]
     assert saved == [5, 4, 4]  # the first had its fifth turn before it learnt of the signal
@@ -74,14 +74,14 @@ def test_a_seed_that_fails_ends_alone_and_is_named(tmp_path: Path) -> None:
 def test_a_folder_with_another_run_is_refused_before_any_seed_begins(tmp_path: Path) -> None:
     (tmp_path / "run" / "seed5").mkdir(parents=True)
     (tmp_path / "run" / "seed5" / "thesis.txt").write_text("mine")
-    with pytest.raises(CogError, match="seed5 is not empty"):
+    with pytest.raises(CogError, match="seed5: is not empty"):
         train_seeds(config(tmp_path / "run"), SEEDS, noise())
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1)])
 def test_no_seeds_or_one_twice_are_wrong_usage(tmp_path: Path, seeds: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match="each once"):
+    with pytest.raises(UsageError, match="each only once"):
         train_seeds(config(tmp_path / "run"), seeds, noise())
 
 
@@ -91,7 +91,7 @@ def test_settings_that_cannot_be_run_are_wrong_usage_and_a_run_is_no_place_for_s
     with pytest.raises(UsageError, match="graphed needs CUDA"):
         train_seeds(config(tmp_path / "graphed", graphed=True), SEEDS, noise())
     train(config(tmp_path / "run"), noise())
-    with pytest.raises(CogError, match="itself holds a run"):
+    with pytest.raises(CogError, match="holds a run itself"):
         train_seeds(config(tmp_path / "run"), SEEDS, noise())
 
 

@@ -250,7 +250,7 @@ def test_runaway_q_stops_the_run_with_advice(tmp_path: Path) -> None:
 def test_metrics_cut_behind_the_checkpoint_s_back_are_noticed(tmp_path: Path) -> None:
     train(config(tmp_path / "run"), noise())
     (tmp_path / "run" / "metrics.jsonl").write_text("")
-    with pytest.raises(CogError, match="was cut"):
+    with pytest.raises(CogError, match="was truncated"):
         train(config(tmp_path / "run"), noise(), resume=True)
 
 
