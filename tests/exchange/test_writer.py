@@ -251,7 +251,7 @@ WRONG = {
         "is not text",
         "another",
     ),
-    "success in words": ({"success": "false"}, "success", "numbers or truth values, found", "convert"),
+    "success in words": ({"success": "false"}, "success", "numbers or booleans, found", "convert"),
     "success unknown": ({"success": np.nan}, "success", "must be True or False, found nan", "convert"),
     "success ragged": ({"success": [[0.0], [0.0, 1.0]]}, "success", "must be an array", "one length"),
     "terminated in words": ({"terminated": "false"}, "terminated", "booleans, found", "convert"),
