@@ -108,7 +108,7 @@ def test_without_rewards_and_success_an_episode_is_prior_data(tmp_path):
     assert dataset.signal_names == ("frame",)
     assert next(dataset.episodes()).signals["frame"].tolist() == list(range(STEPS + 1))
     assert relabel(dataset.path, "zero", "none").steps == STEPS
-    with pytest.raises(CogError, match=r"'recorded' is unknown; choose .*frame"):
+    with pytest.raises(CogError, match=r"'recorded' is unknown. Use .*frame"):
         relabel(dataset.path, "recorded", "r")
 
 
