@@ -21,9 +21,7 @@ def behaviour_options(name: str, known: Mapping[str, type]) -> dict[str, Any]:
         UsageError: there is no behaviour of that name.
     """
     if name not in known:
-        raise UsageError(
-            f"behaviour {name!r} is unknown", remedy=f"choose one of: {', '.join(known) or 'none'}"
-        )
+        raise UsageError(f"behaviour {name!r} is unknown", remedy=_choices(known))
     parameters = list(inspect.signature(known[name]).parameters.values())[2:]
     if loose := [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]:
         raise UsageError(
@@ -48,12 +46,16 @@ def make_behaviour(
         if option not in choices:
             raise UsageError(
                 f"behaviour {name!r} has no option {option!r}",
-                remedy=f"choose one of: {', '.join(choices) or 'none'}",
+                remedy=_choices(choices),
             )
         if isinstance(choices[option], bool) and not isinstance(value, bool):
             raise UsageError(f"option {option!r} of behaviour {name!r} must be true or false, got {value!r}")
     behaviour: Behaviour = known[name](env, rng, **(options or {}))
     return behaviour
+
+
+def _choices(names: Mapping[str, Any]) -> str:
+    return f"choose one of: {', '.join(names)}" if names else "there is none to choose"
 
 
 __all__ = ["Behaviour", "behaviour_options", "make_behaviour"]

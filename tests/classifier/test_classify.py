@@ -321,7 +321,7 @@ def test_the_command_prints_precision_and_recall_with_intervals(judged, tmp_path
         ({"held_out": 0.5, "validation": 0.5}, "add up below 1"),
         ({"updates": 0}, "updates is 0"),
         ({"lr": 0.0}, "lr is 0.0"),
-        ({"label": "zero", "margin": 2}, "leave out negatives and margin"),
+        ({"label": "zero", "margin": 2}, "Leave out negatives and margin"),
     ],
 )
 def test_contradicting_settings_are_wrong_usage(options, message):

@@ -157,10 +157,10 @@ def test_training_shows_the_latest_success_rate_when_asked(tmp_path, capsys):
     [
         (["--evaluate-episodes", "-1"], "episodes is -1"),
         (["--evaluate-episodes", "1", "--seed", str(2**32)], "seed is"),
-        (["--evaluate-episodes", "1", "--evaluate-starts", "open", "open"], "each once"),
+        (["--evaluate-episodes", "1", "--evaluate-starts", "open", "open"], "each only once"),
         (
             ["--evaluate-episodes", "1"],
-            "'open' is unknown; tests.helpers.toy_scene:toy/Line-v0 has: left, middle",
+            "toy/Line-v0 has no start 'open'. Choose one of: left, middle",
         ),
     ],
 )

@@ -175,7 +175,7 @@ def test_a_folder_of_another_collection_or_run_is_left_alone(task, tmp_path, fro
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"starts": ("open", "ajar")}, "start 'ajar' is unknown.*open, closed"),
+        ({"starts": ("open", "ajar")}, "has no start 'ajar'.*open, closed"),
         ({"env": "cog/Nowhere-v0"}, "'cog/Nowhere-v0' cannot be built"),
         ({"env": "CartPole-v1"}, "'CartPole-v1' cannot be built"),
         ({"behaviours": (BehaviourChoice("juggle"),)}, "behaviour 'juggle' is unknown"),

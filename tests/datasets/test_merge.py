@@ -187,7 +187,7 @@ def test_sources_of_other_shapes_are_refused(make_dataset, tmp_path):
         ("relabel_hash", "0", "has changed since"),
         ("relabel", "other", "no view 'other'"),
         ("path", "nowhere", "no dataset here"),
-        ("path", 3, "must hold path"),
+        ("path", 3, "must contain the strings path"),
     ],
 )
 def test_a_merge_file_with_one_wrong_field_is_refused_and_verify_names_it(field, value, message, merge):

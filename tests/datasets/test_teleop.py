@@ -339,7 +339,7 @@ for scene in (Narrow, Dark):
     "change, speed, message",
     [
         ({"env": "cog/Nowhere-v0"}, 1.0, "cannot be built"),
-        ({"starts": ("right",)}, 1.0, "start 'right' is unknown; .* left, middle"),
+        ({"starts": ("right",)}, 1.0, "has no start 'right'.* left, middle"),
         ({"env": "toy/Narrow-v0"}, 1.0, r"shape \(8,\); toy/Narrow-v0 takes \(2,\)"),
         ({"env": "toy/Dark-v0"}, 1.0, r"render\(\) must give a picture"),
         ({}, 0.0, "speed must lie in"),

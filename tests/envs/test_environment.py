@@ -150,7 +150,7 @@ def test_a_hundred_environments_leave_no_client_and_little_memory():
 
 def test_a_world_is_not_copied_for_a_copy_would_close_it(env):
     for copied in (copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="build the environment again"):
+        with pytest.raises(TypeError, match="Build the environment again"):
             copied(env.unwrapped)
 
 

@@ -210,7 +210,7 @@ def test_an_evaluation_from_before_scenes_had_stages_is_read_in_their_old_order(
 
 def test_a_scene_without_behaviours_has_none(tmp_path, monkeypatch):
     monkeypatch.delattr(Line, "behaviours")
-    with pytest.raises(UsageError, match=r"'reach' is unknown\. Choose one of: none"):
+    with pytest.raises(UsageError, match=r"'reach' is unknown\. There is none to choose"):
         collect(spec(), tmp_path / "data", workers=1)
 
 

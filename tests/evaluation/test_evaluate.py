@@ -215,7 +215,7 @@ def test_contact_sheet_shows_first_and_last_frame(tmp_path: Path) -> None:
 def test_a_policy_whose_data_do_not_tell_their_scene_asks_for_one(settings: EvaluateConfig) -> None:
     both = {"env": None, "max_episode_steps": None}
     for asked, told in (
-        ({"env": None}, "give --env$"),
+        ({"env": None}, "Pass --env$"),
         ({"max_episode_steps": None}, "give --max-episode-steps$"),
         (both, "give --env and --max-episode-steps$"),
     ):

@@ -108,7 +108,7 @@ def test_other_forms_of_minari_data_are_refused_by_name(source, out, capsys):
     assert "field 'data_format': must be 'hdf5', found 'arrow'" in " ".join(capsys.readouterr().err.split())
     metadata(source, data_format="hdf5", total_episodes=3)
     assert run(source, "--out", out, *KEYS) == 1
-    assert "must hold the 3 episodes" in " ".join(capsys.readouterr().err.split())
+    assert "must contain the 3 episodes" in " ".join(capsys.readouterr().err.split())
     (source / "data/metadata.json").write_text("[]")
     assert run(source, "--out", out, *KEYS) == 1
     assert "metadata.json" in " ".join(capsys.readouterr().err.split())

@@ -92,7 +92,7 @@ def test_a_configuration_of_another_run_and_cut_metrics_are_named(run):
 def test_a_missing_pointer_leads_to_the_newest_checkpoint_and_a_damaged_one_says_how_to_mend_it(run):
     pointer = run / "checkpoints" / "latest.json"
     pointer.write_text("{}")
-    with pytest.raises(CogError, match=r"latest\.json: .*delete it"):
+    with pytest.raises(CogError, match=r"latest\.json: .*Delete it"):
         checkpoint.load(run)
     pointer.unlink()
     assert checkpoint.load(run).update == 4
@@ -104,7 +104,7 @@ def test_a_missing_pointer_leads_to_the_newest_checkpoint_and_a_damaged_one_says
 def test_a_run_goes_on_without_its_damaged_configuration_as_the_message_says(run):
     file = run / "config.json"
     file.write_text("{")
-    with pytest.raises(CogError, match=r"config\.json: .*delete it, then continue with --resume"):
+    with pytest.raises(CogError, match=r"config\.json: .*Delete it, then continue with --resume"):
         train(config(run, updates=4), noise(), resume=True)
     file.unlink()
     train(config(run, updates=4), noise(), resume=True)
