@@ -32,7 +32,8 @@ class Why:
     json: bool = False
     """Whether to print JSON instead of a tree."""
 
-    def run(self) -> None:
+    def run(self) -> int:
+        """Print, and return the exit code: 1 if the thing itself cannot be read, whatever it still says."""
         import json
 
         from rich.tree import Tree
@@ -40,15 +41,17 @@ class Why:
         from cog.provenance.lineage import to_json, trace
 
         thing = trace(self.path)
+        failed = 1 if thing.problem else 0
         if self.json:
             console().print_json(json.dumps(to_json(thing)))
-            return
+            return failed
         tree = Tree(_label(thing, None, False))
         _grow(tree, thing, {(thing.kind, thing.path)})
         screen = console()
         if not screen.is_terminal:
             screen.width = PLAIN_WIDTH
         screen.print(tree)
+        return failed
 
 
 def verify_deep(path: Path) -> int:

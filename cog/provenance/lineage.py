@@ -15,23 +15,32 @@ from cog.core.files import hash_file, home, read_json
 from cog.core.inputs import Input, inputs_from_json
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.relabel.view import STORED, open_view
+from cog.datasets.storage.claim import KIND as COLLECTION_KIND
 from cog.datasets.storage.container import read_bytes
 from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS, open_dataset
 from cog.errors import CogError
 from cog.evaluation.result import RESULT, open_evaluation
 from cog.provenance import summaries
 from cog.training import checkpoint as checkpoints
+from cog.training.setup import CONFIG, RUN
 
 SUMMARIES = ("summary.json", "results.json")
 SUMMARY_KINDS = ("demo summary", "reproduction")
-READ = (
-    CogError,
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OSError,
-)  # what reading a damaged file may raise
+# The kind of thing that a file belongs to, by the file's own word for its kind
+KIND_BY_WORD = {
+    COLLECTION_KIND: "dataset",
+    "relabel": "view",
+    "latest": "checkpoint",
+    RUN: "checkpoint",
+    **{kind: kind for kind in ("dataset", "merge", "checkpoint", "evaluation", "classifier", *SUMMARY_KINDS)},
+}
+# and by its name, where it does not say: tensors, damaged files, and some of format 1.
+KIND_BY_NAME = {
+    **dict.fromkeys((MANIFEST, COLLECTION), "dataset"),
+    **dict.fromkeys((checkpoints.STATE, checkpoints.LATEST, CONFIG, *checkpoints.TENSOR_FILES), "checkpoint"),
+    **dict.fromkeys((FACTS, WEIGHTS), "classifier"),
+}
+READ = (CogError, KeyError, TypeError, ValueError, AttributeError, OSError)  # what a damaged file may raise
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +110,7 @@ def identify(path: Path) -> tuple[str, Path]:
             ("dataset", (MANIFEST, COLLECTION)),
             ("merge", (MERGE,)),
             ("evaluation", (RESULT,)),
-            ("checkpoint", ("checkpoints", "latest.json", "state.json")),
+            ("checkpoint", ("checkpoints", checkpoints.LATEST, checkpoints.STATE)),
             ("classifier", (FACTS,)),
             ("summary", SUMMARIES),
         ):
@@ -115,27 +124,37 @@ def identify(path: Path) -> tuple[str, Path]:
             remedy="name a dataset, merge, run, evaluation or classifier",
         )
     folder = path.parent
-    if path.name in (MANIFEST, COLLECTION):
-        return "dataset", folder
     if folder.name == SHARDS and (folder.parent / MANIFEST).exists():
         return "dataset", folder.parent
-    if (folder / "state.json").exists() or path.name in ("latest.json", "config.json"):
-        return "checkpoint", folder
-    if path.name in (FACTS, WEIGHTS):
-        return "classifier", folder
+    kind = _kind_of_file(path)
+    if kind == "view":
+        dataset = folder.parent if folder.parent.name else path.resolve().parents[1]
+        return kind, dataset.with_name(f"{dataset.name}@{path.stem}")
+    if kind == "merge" or kind in SUMMARY_KINDS:
+        return kind, path
+    if kind is not None:
+        return kind, folder
     if path.suffix == ".json":
-        kind = str(read_json(path, "something that cog wrote").get("kind"))
-        if kind == "relabel":
-            dataset = folder.parent if folder.parent.name else path.resolve().parents[1]
-            return "view", dataset.with_name(f"{dataset.name}@{path.stem}")
-        if kind == "evaluation":
-            return "evaluation", folder
-        if kind == "merge" or kind in SUMMARY_KINDS:
-            return kind, path
-    else:
-        open_dataset(path)  # a dataset in one file, or an error that says what is wrong
-        return "dataset", path
-    raise CogError("not a file whose origin cog records", where=path)
+        raise CogError("not a file whose origin cog records", where=path)
+    open_dataset(path)  # a dataset in one file, or an error that says what is wrong
+    return "dataset", path
+
+
+def _kind_of_file(path: Path) -> str | None:
+    """Kind of the thing that a file belongs to: as the file says, else by its name; none if neither does.
+
+    Raises:
+        CogError: it is called .json, cannot be read as such, and its name says nothing either.
+    """
+    by_name = KIND_BY_NAME.get(path.name)
+    said = None
+    if path.suffix == ".json":
+        try:
+            said = read_json(path, "something that cog wrote").get("kind")
+        except CogError:  # damaged: its reader says how
+            if by_name is None:
+                raise
+    return KIND_BY_WORD.get(said, by_name) if isinstance(said, str) else by_name
 
 
 class _Tracer:

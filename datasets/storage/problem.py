@@ -15,7 +15,7 @@ class Problem:
     file: Path
     """File that breaks the rule."""
     field: str
-    """Array, attribute or JSON key within the file."""
+    """Array, attribute or JSON key within the file; empty for the file as a whole."""
     rule: str
     """What should hold and what was found instead."""
     remedy: str = RECOLLECT
@@ -26,8 +26,9 @@ class Problem:
     @property
     def where(self) -> str:
         """File, episode and field."""
-        episode = "" if self.episode is None else f"episode {self.episode}, "
-        return f"{self.file}: {episode}field '{self.field}'"
+        parts = [f"episode {self.episode}"] if self.episode is not None else []
+        parts += [f"field '{self.field}'"] if self.field else []
+        return f"{self.file}: {', '.join(parts)}" if parts else str(self.file)
 
     def __str__(self) -> str:
         return sentences(self.rule, self.where, self.remedy)

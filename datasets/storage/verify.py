@@ -14,7 +14,6 @@ from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS,
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError
 
-CHECK = "follow the message"
 RESTORE = "restore the file from a copy"
 
 
@@ -100,9 +99,15 @@ def _verify_header(dataset: Dataset, header: Path) -> list[Problem]:
     return [Problem(header, "spec_hash", "differs from the manifest", RESTORE)]
 
 
-def _problem(error: CogError, file: Path, remedy: str = CHECK) -> Problem:
+def _problem(error: CogError, file: Path, remedy: str = "") -> Problem:
+    """The problem that an error states; `file` and `remedy` serve where it does not name its own."""
     if isinstance(error, DataError):
         return error.problem
     if isinstance(error, SealError):
         return Problem(error.file, error.field, error.what, str(error.remedy))
-    return Problem(file, "content", str(error), remedy)
+    remedy = error.remedy or remedy
+    if error.where is None:
+        return Problem(file, "content", error.what, remedy)
+    if file.is_relative_to(error.where) or Path(error.where).is_relative_to(file):
+        return Problem(Path(error.where), "", error.what, remedy)
+    return Problem(file, "content", f"{error.where}: {error.what}", remedy)  # as a rule, which is not a file

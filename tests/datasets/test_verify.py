@@ -18,6 +18,22 @@ def test_a_sound_dataset_has_no_problems(make_dataset):
     assert verify(dataset.path) == []
 
 
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("nowhere", "there is no dataset here (manifest.json is missing). Check the path"),
+        ("begun", "this collection is unfinished. Run the same collect command again"),
+    ],
+)
+def test_a_problem_has_the_words_of_its_error_once_and_only_its_own_remedy(
+    name, told, make_dataset, tmp_path
+):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/collection.json").write_text("{}")
+    (problem,) = verify(tmp_path / name)
+    assert str(problem) == f"{tmp_path / name}: {told}"
+
+
 def flip(path, place):
     data = bytearray(path.read_bytes())
     data[place] ^= 1

@@ -303,6 +303,31 @@ def test_any_file_of_a_thing_means_the_thing(made: Path) -> None:
         assert thing.kind == kind and not thing.problem and thing.hash
 
 
+@pytest.mark.parametrize(
+    "name", ["state.json", "latest.json", "config.json", "manifest.json", "classifier.json"]
+)
+def test_a_merge_is_a_merge_whatever_its_name(name: str, copy: Path) -> None:
+    (copy / "all.json").rename(copy / name)
+    assert names(copy / name)[-1] == ("merge", name)
+    assert deep(copy / name) == Report(5, 0, None)
+    write_merge(copy / "other.json", [f"{copy / 'task'}@arrived"])
+    assert deep(copy / "other.json") == Report(3, 0, None)
+
+
+def test_a_damaged_file_of_a_checkpoint_is_still_known_by_its_name(copy: Path) -> None:
+    (copy / STEP / "state.json").write_text("{")
+    thing = trace(copy / STEP / "state.json")
+    assert thing.kind == "checkpoint" and "state.json" in thing.problem
+
+
+def test_why_fails_if_the_thing_itself_cannot_be_read(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flip(copy / STEP / "model.safetensors", 1000)
+    for path, code in ((copy / "run", 1), (copy / "evaluation", 0), (copy / "task@nothing", 1)):
+        assert cli.run(["why", str(path)]) == cli.run(["why", "--json", str(path)]) == code
+        assert "missing or damaged" in capsys.readouterr().out
+    assert cli.run(["why", str(copy / "nowhere")]) == 1
+
+
 def test_paths_may_be_told_from_any_folder(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made / "task")
     for name in ("relabels/arrived.json", "../task@arrived", "../task/relabels/arrived.json"):
