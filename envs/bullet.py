@@ -1,5 +1,6 @@
 """One headless PyBullet world, closed exactly once, with its software camera."""
 
+import functools
 import os
 import warnings
 from pathlib import Path
@@ -38,6 +39,20 @@ class Connection(BulletClient):
         return bool(self._client >= 0)
 
 
+@functools.cache
+def warn_of_slow_pictures() -> None:
+    """Say, once in a process, that PyBullet hands pictures over as tuples of numbers, and what helps.
+
+    pip's cache may hold a PyBullet that was built without NumPy, hence `--no-cache-dir`.
+    """
+    warnings.warn(
+        "this PyBullet was built without NumPy: pictures are right, but copied number by number, slowly. "
+        "Build it anew: pip install numpy setuptools wheel && pip install --force-reinstall --no-deps "
+        "--no-cache-dir --no-build-isolation --no-binary pybullet pybullet",
+        stacklevel=3,
+    )
+
+
 class Client:
     """A private PyBullet connection without a display or OpenGL."""
 
@@ -45,11 +60,7 @@ class Client:
         self.api = Connection()
         self._camera = camera
         if not pybullet.isNumpyEnabled():
-            warnings.warn(
-                "this PyBullet was built without NumPy: images are copied element by element. "
-                "Rebuild it with: pip install --no-build-isolation --no-binary pybullet pybullet",
-                stacklevel=2,
-            )
+            warn_of_slow_pictures()
         self._projections: dict[float, Any] = {}
         self.aim(camera)
         self._light: dict[str, Any] = {}
@@ -146,6 +157,7 @@ class Client:
             flags=pybullet.ER_NO_SEGMENTATION_MASK,
             **self._light,
         )[2]
+        # A tuple of height * width * 4 numbers where PyBullet was built without NumPy.
         image = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
         rgb: np.ndarray = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
         return rgb
