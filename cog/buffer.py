@@ -263,9 +263,10 @@ def multi_step(
     frames. A span ends early with its episode, whose last state is bootstrapped from unless terminal.
     """
     size = len(rewards)
-    returns, discounts = rewards.astype(np.float32), np.full(size, discount, np.float32)
+    returns = rewards.astype(np.float32)
+    discounts: np.ndarray = np.full(size, discount, np.float32)
     open_ = ~terminals
-    last = np.arange(size)
+    last: np.ndarray = np.arange(size)
     for _ in range(steps - 1):
         following = np.minimum(last + 1, size - 1)
         # The next step belongs to the same episode if it begins with the frame that this one ends with.
