@@ -1,6 +1,5 @@
 """One headless PyBullet world, closed exactly once, with its software camera."""
 
-import functools
 import os
 import warnings
 from pathlib import Path
@@ -39,12 +38,17 @@ class Connection(BulletClient):
         return bool(self._client >= 0)
 
 
-@functools.cache
+TOLD = "COG_TOLD_OF_SLOW_PICTURES"  # in the environment, which workers inherit
+
+
 def warn_of_slow_pictures() -> None:
-    """Say, once in a process, that PyBullet hands pictures over as tuples of numbers, and what helps.
+    """Say that pictures come as tuples of numbers, and what helps; once in a process and those it starts.
 
     pip's cache may hold a PyBullet that was built without NumPy, hence `--no-cache-dir`.
     """
+    if TOLD in os.environ:
+        return
+    os.environ[TOLD] = "1"
     warnings.warn(
         "this PyBullet was built without NumPy: pictures are right, but copied number by number, slowly. "
         "Build it anew: pip install numpy setuptools wheel && pip install --force-reinstall --no-deps "

@@ -202,6 +202,13 @@ def test_a_missing_compiler_or_missing_headers_are_told_before_the_build_with_th
     assert kept(folder) == []
 
 
+@pytest.fixture
+def untold(monkeypatch):
+    """Nothing was said of slow pictures yet, and what a test says is forgotten after it."""
+    monkeypatch.setenv(bullet.TOLD, "1")
+    monkeypatch.delenv(bullet.TOLD)
+
+
 def view(client: Client) -> np.ndarray:
     """A red box on a green one, not square."""
     client.solid("box", (1.0, 1.0, 0.02), (0.1, 0.8, 0.2), 0.0, np.zeros(3))
@@ -209,7 +216,7 @@ def view(client: Client) -> np.ndarray:
     return client.image(24, 36)
 
 
-def test_pictures_are_the_same_without_numpy_support_and_warn_once(monkeypatch):
+def test_pictures_are_the_same_without_numpy_support_and_warn_once(monkeypatch, untold):
     with_numpy = Client(CAMERA)
     expected = view(with_numpy)
     with_numpy.close()
@@ -224,16 +231,35 @@ def test_pictures_are_the_same_without_numpy_support_and_warn_once(monkeypatch):
 
     monkeypatch.setattr(pybullet, "getCameraImage", numbers)
     monkeypatch.setattr(pybullet, "isNumpyEnabled", lambda: 0)
-    bullet.warn_of_slow_pictures.cache_clear()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for _ in range(2):
             client = Client(CAMERA)
             np.testing.assert_array_equal(view(client), expected)
             client.close()
-    bullet.warn_of_slow_pictures.cache_clear()
     assert len(said) == 1
     assert "--no-build-isolation" in str(said[0].message)
+
+
+def test_workers_do_not_repeat_what_their_parent_said_of_slow_pictures(monkeypatch, untold):
+    code = """
+import pybullet
+from cog.envs.bullet import Client
+from tests.test_pythons import CAMERA
+pybullet.isNumpyEnabled = lambda: 0
+Client(CAMERA).close()
+"""
+
+    def said() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stderr
+
+    assert said().count("built without NumPy") == 1
+    monkeypatch.setattr(pybullet, "isNumpyEnabled", lambda: 0)
+    with pytest.warns(UserWarning, match="built without NumPy"):
+        Client(CAMERA).close()
+    assert "built without NumPy" not in said()
 
 
 def test_this_pybullet_has_numpy_support():
