@@ -3,7 +3,8 @@
 # make gpu: what needs a CUDA device, in three parts: gpu-bench (tests, benchmark, parity), gpu-paper (the paper's
 # network and settings on closed drawers, from the first episode to the table), gpu-seeds (three seeds at once).
 # make packages: exports against the packages that read them, in environments of their own.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
+# PYTHON names the Python of new environments; otherwise .ci/find-python looks for one and says if there is none.
+PYTHON ?= $(shell .ci/find-python || echo false)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -74,8 +75,11 @@ format: $(INSTALLED)
 
 setup: $(INSTALLED)
 
-$(INSTALLED): setup.cfg constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): setup.cfg constraints.txt | $(BIN)/python
+	.ci/build-pybullet $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -38,6 +38,25 @@ class Connection(BulletClient):
         return bool(self._client >= 0)
 
 
+TOLD = "COG_TOLD_OF_SLOW_PICTURES"  # in the environment, which workers inherit
+
+
+def warn_of_slow_pictures() -> None:
+    """Say that pictures come as tuples of numbers, and what helps; once in a process and those it starts.
+
+    pip's cache may hold a PyBullet that was built without NumPy, hence `--no-cache-dir`.
+    """
+    if TOLD in os.environ:
+        return
+    os.environ[TOLD] = "1"
+    warnings.warn(
+        "this PyBullet was built without NumPy: pictures are right, but copied number by number, slowly. "
+        "Build it anew: pip install numpy setuptools wheel && pip install --force-reinstall --no-deps "
+        "--no-cache-dir --no-build-isolation --no-binary pybullet pybullet",
+        stacklevel=3,
+    )
+
+
 class Client:
     """A private PyBullet connection without a display or OpenGL."""
 
@@ -45,11 +64,7 @@ class Client:
         self.api = Connection()
         self._camera = camera
         if not pybullet.isNumpyEnabled():
-            warnings.warn(
-                "this PyBullet was built without NumPy: images are copied element by element. "
-                "Rebuild it with: pip install --no-build-isolation --no-binary pybullet pybullet",
-                stacklevel=2,
-            )
+            warn_of_slow_pictures()
         self._projections: dict[float, Any] = {}
         self.aim(camera)
         self._light: dict[str, Any] = {}
@@ -146,6 +161,7 @@ class Client:
             flags=pybullet.ER_NO_SEGMENTATION_MASK,
             **self._light,
         )[2]
+        # A tuple of height * width * 4 numbers where PyBullet was built without NumPy.
         image = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
         rgb: np.ndarray = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
         return rgb

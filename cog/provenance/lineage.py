@@ -126,14 +126,14 @@ def identify(path: Path) -> tuple[str, Path]:
     folder = path.parent
     if folder.name == SHARDS and (folder.parent / MANIFEST).exists():
         return "dataset", folder.parent
-    kind = _kind_of_file(path)
-    if kind == "view":
+    owner = _kind_of_file(path)
+    if owner == "view":
         dataset = folder.parent if folder.parent.name else path.resolve().parents[1]
-        return kind, dataset.with_name(f"{dataset.name}@{path.stem}")
-    if kind == "merge" or kind in SUMMARY_KINDS:
-        return kind, path
-    if kind is not None:
-        return kind, folder
+        return "view", dataset.with_name(f"{dataset.name}@{path.stem}")
+    if owner == "merge" or owner in SUMMARY_KINDS:
+        return owner, path
+    if owner is not None:
+        return owner, folder
     if path.suffix == ".json":
         raise CogError("not a file whose origin cog records", where=path)
     open_dataset(path)  # a dataset in one file, or an error that says what is wrong

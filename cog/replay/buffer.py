@@ -230,11 +230,12 @@ def multi_step(
         R (S,) float32, discount^n (S,) float32, 0 after a terminal step, and the frame of s_n (S,) int64.
     """
     size = len(rewards)
-    returns, discounts = rewards.astype(np.float32), np.full(size, discount, np.float32)
+    returns = rewards.astype(np.float32)
+    discounts: np.ndarray = np.full(size, discount, np.float32)
     # All S transitions grow by one step an iteration. `last` is the latest step of each, `growing` says which
     # have neither terminated nor reached the end of their episode.
     growing = ~terminals
-    last = np.arange(size)
+    last: np.ndarray = np.arange(size)
     for _ in range(steps - 1):
         following = np.minimum(last + 1, size - 1)
         # An episode of T steps has T + 1 consecutive frames. The following step belongs to the same episode

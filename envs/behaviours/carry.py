@@ -32,7 +32,7 @@ class Place(Behaviour):
         """`suboptimal`: with probability one half it aims up to 20 cm away from the tray."""
         super().__init__(env, rng)
         self._carry = env.workspace.clearance + 0.03
-        self._error = np.zeros(3)
+        self._error: np.ndarray = np.zeros(3)
         if suboptimal and rng.random() < ASTRAY:
             angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(0.06, FARTHEST)
             self._error = distance * np.array([np.cos(angle), np.sin(angle), 0.0])
