@@ -124,14 +124,14 @@ def identify(path: Path) -> tuple[str, Path]:
     folder = path.parent
     if folder.name == SHARDS and (folder.parent / MANIFEST).exists():
         return "dataset", folder.parent
-    kind = _kind_of_file(path)
-    if kind == "view":
+    own = _kind_of_file(path)
+    if own == "view":
         dataset = folder.parent if folder.parent.name else path.resolve().parents[1]
-        return kind, dataset.with_name(f"{dataset.name}@{path.stem}")
-    if kind == "merge" or kind in SUMMARY_KINDS:
-        return kind, path
-    if kind is not None:
-        return kind, folder
+        return own, dataset.with_name(f"{dataset.name}@{path.stem}")
+    if own == "merge" or own in SUMMARY_KINDS:
+        return own, path
+    if own is not None:
+        return own, folder
     if path.suffix == ".json":
         raise CogError("is nothing whose origin cog records", where=path)
     open_dataset(path)  # a dataset in one file, or an error that says what is wrong
