@@ -181,7 +181,13 @@ def _narrowed(kind: type[Any], field: str, narrow: type[Any], name: str) -> type
         new: Any = dataclasses.field(default=old.default)
     else:
         new = dataclasses.field(default_factory=old.default_factory)
-    return dataclasses.make_dataclass(kind.__name__, [(field, annotated, new)], bases=(kind,), frozen=True)
+    return dataclasses.make_dataclass(
+        kind.__name__,
+        [(field, annotated, new)],
+        bases=(kind,),
+        namespace={"__doc__": kind.__doc__},
+        frozen=True,
+    )
 
 
 def _chosen(option: str, arguments: Sequence[str], default: str) -> str:
