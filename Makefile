@@ -2,7 +2,7 @@
 # make faults: every kind of fault at every write, and 2,500 damaged files.   All set up .venv first.
 # make gpu: what needs a CUDA device, in three parts: gpu-bench (tests, benchmark, parity), gpu-paper (the paper's
 # network and settings on closed drawers, from the first episode to the table), gpu-seeds (three seeds at once).
-# make packages: exports against the packages that read them, in environments of their own.
+# make packages: exports against the packages that read them, TD3+BC against d3rlpy's, in environments of their own.
 # PYTHON names the Python of new environments; otherwise .ci/find-python looks for one and says if there is none.
 PYTHON ?= $(shell .ci/find-python || echo false)
 VENV := .venv

@@ -103,6 +103,23 @@ def finetune_table() -> str:
     return finetune.markdown(json.loads((DATA / "finetune.json").read_text()))
 
 
+def td3_bc_table() -> str:
+    """The committed returns of TD3+BC in two packages, one line a seed."""
+    result = json.loads((DATA / "td3_bc_d3rlpy.json").read_text())
+    names = ("cog", "d3rlpy")
+
+    def cell(figures: Mapping[str, float]) -> str:
+        return f"{figures['mean']:.0f} [{figures['low']:.0f}, {figures['high']:.0f}]"
+
+    seeds = result["settings"]["seeds"]
+    lines = [
+        [f"seed {seed}", *(f"{result[name]['returns'][place]:.0f}" for name in names)]
+        for place, seed in enumerate(seeds)
+    ]
+    lines.append(["mean over seeds", *(cell(result[name]) for name in names)])
+    return table(["return", *names], [*lines, ["the data", *[cell(result["behaviour"])] * 2]])
+
+
 def row_summary() -> str:
     """The committed results of the paper's rows, one line an arm; those from the simulator's state last."""
     return "\n".join(rows.summary(list(committed().values())))
@@ -125,6 +142,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
         *(command_list, options),
         *(scenes, actions, behaviours, stages),
         *(demo_table, finetune_table, row_summary),
+        td3_bc_table,
     )
 }
 
