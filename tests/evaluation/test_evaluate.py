@@ -216,8 +216,8 @@ def test_a_policy_whose_data_do_not_tell_their_scene_asks_for_one(settings: Eval
     both = {"env": None, "max_episode_steps": None}
     for asked, told in (
         ({"env": None}, "Pass --env$"),
-        ({"max_episode_steps": None}, "give --max-episode-steps$"),
-        (both, "give --env and --max-episode-steps$"),
+        ({"max_episode_steps": None}, "Pass --max-episode-steps$"),
+        (both, "Pass --env and --max-episode-steps$"),
     ):
         with pytest.raises(UsageError, match=told):
             evaluate(dataclasses.replace(settings, **asked))  # type: ignore[arg-type]

@@ -241,7 +241,7 @@ WRONG = {
     "signal taken": (
         {"success": True, "signals": {"success": np.zeros(5)}},
         "signals",
-        "used for the",
+        "taken by the",
         "another",
     ),
     "signal text": ({"signals": {"x": ["a"] * 5}}, "signals[x]", "must be numbers", "convert"),

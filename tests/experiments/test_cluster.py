@@ -171,14 +171,15 @@ def test_ctrl_c_saves_every_running_training_and_prints_one_line(tmp_path: Path)
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from cog.core.exits import ended\n"
+        "from cog.core.program import exit_codes\n"
         "from cog.experiments.paper.reproduce import reproduce\n"
         "from tests.helpers.toy_recipe import *\n"
         "if __name__ == '__main__':\n"
         "    slow = {**SMALL, 'updates': 1_000_000, 'checkpoint_every': 500_000}\n"
         "    config = toy_config(Path('out'), arms=('bc_all', 'cog'), workers=2)\n"
         "    recipes = again(TOY, settings={'image': slow})\n"
-        "    raise SystemExit(ended(lambda: reproduce(config, recipes) and None))\n"
+        "    with exit_codes():\n"
+        "        reproduce(config, recipes)\n"
     )
     command = subprocess.Popen(
         [sys.executable, str(script)],

@@ -291,7 +291,7 @@ def test_an_arm_that_diverges_before_its_first_checkpoint_counts_as_no_success(t
     assert results is not None
     cog = [entry for entry in results["results"] if entry["arm"] == "cog"]
     for entry in cog:
-        assert "run away" in entry["diverged"] and entry["evaluation"] is None is entry["update"]
+        assert "critics diverge" in entry["diverged"] and entry["evaluation"] is None is entry["update"]
         assert (entry["last_step"]["successes"], entry["last_step"]["episodes"]) == (0, 3)
     assert "0/3 [0.00, 0.56] diverged, no policy" in markdown(results)
 
