@@ -28,6 +28,15 @@ from cog.experiments.jobs.job import DIGITS, Job, Stopped
 
 ALLOWED_DEATHS = 2  # of workers, before the job they did is given up
 PARTS_IN_FLIGHT = 2  # for each worker: one being computed, one waiting
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+    # A training's thread would wait for these: a look at every stack each 10 ms, a tick each 20 ms, ...
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.scheduler.work-stealing": False,  # no job waits at a worker
+}
 SAME = "install this version of cog for the scheduler and all workers, and start them again"
 
 
@@ -35,10 +44,9 @@ SAME = "install this version of cog for the scheduler and all workers, and start
 def local(count: int, dashboard: bool) -> Iterator[Crew]:
     """A crew of `count` processes on this machine that no other machine reaches; they end with it."""
     environment = dict(os.environ)
-    settings = {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}
     try:
         with contextlib.ExitStack() as held:
-            held.enter_context(dask.config.set(settings))
+            held.enter_context(dask.config.set(SETTINGS))
             with _without_ctrl_c():
                 cluster = LocalCluster(
                     n_workers=count,
