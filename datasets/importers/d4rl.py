@@ -51,30 +51,37 @@ class D4RLSource:
         """
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
-        arrays = self._file.arrays()
-        self._steps = self._file.length("actions")
-        self._follows = "next_observations" in arrays
-        for field in sorted((TAKEN - {"actions"}) & arrays.keys() | {"observations"}):
-            rows = self._file.length(field)
-            if rows != self._steps:
-                rule = f"must have one row for each of {self._steps} actions, found {rows}"
-                raise DataError(Problem(path, field, rule, ANOTHER))
-        kind, shape = arrays["observations"]
-        if len(shape) != 2 or kind.kind not in "fiu":
-            rule = f"must be states (rows, S) of numbers, found {kind} of shape {shape}"
-            raise DataError(Problem(path, "observations", rule, "write images with cog.datasets.writer"))
-        key = choice.success
-        if key is not None and ">" not in key and key not in arrays:
-            have = ", ".join(arrays)
-            raise UsageError(f"there is no array '{key}' that marks success; there are: {have}", where=path)
-        self.environment = {"id": "unknown"}
-        self._rewarded = "rewards" in arrays
-        self._terminals = self._flags("terminals")
-        self._timeouts = self._flags("timeouts")
-        extra = sorted(arrays.keys() - TAKEN - {str(choice.success)})
-        self.notes = [f"arrays not taken: {', '.join(extra)}"] if extra else []
-        self._ends = self._find_ends("timeouts" in arrays)
-        self._begins = np.concatenate([[0], self._ends[:-1]])
+        with self._file.closed_on_error():
+            arrays = self._file.arrays()
+            self._steps = self._file.length("actions")
+            self._follows = "next_observations" in arrays
+            for field in sorted((TAKEN - {"actions"}) & arrays.keys() | {"observations"}):
+                rows = self._file.length(field)
+                if rows != self._steps:
+                    rule = f"must have one row for each of {self._steps} actions, found {rows}"
+                    raise DataError(Problem(path, field, rule, ANOTHER))
+            kind, shape = arrays["observations"]
+            if len(shape) != 2 or kind.kind not in "fiu":
+                rule = f"must be states (rows, S) of numbers, found {kind} of shape {shape}"
+                raise DataError(Problem(path, "observations", rule, "write images with cog.datasets.writer"))
+            key = choice.success
+            if key is not None and ">" not in key and key not in arrays:
+                have = ", ".join(arrays)
+                raise UsageError(
+                    f"there is no array '{key}' that marks success; there are: {have}", where=path
+                )
+            self.environment = {"id": "unknown"}
+            self._rewarded = "rewards" in arrays
+            self._terminals = self._flags("terminals")
+            self._timeouts = self._flags("timeouts")
+            extra = sorted(arrays.keys() - TAKEN - {str(choice.success)})
+            self.notes = [f"arrays not taken: {', '.join(extra)}"] if extra else []
+            self._ends = self._find_ends("timeouts" in arrays)
+            self._begins = np.concatenate([[0], self._ends[:-1]])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
     def __len__(self) -> int:
         return len(self._ends)

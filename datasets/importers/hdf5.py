@@ -37,7 +37,20 @@ class ForeignFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
         self._file.close()
+
+    @contextlib.contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Let go of the file on an error inside, which may be kept longer than the file should be."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a group or array of this name."""

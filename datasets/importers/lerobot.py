@@ -81,6 +81,11 @@ class LeRobotSource:
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key)}
         self.notes = untaken(self._features.keys() - BOOKKEEPING, taken)
 
+    def close(self) -> None:
+        """Let go of the video that was read last."""
+        if self._video is not None:
+            self._video.close()
+
     def __len__(self) -> int:
         return len(self._episodes)
 

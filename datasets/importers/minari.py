@@ -54,21 +54,26 @@ class MinariSource:
             raise DataError(Problem(folder / METADATA, "data_format", rule, remedy))
         self.files = [folder / METADATA, folder / MAIN]
         self._file, self._choice = ForeignFile(folder / MAIN), choice
-        self._episodes = self._list(metadata)
-        first = self._episodes[0]
-        images, vectors, encoded, others = self._classify(first, _picture_keys(metadata))
-        if choice.image in encoded or (choice.image is None and encoded and not images):
-            rule = "holds images as JPEG"
-            key = choice.image or encoded[0]
-            raise DataError(Problem(folder / MAIN, f"{first}/{self._place(key)}", rule, LOSSLESS))
-        self._image, self._vectors = choose(path, choice, images, vectors)
-        names = [*images, *vectors, *encoded, *others]
-        self.notes = untaken(names, [*self._vectors, *([self._image] if self._image else [])])
-        infos = [f"infos/{key}" for key in self._file.arrays(f"{first}/infos")]
-        infos = [key for key in infos if key != choice.success]
-        if infos:
-            self.notes.append(f"arrays not taken: {', '.join(infos)}")
-        self.environment = {"id": str(metadata.get("dataset_id", "unknown"))}
+        with self._file.closed_on_error():
+            self._episodes = self._list(metadata)
+            first = self._episodes[0]
+            images, vectors, encoded, others = self._classify(first, _picture_keys(metadata))
+            if choice.image in encoded or (choice.image is None and encoded and not images):
+                rule = "holds images as JPEG"
+                key = choice.image or encoded[0]
+                raise DataError(Problem(folder / MAIN, f"{first}/{self._place(key)}", rule, LOSSLESS))
+            self._image, self._vectors = choose(path, choice, images, vectors)
+            names = [*images, *vectors, *encoded, *others]
+            self.notes = untaken(names, [*self._vectors, *([self._image] if self._image else [])])
+            infos = [f"infos/{key}" for key in self._file.arrays(f"{first}/infos")]
+            infos = [key for key in infos if key != choice.success]
+            if infos:
+                self.notes.append(f"arrays not taken: {', '.join(infos)}")
+            self.environment = {"id": str(metadata.get("dataset_id", "unknown"))}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
     def __len__(self) -> int:
         return len(self._episodes)

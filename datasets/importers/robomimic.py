@@ -52,25 +52,30 @@ class RobomimicSource:
         """
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
-        self._demos = self._list()
-        first = f"data/{self._demos[0]}"
-        images, vectors = [], []
-        observed = self._file.arrays(f"{first}/obs")
-        for key, (kind, shape) in observed.items():
-            if kind == np.uint8 and len(shape) == 4 and shape[3] == 3:
-                images.append(key)
-            elif kind.kind in "fiu" and len(shape) == 2:
-                vectors.append(key)
-        self._image, self._vectors = choose(path, choice, images, vectors)
-        arguments = self._arguments()
-        self.environment = {"id": str(arguments.get("env_name", "unknown")), "env_args": arguments}
-        self.notes = untaken(observed, [*self._vectors, *([self._image] if self._image else [])])
-        extra = sorted(set(self._file.names(first)) - TAKEN - {str(choice.success)})
-        if extra:
-            self.notes.append(f"arrays not taken: {', '.join(extra)}")
-        masks = [name for name in self._file.names("mask") if name != choice.mask]
-        if masks:
-            self.notes.append(f"masks not taken (--mask): {', '.join(masks)}")
+        with self._file.closed_on_error():
+            self._demos = self._list()
+            first = f"data/{self._demos[0]}"
+            images, vectors = [], []
+            observed = self._file.arrays(f"{first}/obs")
+            for key, (kind, shape) in observed.items():
+                if kind == np.uint8 and len(shape) == 4 and shape[3] == 3:
+                    images.append(key)
+                elif kind.kind in "fiu" and len(shape) == 2:
+                    vectors.append(key)
+            self._image, self._vectors = choose(path, choice, images, vectors)
+            arguments = self._arguments()
+            self.environment = {"id": str(arguments.get("env_name", "unknown")), "env_args": arguments}
+            self.notes = untaken(observed, [*self._vectors, *([self._image] if self._image else [])])
+            extra = sorted(set(self._file.names(first)) - TAKEN - {str(choice.success)})
+            if extra:
+                self.notes.append(f"arrays not taken: {', '.join(extra)}")
+            masks = [name for name in self._file.names("mask") if name != choice.mask]
+            if masks:
+                self.notes.append(f"masks not taken (--mask): {', '.join(masks)}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
     def __len__(self) -> int:
         return len(self._demos)

@@ -1,5 +1,6 @@
 """Run an import: pass every episode of a source to the writer, and report what was left out."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +102,14 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
-    source = options.open(path)
+    with contextlib.closing(options.open(path)) as source:
+        return _import(source, out, options, config, on_progress)
+
+
+def _import(
+    source: Source, out: Path, options: ImportOptions, config: ImportConfig, on_progress: OnProgress
+) -> Imported:
+    """Write the episodes of an open source."""
     judge = success_rule(options.success)
     scale = config.scale(source)
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]

@@ -102,6 +102,9 @@ class Source(Protocol):
     def read(self, episode: int) -> Recording:
         """One episode."""
 
+    def close(self) -> None:
+        """Let go of the files."""
+
 
 def choose(
     path: Path, choice: ObservationOptions, images: Sequence[str], vectors: Sequence[str]

@@ -33,6 +33,12 @@ class VideoReader:
                 raise DataError(Problem(path, "video", rule, ANOTHER))
             yield self._current.to_ndarray(format="rgb24")
 
+    def close(self) -> None:
+        """Let go of the file that was read last."""
+        if self._container is not None:
+            self._container.close()
+            self._container = self._current = None
+
     def _move(self, path: Path, begin: float, end: float) -> None:
         """Go to the first picture at or after `begin`; reopen the file if it has already passed."""
         import av

@@ -9,10 +9,13 @@ import pytest
 from cog import cli
 from cog.core.files import hash_file
 from cog.datasets.importers.hdf5 import ForeignFile
+from cog.datasets.importers.robomimic import RobomimicOptions
+from cog.datasets.importers.run import run_import
 from cog.datasets.relabel.view import labelled, relabel
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.problem import DataError
 from cog.datasets.storage.verify import verify
+from cog.errors import CogError
 from tests.helpers.foreign import robomimic_arrays, write_robomimic
 
 KEYS = ["--image", "agentview_image", "--proprio", "robot0_eef_pos", "robot0_gripper_qpos"]
@@ -246,6 +249,23 @@ def test_links_virtual_arrays_and_objects_are_refused(source, out, tmp_path, cap
         said = " ".join(capsys.readouterr().err.split())
         assert rule in said and "data/demo_2" in said, (spoil.__name__, said)
         assert not out.exists()
+
+
+@pytest.mark.parametrize("fault", ["in what is looked at first", "in an episode", "none"])
+def test_an_import_lets_go_of_its_file_however_long_its_error_is_kept(fault, source, out):
+    with h5py.File(source, "a") as file:
+        if fault == "in what is looked at first":
+            del file["data"]
+        elif fault == "in an episode":
+            del file["data/demo_2/actions"]
+    kept = None
+    try:
+        run_import(source, out, RobomimicOptions(image="agentview_image", proprio=("robot0_eef_pos",)))
+    except CogError as error:
+        kept = error
+    assert (kept is None) == (fault == "none")
+    with h5py.File(source, "a") as file:  # refused while the file is open for reading
+        file["mark"] = 1
 
 
 def test_a_truncated_or_damaged_file_is_refused_without_a_crash(source, out, tmp_path):
