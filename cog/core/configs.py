@@ -6,6 +6,7 @@ Only the standard library is imported here, so that the command line starts fast
 import dataclasses
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,20 +17,20 @@ APART = {"identity": False}
 """Metadata of a field that says where something lies or how it is computed, not what comes out."""
 
 
-class Named:
+class Named(ABC):
     """Base of dataclasses where one field may hold any of several kinds: JSON records the name as well."""
 
     name: ClassVar[str]
     """What JSON calls this kind."""
 
     @classmethod
+    @abstractmethod
     def kind(cls, name: str) -> Any:
         """The dataclass with that name.
 
         Raises:
             UsageError: it does not exist.
         """
-        raise NotImplementedError
 
 
 def to_json(config: Any) -> dict[str, Any]:

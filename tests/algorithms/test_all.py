@@ -1,7 +1,6 @@
 """What every algorithm of the table promises, each of them put to the same tests."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from cog.training.presets import PRESETS, preset
 from cog.training.setup import create
 from cog.training.train import train
 from tests.helpers.learner_data import config, noise, steps_of
+from tests.training.test_execution import needs_compiler
 
 CPU = torch.device("cpu")
 EVERY = pytest.mark.parametrize("name", ALGORITHMS)
@@ -121,9 +121,7 @@ def test_a_run_that_was_interrupted_resumes_to_the_bit(name: str, tmp_path: Path
         assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
-@pytest.mark.skipif(
-    shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler"
-)
+@needs_compiler
 @EVERY
 def test_compiled_updates_take_the_same_steps(name: str) -> None:
     (plain, buffer), (fast, same) = made(name, images=False), made(name, images=False, compiled=True)
