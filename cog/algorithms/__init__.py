@@ -1,8 +1,6 @@
 """Algorithms: each is one class in one file, named after its paper, and one line of the table below.
 
-Read `base` (what every algorithm shares), `losses` (shared equations) and `actor_critic` (networks that most
-of them have), then an algorithm: `bc`, `cql`, `sac`, `td3_bc`. `config` holds what their settings have in
-common.
+Read `shared` (one update, shared equations, networks that most of them have), then any algorithm.
 """
 
 import importlib
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cog.errors import UsageError
 
 if TYPE_CHECKING:
-    from cog.algorithms.base import Algorithm
+    from cog.algorithms.shared.base import Algorithm
 
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),

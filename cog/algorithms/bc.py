@@ -9,8 +9,8 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from cog.algorithms.base import Algorithm, Losses, Metrics, Phase, Shifts
-from cog.algorithms.config import AlgorithmConfig, Settings
+from cog.algorithms.shared.base import Algorithm, Losses, Metrics, Phase, Shifts
+from cog.algorithms.shared.config import AlgorithmConfig, Settings
 from cog.core.bounds import within
 from cog.networks.actor import Actor, PolicyNetwork
 from cog.networks.config import NetworkConfig
@@ -81,10 +81,12 @@ class BC(Algorithm[BCConfig]):
 
     def policy(self) -> PolicyNetwork:
         """The current policy: the weights that learn, not a copy."""
-        return PolicyNetwork(self.encoder, self.actor)
+        return PolicyNetwork(self.encoder, self.actor, self.action_dimensions)
 
     @classmethod
-    def build_policy(cls, shape: ObservationShape, actions: int, network: NetworkConfig) -> PolicyNetwork:
+    def build_policy(
+        cls, shape: ObservationShape, actions: int, network: NetworkConfig, config: BCConfig
+    ) -> PolicyNetwork:
         """A policy of this kind with fresh weights, to be loaded from a checkpoint."""
         encoder = Encoder(shape, network)
-        return PolicyNetwork(encoder, Actor(encoder.features, actions, network))
+        return PolicyNetwork(encoder, Actor(encoder.features, actions, network), actions)

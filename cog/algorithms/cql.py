@@ -17,10 +17,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cog.algorithms.actor_critic import ActorCritic
-from cog.algorithms.base import Losses, Metrics, Phase, Shifts
-from cog.algorithms.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.losses import log_integral_exp, td_loss, td_target, temperature_loss
+from cog.algorithms.shared.actor_critic import ActorCritic
+from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
+from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
+from cog.algorithms.shared.losses import log_integral_exp, td_loss, td_target, temperature_loss
 from cog.core.bounds import within
 from cog.networks.distribution import Noise, TanhGaussian, snap_switches
 from cog.networks.encoder import ObservationShape

@@ -16,10 +16,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cog.algorithms.actor_critic import ActorCritic, Features
-from cog.algorithms.base import Losses, Metrics, Phase, Shifts
-from cog.algorithms.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.losses import td_loss, td_target, temperature_loss
+from cog.algorithms.shared.actor_critic import ActorCritic, Features
+from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
+from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
+from cog.algorithms.shared.losses import td_loss, td_target, temperature_loss
 from cog.core.bounds import within
 from cog.networks.distribution import snap_switches
 from cog.networks.encoder import ObservationShape

@@ -16,10 +16,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from cog.algorithms.actor_critic import ActorCritic, Features
-from cog.algorithms.base import Losses, Metrics, Phase, Shifts, move_towards
-from cog.algorithms.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.losses import td_loss, td_target
+from cog.algorithms.shared.actor_critic import ActorCritic, Features
+from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts, move_towards
+from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
+from cog.algorithms.shared.losses import td_loss, td_target
 from cog.core.bounds import within
 from cog.core.parallel import averaged, size
 from cog.errors import UsageError
@@ -88,7 +88,7 @@ class TD3BC(ActorCritic[TD3BCConfig]):
         self.add_optimizers(self.config.critic_lr, self.config.actor_lr)
 
     @classmethod
-    def check(cls, settings: Settings, actions: int) -> None:
+    def check(cls, settings: Settings, shape: ObservationShape, actions: int) -> None:
         """Refuse settings that this algorithm cannot use, before anything is built.
 
         Raises:

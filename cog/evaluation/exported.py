@@ -2,7 +2,7 @@
 
 FOLDER/
   policy.safetensors    weights of encoder and actor
-  policy.json           algorithm, shapes, network settings and the hash of the weights, sealed
+  policy.json           algorithm and networks with their settings, shapes, hash of the weights; sealed
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from cog.algorithms import algorithm
+from cog.algorithms.shared.config import AlgorithmConfig
 from cog.core.configs import from_json, to_json
 from cog.core.files import hash_file, make_folder, write_bytes
 from cog.core.sealed import read_sealed, write_sealed
@@ -28,7 +29,7 @@ class Exported(NamedTuple):
     """Content of the two files."""
 
     network: PolicyNetwork
-    algorithm: str
+    algorithm: AlgorithmConfig
     shape: ObservationShape
     actions: int
     settings: NetworkConfig
@@ -53,7 +54,7 @@ def write_exported(folder: Path, policy: Exported) -> None:
     write_bytes(folder / WEIGHTS, save(tensors))
     image = None if policy.shape.image is None else list(policy.shape.image)
     card = {
-        "algorithm": policy.algorithm,
+        "algorithm": to_json(policy.algorithm),
         "image": image,
         "proprio": policy.shape.proprio,
         "actions": policy.actions,
@@ -81,6 +82,10 @@ def read_exported(folder: Path) -> Exported:
         raise CogError("does not match its hash; it is damaged", where=file, remedy=REMEDY)
     shape = ObservationShape(None if card["image"] is None else tuple(card["image"]), card["proprio"])
     settings: NetworkConfig = from_json(card["network"], NetworkConfig, f"{folder / CARD}: network")
-    network = algorithm(card["algorithm"]).build_policy(shape, card["actions"], settings)
+    named = card["algorithm"]
+    if isinstance(named, str):  # as versions before its settings were written have it
+        named = {"name": named}
+    config: AlgorithmConfig = from_json(named, AlgorithmConfig, f"{folder / CARD}: algorithm")
+    network = algorithm(config.name).build_policy(shape, card["actions"], settings, config)
     network.load_state_dict(tensors)
-    return Exported(network, card["algorithm"], shape, card["actions"], settings, card["update"])
+    return Exported(network, config, shape, card["actions"], settings, card["update"])

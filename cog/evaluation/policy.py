@@ -49,7 +49,7 @@ class Policy:
         name = checkpoint.config.algorithm.name
         kind = algorithm(name)
         built = (checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
-        network = kind.build_policy(*built)
+        network = kind.build_policy(*built, checkpoint.config.algorithm)
         tensors = checkpoint.tensors("model")
         network.load_state_dict(_part(tensors, "average."))
         critic = None
@@ -63,7 +63,7 @@ class Policy:
             critic = kind.build_critics(*built)
             critic.load_state_dict(_part(tensors, f"{kind.choosing_critics}."))
             critic.to(device)
-        origin = Exported(network.to(device), name, *built, checkpoint.update)
+        origin = Exported(network.to(device), checkpoint.config.algorithm, *built, checkpoint.update)
         return cls(network, checkpoint.shape, checkpoint.update, critic, origin)
 
     @classmethod
@@ -87,13 +87,19 @@ class Policy:
             )
         write_exported(Path(folder), self.origin)
 
+    @property
+    def noise_dimensions(self) -> int:
+        """D: standard normal numbers that pick one draw."""
+        return self.network.noise_dimensions
+
     @torch.no_grad()
     def act(
         self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray | None = None
     ) -> np.ndarray:
         """Actions (B, A) in [-1, 1] for images (B, H, W, C) uint8 and poses (B, P); either may be unused.
 
-        They are the modes of the policy or, given standard normal `noise` (B, A) float32, draws from it.
+        They are the modes of the policy or, given standard normal `noise` (B, D) float32, draws from it; D is
+        `noise_dimensions`.
 
         Raises:
             CogError: shapes that the policy was not trained for.
@@ -107,7 +113,7 @@ class Policy:
 
     @torch.no_grad()
     def choose(self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
-        """The action (B, A) with the largest min_k Q_k, among the mode and draws by `noise` (B, K, A).
+        """The action (B, A) with the largest min_k Q_k, among the mode and draws by `noise` (B, K, D).
 
         A mode between two alternatives, such as opening and closing the gripper, may be worse than both; the
         critics decide between them.
@@ -137,7 +143,7 @@ class Policy:
                 found = "none" if images is None else f"{images.dtype} {images.shape}"
                 raise CogError(f"the policy needs images uint8 (B, {self.shape.image}), got {found}")
             pictures = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
-        if self.network.encoder.uses_proprio:
+        if self.network.uses_proprio:
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
                 found = "none" if proprio is None else str(proprio.shape)
                 raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")

@@ -23,7 +23,7 @@ _CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.online.explore
 _EVALUATION_STREAM = 2  # without it, episodes would start like those collected with the same seed
 
 Act = Callable[[np.ndarray | None, np.ndarray, np.ndarray], np.ndarray]
-"""Actions (B, A) for images (B, H, W, 3) uint8 or None, poses (B, P) and standard normal noise (B, K, A)."""
+"""Actions (B, A) for images (B, H, W, 3) uint8 or None, poses (B, P) and standard normal noise (B, K, D)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def act_side_by_side(
     draws: int,
     stream: int,
     *,
+    noise_dimensions: int | None = None,
     keep_observations: bool = False,
     end_at_success: bool = False,
 ) -> list[Recorder]:
@@ -86,8 +87,9 @@ def act_side_by_side(
         environments: one for each row; episode i acts in row i mod B.
         group: the episodes.
         act: the policy. Rows without a running episode keep their previous content.
-        draws: K, the number of noise draws (A,) per episode and step.
+        draws: K, the number of noise draws (D,) per episode and step.
         stream: separates the noise of an episode from other draws that follow from its seed.
+        noise_dimensions: D. Default: the number of action components.
         keep_observations: whether the recorders keep every observation.
         end_at_success: whether an episode ends at its first success even if the environment continues.
 
@@ -104,7 +106,8 @@ def act_side_by_side(
     episodes = list(running.values())
     poses = np.zeros((rows, *episodes[0].observation[scene.pose].shape), np.float32)
     images = None if scene.image is None else np.zeros((rows, *scene.image), np.uint8)
-    noise = np.zeros((rows, draws, *episodes[0].env.action_space.shape), np.float32)
+    numbers = noise_dimensions or int(np.prod(episodes[0].env.action_space.shape))
+    noise = np.zeros((rows, draws, numbers), np.float32)
     while running:
         for row, episode in running.items():
             poses[row] = episode.observation[scene.pose]
@@ -133,7 +136,14 @@ class Fleet(Environments):
 
     def roll(self, group: Group) -> list[Outcome]:
         """Run the episodes of a group to their ends."""
-        recorders = act_side_by_side(self, group, self._act, self.draws, _CANDIDATE_STREAM)
+        recorders = act_side_by_side(
+            self,
+            group,
+            self._act,
+            self.draws,
+            _CANDIDATE_STREAM,
+            noise_dimensions=self.policy.noise_dimensions,
+        )
         return [_outcome(*pair) for pair in zip(group.numbers, recorders, strict=True)]
 
     def _act(self, images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -3,14 +3,13 @@
 Shapes: B states, F features, A action dimensions.
 """
 
-import itertools
-
 from torch import Tensor, nn
 
 from cog.networks.config import NetworkConfig
-from cog.networks.distribution import Deterministic, TanhGaussian
+from cog.networks.distribution import ActionDistribution, Deterministic, TanhGaussian
 from cog.networks.encoder import Encoder
 from cog.networks.precision import full_precision, widened
+from cog.networks.trunk import init_near_zero, trunk
 
 LOG_STD_RANGE = (-5.0, 2.0)  # the reference's bounds
 
@@ -20,13 +19,13 @@ class Actor(nn.Module):
 
     def __init__(self, features: int, actions: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.trunk, width = _trunk(features, config)
+        self.trunk, width = trunk(features, config.actor_widths, config.layer_norm)
         moves = actions - config.switches
         self.mean = nn.Linear(width, moves)
         self.log_std = nn.Linear(width, moves)
         self.odds = nn.Linear(width, config.switches) if config.switches else None
         for head in (self.mean, self.log_std, *([self.odds] if self.odds is not None else ())):
-            _init_near_zero(head)
+            init_near_zero(head)
 
     def forward(self, features: Tensor) -> TanhGaussian:
         hidden = self.trunk(features)
@@ -42,9 +41,9 @@ class DeterministicActor(nn.Module):
 
     def __init__(self, features: int, actions: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.trunk, width = _trunk(features, config)
+        self.trunk, width = trunk(features, config.actor_widths, config.layer_norm)
         self.mean = nn.Linear(width, actions)
-        _init_near_zero(self.mean)
+        init_near_zero(self.mean)
 
     def forward(self, features: Tensor) -> Deterministic:
         hidden = self.trunk(features)
@@ -56,31 +55,23 @@ class PolicyNetwork(nn.Module):
     """What acts: an encoder and an actor, without anything that only training needs.
 
     Images (B, C, H, W) and poses (B, P) -> a policy with `mode()`, actions (B, A), and `drawn(noise)`.
+    Subclasses act in other ways, such as by the critics' choice among draws.
     """
 
-    def __init__(self, encoder: Encoder, actor: Actor | DeterministicActor) -> None:
+    noise_dimensions: int
+    """D: standard normal numbers that pick one action."""
+
+    def __init__(self, encoder: Encoder, actor: nn.Module, noise_dimensions: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.actor = actor
+        self.noise_dimensions = noise_dimensions
 
-    def forward(self, images: Tensor | None, proprio: Tensor | None) -> TanhGaussian | Deterministic:
-        policy: TanhGaussian | Deterministic = self.actor(self.encoder(images, proprio))
+    @property
+    def uses_proprio(self) -> bool:
+        """Whether it looks at poses."""
+        return self.encoder.uses_proprio
+
+    def forward(self, images: Tensor | None, proprio: Tensor | None) -> ActionDistribution:
+        policy: ActionDistribution = self.actor(self.encoder(images, proprio))
         return policy
-
-
-def _trunk(features: int, config: NetworkConfig) -> tuple[nn.Sequential, int]:
-    """The hidden layers of an actor, and the width of the last."""
-    widths = (features, *config.actor_widths)
-    layers: list[nn.Module] = []
-    for width_in, width_out in itertools.pairwise(widths):
-        layers.append(nn.Linear(width_in, width_out))
-        if config.layer_norm:
-            layers.append(nn.LayerNorm(width_out))
-        layers.append(nn.ReLU())
-    return nn.Sequential(*layers), widths[-1]
-
-
-def _init_near_zero(head: nn.Linear) -> None:
-    """Make the first actions lie near 0, whatever the trunk's output."""
-    nn.init.uniform_(head.weight, -1e-3, 1e-3)
-    nn.init.zeros_(head.bias)

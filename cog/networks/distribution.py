@@ -5,11 +5,21 @@ neither; the mode of a Bernoulli switch is one of the two, and critics can score
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+class ActionDistribution(Protocol):
+    """A policy at B states, whatever it is made of."""
+
+    def mode(self) -> Tensor:
+        """The action that it takes in evaluation, (B, A)."""
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """The actions (B, n, A) that standard normal `noise` (B, n, D) determines."""
 
 
 class Noise(NamedTuple):

@@ -44,7 +44,14 @@ class Explorer(Environments):
         seeds = tuple(online_seed(self.seed, number) for number in numbers)
         group = Group(self.start, tuple(numbers), seeds)
         recorders = act_side_by_side(
-            self, group, act, 1, _NOISE_STREAM, keep_observations=True, end_at_success=True
+            self,
+            group,
+            act,
+            1,
+            _NOISE_STREAM,
+            noise_dimensions=policy.noise_dimensions,
+            keep_observations=True,
+            end_at_success=True,
         )
         return [self._with_rewards(recorder, policy.update) for recorder in recorders]
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from cog.algorithms import ALGORITHMS, algorithm
-from cog.algorithms.base import Algorithm
+from cog.algorithms.shared.base import Algorithm
 from cog.core.configs import differences
 from cog.core.configs import identity as identity_of
 from cog.core.console import metrics_note

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from torch import Tensor
 
-from cog.algorithms.base import Algorithm
+from cog.algorithms.shared.base import Algorithm
 from cog.core.configs import apart, differences, identity, to_json
 from cog.core.files import (
     TEMPORARY_SUFFIX,

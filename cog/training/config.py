@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cog.algorithms import algorithm
-from cog.algorithms.config import AlgorithmConfig
+from cog.algorithms.shared.config import AlgorithmConfig
 from cog.core.bounds import refuse_out_of_bounds, refuse_seed, within
 from cog.core.configs import APART, from_json
 from cog.networks.config import NetworkConfig

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from cog.algorithms.base import Algorithm, Gradients, Metrics, Phase
+from cog.algorithms.shared.base import Algorithm, Gradients, Metrics, Phase
 from cog.core.parallel import size
 from cog.errors import CogError, UsageError
 from cog.replay.buffer import Batch, Buffer

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cog.algorithms.base import Algorithm, Metrics
+from cog.algorithms.shared.base import Algorithm, Metrics
 from cog.core.parallel import gathered
 from cog.errors import CogError
 from cog.training.config import TrainConfig

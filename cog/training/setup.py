@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from cog.algorithms import algorithm
-from cog.algorithms.base import Algorithm
+from cog.algorithms.shared.base import Algorithm
 from cog.core.files import make_folder
 from cog.core.inputs import Input
 from cog.core.lock import content
@@ -113,7 +113,7 @@ def create(config: TrainConfig, buffer: Buffer) -> Algorithm[Any]:
     """
     actions = buffer.actions.shape[1]
     kind = algorithm(config.algorithm.name)
-    kind.check(config, actions)
+    kind.check(config, buffer.shape, actions)
     with torch.random.fork_rng(
         devices=[]
     ):  # nn.Module draws from the global generator, which is restored after

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cog.algorithms.base import Algorithm
+from cog.algorithms.shared.base import Algorithm
 from cog.core.configs import to_json
 from cog.core.lock import locked
 from cog.core.parallel import RankLost, anywhere, rank, refuse_uneven, together

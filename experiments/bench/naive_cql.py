@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cog.algorithms.base import Gradients, Metrics, Phase
 from cog.algorithms.cql import CQL, FULL
+from cog.algorithms.shared.base import Gradients, Metrics, Phase
 from cog.errors import UsageError
 from cog.networks.augment import random_shift, shifted
 from cog.networks.critic import Critic

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cog.algorithms.base import Algorithm
 from cog.algorithms.cql import CQL
+from cog.algorithms.shared.base import Algorithm
 from cog.errors import CogError
 from cog.experiments.bench.config import BenchConfig
 from cog.experiments.bench.figures import Figure

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cog.algorithms.base import Metrics, Shifts
 from cog.algorithms.cql import CQL, FULL, States
+from cog.algorithms.shared.base import Metrics, Shifts
 from cog.networks.distribution import TanhGaussian
 from cog.replay.buffer import Batch, Buffer
 from cog.training.setup import create

@@ -21,6 +21,7 @@ class ThereAndBack:
     """Goes right for four steps, then left."""
 
     calls = 0
+    noise_dimensions = 8
 
     def act(self, images: np.ndarray, proprio: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         self.calls += 1

@@ -1,6 +1,7 @@
 """Small synthetic transitions and configurations for the learner's tests."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,11 @@ def noise(frames: int = 60, images: bool = True, seed: int = 0, actions: int = 3
         ],
         fingerprint=f"noise {frames} {images} {seed}",
     )
+
+
+def suited(changes: Mapping[str, Any]) -> Any:
+    """Random transitions for a run with these changes: with images, if its algorithm learns from them."""
+    return noise(images=algorithm_class(changes.get("algorithm", "cql")).sees_images)
 
 
 def steps_of(states: np.ndarray, actions: np.ndarray, rewards: np.ndarray, following: np.ndarray) -> Any:

@@ -12,13 +12,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-import cog.algorithms.base
+import cog.algorithms.shared.base
 from cog.algorithms import ALGORITHMS
 from cog.core.parallel import joined, rank
 from cog.errors import CogError
 from cog.replay.buffer import Batch, Buffer
 from cog.training.train import train
-from tests.helpers.learner_data import config, noise
+from tests.helpers.learner_data import config, noise, suited
 
 UPDATES = 20
 LAST_SAMPLE = 8  # the batch at which a signal strikes
@@ -65,13 +65,13 @@ def main(root: Path) -> None:
     with joined("cpu"), pytest.MonkeyPatch.context() as patch:
         group = weakref.ref(dist.group.WORLD)
         for name, changes in RUNS.items():
-            note(name, noise(), **changes)
+            note(name, suited(changes), **changes)
         note("cql", noise(), **RUNS["cql"])  # once more, where a run is
         note("uneven", noise(), batch_size=9)
         note("other data", noise(seed=rank()))
         note("one without data", noise(frames=60 - 59 * rank()))
         with patch.context() as unaveraged:
-            unaveraged.setattr(cog.algorithms.base, "averaged", lambda gradients: gradients)
+            unaveraged.setattr(cog.algorithms.shared.base, "averaged", lambda gradients: gradients)
             note("unaveraged", noise())
         if rank() == 1:
             strike(patch, signal.SIGTERM)

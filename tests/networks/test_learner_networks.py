@@ -32,7 +32,7 @@ def test_paper_networks_have_the_reference_s_number_of_parameters() -> None:
     network = preset("paper", Path("data"), Path("out")).network
     shape = ObservationShape((48, 48, 3), 10)
     assert count(Critic(shape, 8, network)) == 2 * 3_029_985
-    assert count(CQL.build_policy(shape, 8, network)) == 3_223_024
+    assert count(CQL.build_policy(shape, 8, network, CQL.Config())) == 3_223_024
 
 
 def test_bytes_and_unit_floats_are_the_same_image() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from cog.algorithms.base import Algorithm
 from cog.algorithms.cql import CQL
+from cog.algorithms.shared.base import Algorithm
 from cog.errors import CogError, UsageError
 from cog.experiments.bench.naive_cql import NaivePlan
 from cog.replay.buffer import Batch, Buffer

@@ -17,7 +17,7 @@ from cog.training import checkpoint
 from cog.training.metrics import read_metrics
 from cog.training.train import train
 from tests.conftest import MakeDataset
-from tests.helpers.learner_data import noise
+from tests.helpers.learner_data import noise, suited
 from tests.helpers.ranks import LAST_SAMPLE, RUNS, settings
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def test_two_processes_learn_what_one_learns_from_the_joint_batch(
     shared: tuple[Path, Ends], tmp_path: Path, name: str
 ) -> None:
     root, _ = shared
-    train(settings(tmp_path / "one", **RUNS[name]), noise())
+    train(settings(tmp_path / "one", **RUNS[name]), suited(RUNS[name]))
     assert largest_difference(tmp_path / "one", root / name) < TOLERANCE
     one, two = (checkpoint.load(run).tensors("optimizer") for run in (tmp_path / "one", root / name))
     for exact in ("drawn", "generator"):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from cog.algorithms.config import AlgorithmConfig, Settings
+from cog.algorithms.shared.config import AlgorithmConfig, Settings
 from cog.core.parallel import averaged, joint, own
 from cog.errors import UsageError
 from cog.networks.actor import PolicyNetwork
@@ -57,6 +57,10 @@ class Algorithm(nn.Module, ABC, Generic[C]):
     """Name of the critics that choose among draws of the policy in evaluation; none if it has no critics."""
     finetunes: ClassVar[bool] = False
     """Whether it can go on learning online."""
+    sees_images: ClassVar[bool] = True
+    """Whether it learns from images; if not, from states alone."""
+    bootstraps_from: ClassVar[str | None] = "policy"
+    """Whose value at s' the targets hold: that of actions of the "policy", a "value" function's, or none."""
     stitches: ClassVar[bool]
     """Whether it leads from A to C on the chain of `cog.tabular`, where no trajectory of the data does."""
 
@@ -104,7 +108,9 @@ class Algorithm(nn.Module, ABC, Generic[C]):
 
     @classmethod
     @abstractmethod
-    def build_policy(cls, shape: ObservationShape, actions: int, network: NetworkConfig) -> PolicyNetwork:
+    def build_policy(
+        cls, shape: ObservationShape, actions: int, network: NetworkConfig, config: C
+    ) -> PolicyNetwork:
         """A policy of this kind with fresh weights, to be loaded from a checkpoint."""
 
     @classmethod
@@ -113,12 +119,18 @@ class Algorithm(nn.Module, ABC, Generic[C]):
         return Critic(shape, actions, network)
 
     @classmethod
-    def check(cls, settings: Settings, actions: int) -> None:
-        """Refuse settings that this algorithm cannot use, before anything is built.
+    def check(cls, settings: Settings, shape: ObservationShape, actions: int) -> None:
+        """Refuse settings and data that this algorithm cannot use, before anything is built.
 
         Raises:
-            UsageError: no component of the actions is left that moves.
+            UsageError: no component of the actions is left that moves, or it does not learn from images.
         """
+        name = settings.algorithm.name
+        if shape.image is not None and not cls.sees_images:
+            raise UsageError(
+                f"{name} learns from states alone, and these data hold images: its model would have to "
+                "predict pictures. Collect with --observation state, or choose --algorithm cql"
+            )
         if (switches := settings.network.switches) >= actions:
             raise UsageError(
                 f"network.switches is {switches}; actions have {actions} components, of which one at least "

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from cog.algorithms.base import Algorithm, C, move_towards
+from cog.algorithms.shared.base import Algorithm, C, move_towards
 from cog.networks.actor import Actor, DeterministicActor, PolicyNetwork
 from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
@@ -73,13 +73,15 @@ class ActorCritic(Algorithm[C]):
 
     def policy(self) -> PolicyNetwork:
         """The current policy: the weights that learn, not a copy."""
-        return PolicyNetwork(self.policy_encoder(), self.actor)
+        return PolicyNetwork(self.policy_encoder(), self.actor, self.action_dimensions)
 
     @classmethod
-    def build_policy(cls, shape: ObservationShape, actions: int, network: NetworkConfig) -> PolicyNetwork:
+    def build_policy(
+        cls, shape: ObservationShape, actions: int, network: NetworkConfig, config: C
+    ) -> PolicyNetwork:
         """A policy of this kind with fresh weights, to be loaded from a checkpoint."""
         encoder = Encoder(shape, network)
-        return PolicyNetwork(encoder, cls.actor_kind(encoder.features, actions, network))
+        return PolicyNetwork(encoder, cls.actor_kind(encoder.features, actions, network), actions)
 
     def move_target_critics(self, rate: float) -> None:
         """target += `rate` * (critic - target), for every weight of the critics."""
