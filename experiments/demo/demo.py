@@ -41,7 +41,7 @@ from cog.experiments.jobs.mark import read_mark
 from cog.experiments.jobs.run import run_jobs
 from cog.experiments.machine import machine, versions
 from cog.experiments.pages.curves import draw_curves
-from cog.experiments.paper.methods import ARMS
+from cog.experiments.paper.arms import ARMS
 from cog.experiments.paper.results import seconds as seconds_by_kind
 from cog.training.metrics import read_metrics
 

@@ -13,7 +13,8 @@ from cog.evaluation.config import EvaluateConfig
 from cog.experiments.command_line import number
 from cog.experiments.demo.config import DemoConfig
 from cog.experiments.jobs.kinds import Collect, Evaluate, Merge, Relabel, Train
-from cog.experiments.paper.methods import ARMS, acting, training
+from cog.experiments.paper.arms import ARMS
+from cog.experiments.paper.methods import acting, training
 from cog.experiments.paper.recipes import numbers
 from cog.experiments.paper.recipes.recipe import Cell, Recipe
 

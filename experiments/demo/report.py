@@ -7,7 +7,7 @@ from typing import Any
 from cog.evaluation.result import Evaluation
 from cog.experiments.demo.plan import STARTS
 from cog.experiments.pages.page import bar, data_uri, films, write_page
-from cog.experiments.paper.methods import ARMS
+from cog.experiments.paper.arms import ARMS
 
 TEMPLATE = "report.html.j2"
 QUICK_NOTE = "This was a quick run, a smoke test of the whole chain: its numbers mean nothing."

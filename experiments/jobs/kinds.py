@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,13 +141,15 @@ class Relabel(Job):
     only: str | None = None
     view: str | None = None
     """Name of the view; none is the job's own."""
+    terminate: bool = True
+    """Whether the first rewarded step ends its episode."""
 
     kind = "relabel"
     alone = True
 
     @property
     def name(self) -> str:
-        return "-".join(rule.replace(":", ".") for rule in (self.rule, self.only) if rule)
+        return "-".join(re.sub(r"\W+", ".", rule).strip(".") for rule in (self.rule, self.only) if rule)
 
     @property
     def needs(self) -> Sequence[Job]:
@@ -163,14 +166,22 @@ class Relabel(Job):
         return self.view or self.place
 
     def decides(self) -> dict[str, Any]:
-        return {"rule": self.rule, "scale": self.scale, "only": self.only}
+        decides = {"rule": self.rule, "scale": self.scale, "only": self.only}
+        return decides if self.terminate else {**decides, "terminate": False}
 
     def cost(self) -> Cost:
         spec = self.data.spec
         return Cost(f"relabel {spec.observation}", spec.episodes * spec.max_episode_steps)
 
     def work(self, help: Help) -> str | None:
-        relabel(self.data.folder, self.rule, self.view_name, scale=self.scale, only=self.only)
+        relabel(
+            self.data.folder,
+            self.rule,
+            self.view_name,
+            scale=self.scale,
+            terminate=self.terminate,
+            only=self.only,
+        )
         return None
 
     def content(self) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from cog.core.figures import new_picture, style, write_picture
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
+from cog.experiments.paper.arms import ARMS
 from cog.experiments.paper.config import Ablation
-from cog.experiments.paper.methods import ARMS
 from cog.experiments.paper.recipes.recipe import Recipe
 
 FACTORS = (0.1, 0.3)

@@ -10,7 +10,36 @@ from cog.core.configs import APART
 from cog.errors import UsageError
 
 Row = Literal["closed", "blocked_drawer", "blocked_object", "pick_place"]
-ArmName = Literal["cog", "cql_task_only", "bc_task_only", "bc_all", "bc_oracle", "sac", "cog_reference"]
+ArmName = Literal[
+    "cog",
+    "cql_task_only",
+    "bc_task_only",
+    "bc_all",
+    "bc_oracle",
+    "sac",
+    "ddpg",
+    "td3",
+    "q_cem",
+    "bcq",
+    "bear",
+    "brac_v",
+    "brac_p",
+    "td3_bc",
+    "cql_eq1",
+    "cql_eq2",
+    "cql_rho",
+    "cql_plain",
+    "iql",
+    "idql",
+    "fql",
+    "mopo",
+    "morel",
+    "idql_smooth",
+    "idql_wide",
+    "rise",
+    "cog_expert",
+    "cog_reference",
+]
 Ablation = Literal["amount", "prior_share", "prior_success", "behaviours"]
 ROWS: tuple[Row, ...] = ("closed", "blocked_drawer", "blocked_object", "pick_place")
 USUAL_ARMS: tuple[ArmName, ...] = ("cog", "cql_task_only", "bc_task_only", "bc_all", "bc_oracle", "sac")
@@ -26,7 +55,7 @@ class ReproduceConfig:
     rows: tuple[Row, ...] = ()
     """Rows of the paper's table; none means all, for an ablation `closed`."""
     arms: tuple[ArmName, ...] = ()
-    """Arms; none means all but cog_reference, which needs a GPU, for an ablation cog and bc_all."""
+    """Arms; none means those of the paper's table, for an ablation cog and bc_all."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds; each has its own data, initial weights and evaluation episodes, shared by all arms."""
     observation: Literal["image", "state"] = "image"

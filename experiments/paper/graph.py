@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from cog.evaluation.config import EvaluateConfig
 from cog.experiments.jobs.job import Job, ordered
 from cog.experiments.jobs.kinds import Collect, Count, Evaluate, Merge, Relabel, Train
+from cog.experiments.paper.arms import ARMS, Arm
 from cog.experiments.paper.config import ReproduceConfig
-from cog.experiments.paper.methods import ARMS, Arm, Choice, acting, training
+from cog.experiments.paper.methods import acting, training
 from cog.experiments.paper.recipes.recipe import Cell, Recipe
 
 ZERO = "zero"  # the reward rule of prior data
+EXPERT = "to_go(first({}), 1)"  # 1 on every step up to the first success, if there is one
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Sources:
     """Prior data without."""
     oracle: tuple[Relabel, ...]
     """Task and prior data that were done well."""
+    expert: Relabel
+    """Task data with 1 on every step of the episodes that solve the task, as RISE labels them."""
     good: tuple[Count, ...]
     """How many episodes of task and prior data were done well."""
 
@@ -75,7 +79,7 @@ def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
             for name in config.chosen_arms:
                 arm = ARMS[name]
                 settings = training(recipe, arm, config.observation, seed, config.updates, config.device)
-                run = Train(config.out, _merge(sources, arm.data, config), settings)
+                run = Train(config.out, _merge(sources, arm, config), settings)
                 entries += [
                     Entry(recipe, arm, seed, cell, _evaluation(recipe, arm, run, cell, config))
                     for cell in recipe.cells
@@ -102,6 +106,7 @@ def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:
         rewarded,
         tuple(Relabel(config.out, data, ZERO, only=recipe.prior_only) for data in prior_data),
         (good, *(Relabel(config.out, data, ZERO, only=recipe.sub_skill) for data in prior_data)),
+        Relabel(config.out, task_data, EXPERT.format(recipe.task_rule), terminate=False),
         (
             Count(config.out, task_data, recipe.task_rule),
             *(Count(config.out, data, recipe.sub_skill) for data in prior_data),
@@ -109,13 +114,14 @@ def _sources(recipe: Recipe, seed: int, config: ReproduceConfig) -> Sources:
     )
 
 
-def _merge(sources: Sources, data: Choice, config: ReproduceConfig) -> Merge:
+def _merge(sources: Sources, arm: Arm, config: ReproduceConfig) -> Merge:
     """What an arm learns from."""
     share = sources.recipe.prior_share
-    if data == "task_only":
-        return Merge(config.out, sources.task)
-    if data == "both":
-        return Merge(config.out, sources.task, sources.priors, share)
+    task = sources.expert if arm.labels == "expert" else sources.task
+    if arm.data == "task_only":
+        return Merge(config.out, task)
+    if arm.data == "both":
+        return Merge(config.out, task, sources.priors, share)
     return Merge(config.out, sources.oracle[0], sources.oracle[1:], share)
 
 

@@ -9,8 +9,8 @@ from cog.errors import CogError
 from cog.evaluation.intervals import Rate
 from cog.experiments.pages.curves import draw_curves
 from cog.experiments.pages.page import bar, data_uri, films, write_page
+from cog.experiments.paper.arms import ARMS
 from cog.experiments.paper.graph import Entry, Graph
-from cog.experiments.paper.methods import ARMS
 from cog.experiments.paper.results import mean_text
 from cog.training.metrics import read_metrics
 

@@ -16,7 +16,7 @@ from cog.core.files import read_json, write_json
 from cog.errors import CogError
 from cog.experiments.command_line import changed
 from cog.experiments.demo.config import DemoConfig
-from cog.experiments.paper.methods import ARMS
+from cog.experiments.paper.arms import ARMS
 from cog.experiments.script import script
 from cog.experiments.tables.seeds import by_seed
 

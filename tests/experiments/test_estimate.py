@@ -9,9 +9,9 @@ import pytest
 from cog.core.files import write_json
 from cog.experiments.jobs.estimate import Estimate, in_words, makespan, measured_costs, stages
 from cog.experiments.jobs.job import Cost
+from cog.experiments.paper.arms import ARMS
 from cog.experiments.paper.config import ROWS, ReproduceConfig
 from cog.experiments.paper.graph import build
-from cog.experiments.paper.methods import ARMS
 from cog.experiments.paper.recipes import RECIPES
 
 

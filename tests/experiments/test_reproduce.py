@@ -11,10 +11,11 @@ import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from cog.algorithms import ALGORITHMS
 from cog.algorithms.sac import SACConfig
 from cog.datasets.load import load
 from cog.datasets.merge import open_merge
@@ -25,9 +26,9 @@ from cog.evaluation.result import open_evaluation
 from cog.evaluation.rollout import episode_seeds
 from cog.experiments.jobs import kinds as job_kinds
 from cog.experiments.paper import reproduce as module
-from cog.experiments.paper.config import ROWS, USUAL_ARMS, ReproduceConfig
+from cog.experiments.paper.arms import ARMS, TABLE
+from cog.experiments.paper.config import ROWS, USUAL_ARMS, ArmName, ReproduceConfig
 from cog.experiments.paper.graph import build
-from cog.experiments.paper.methods import ARMS
 from cog.experiments.paper.recipes import RECIPES
 from cog.experiments.paper.recipes.recipe import Cell
 from cog.experiments.paper.reproduce import command, reproduce
@@ -335,7 +336,9 @@ def test_senseless_settings_are_refused(changes: dict[str, Any]) -> None:
 
 def test_names_on_the_command_line_are_those_of_recipes_and_arms() -> None:
     assert tuple(RECIPES) == ROWS
-    assert tuple(ARMS) == (*USUAL_ARMS, "cog_reference")
+    assert tuple(ARMS) == get_args(ArmName)
+    assert tuple(arm.name for arm in TABLE) == USUAL_ARMS
+    assert {arm.algorithm for arm in ARMS.values()} == set(ALGORITHMS)
 
 
 class Page(HTMLParser):
