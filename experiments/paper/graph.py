@@ -13,7 +13,7 @@ from cog.experiments.paper.methods import acting, training
 from cog.experiments.paper.recipes.recipe import Cell, Recipe
 
 ZERO = "zero"  # the reward rule of prior data
-EXPERT = "to_go(first({}), 1)"  # 1 on every step up to the first success, if there is one
+EXPERT = "to_go(first({} > 0), 1)"  # 1 on every step up to the first success, if there is one
 
 
 @dataclass(frozen=True)
