@@ -68,6 +68,8 @@ class ReproduceConfig:
     """Evaluation episodes from each start, the same ones for every arm."""
     terminate_on_success: bool = True
     """Whether success ends an evaluation episode; otherwise it runs to the horizon and may be undone."""
+    extra_cells: bool = True
+    """Whether policies are also tried on shifted starts and other objects, which the paper did not try."""
     ablation: Ablation | None = None
     """Vary one thing about the data of a row instead of comparing all arms."""
     out: Path = field(default=Path("runs/reproduce"), metadata=APART)

@@ -83,6 +83,7 @@ def build(recipes: Sequence[Recipe], config: ReproduceConfig) -> Graph:
                 entries += [
                     Entry(recipe, arm, seed, cell, _evaluation(recipe, arm, run, cell, config))
                     for cell in recipe.cells
+                    if config.extra_cells or not cell.extra
                 ]
     first: dict[str, Evaluate] = {}
     for entry in entries:

@@ -47,6 +47,12 @@ def test_labels_of_an_expert_reward_every_step_of_the_episodes_that_succeed(tmp_
         assert set(episode.rewards) == {float(good)} and not episode.terminals.any()
 
 
+def test_extra_cells_are_left_out_on_request(tmp_path: Path) -> None:
+    for extra, starts in ((True, ["left", "middle"]), (False, ["left"])):
+        config = toy_config(tmp_path / "out", arms=("cog",), extra_cells=extra)
+        assert [entry.cell.start for entry in build([TOY], config).entries] == starts
+
+
 def test_deleted_films_are_left_out_of_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = toy_config(tmp_path / "out", arms=("bc_all",))
     results = reproduce(config, [TOY])
