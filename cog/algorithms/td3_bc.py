@@ -40,6 +40,8 @@ class TD3BCConfig(AlgorithmConfig):
     """Weight of Q against imitation (the paper's alpha); 0 clones the data."""
     discount: float = within("[0, 1)", 0.99)
     """Discount of the return per step."""
+    steps: int = within("[1, inf)", 1)
+    """Steps of reward in a transition before the bootstrap (n-step returns)."""
     target_rate: float = within("(0, 1]", 5e-3)
     """Share of critics and actor that moves into their targets at each update of the actor (tau)."""
     actor_every: int = within("[1, inf)", 2)
@@ -54,15 +56,18 @@ class TD3BCConfig(AlgorithmConfig):
     """Adam's step size for the actor."""
 
     def returns(self) -> Returns:
-        """Discount of the one-step transitions."""
-        return Returns(self.discount)
+        """Discount and steps of the transitions."""
+        return Returns(self.discount, self.steps)
 
 
 class TD3BC(ActorCritic[TD3BCConfig]):
     """Critics with smoothed targets, and a deterministic actor that climbs them close to the data."""
 
     Config = TD3BCConfig
-    presets: ClassVar[Mapping[str, AlgorithmConfig]] = {"cpu": TD3BCConfig(), "paper": TD3BCConfig()}
+    presets: ClassVar[Mapping[str, AlgorithmConfig]] = {
+        "cpu": TD3BCConfig(discount=0.97, steps=5, target_rate=0.01),  # as CQL's: rewards are far away
+        "paper": TD3BCConfig(),
+    }
     progress = ("td_loss", "q_data", "q_policy", "action_error")
     actor_kind = DeterministicActor
     stitches = True
