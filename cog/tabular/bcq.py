@@ -1,7 +1,8 @@
-"""Discrete BCQ: Q-learning over the actions that the data take often enough (Fujimoto et al. 2019, 1910.01708).
+"""Discrete BCQ: Q-learning over the actions that the data take often enough (Fujimoto et al. 2019b).
 
 Action a is allowed in state s if pi_b(a|s) / max over a' of pi_b(a'|s) > threshold. Maximum and policy run
-over allowed actions only. Threshold 0 is batch-constrained Q-learning, `cog.tabular.iteration`.
+over allowed actions only. Threshold 0 is batch-constrained Q-learning, `cog.tabular.iteration`. The paper is
+arXiv 1910.01708.
 """
 
 import numpy as np

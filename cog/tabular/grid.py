@@ -1,10 +1,10 @@
 """The grid: the same question in three rows and five columns, with several steps between A, B and C.
 
-    E > > v   C        trajectory 2: from E to B, then to C, which gives reward 1
-          B > > ^      A step that would leave the grid stays where it is.
-    A > ^ v > > end    trajectory 1: from A to B by one of two routes, then to a dead end
+    E > v . C      trajectory 2: from E to B, then to C, which gives reward 1
+    > > B > ^
+    A ^ > > end    trajectory 1: from A to B, right and up or up and right, then to a dead end
 
-(`B` is the middle cell.) The routes from A go right and up, or up and right. No trajectory leads from A to C.
+No trajectory leads from A to C. A step that would leave the grid stays where it is.
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """Implicit Q-learning: a high expectile of the data's values in place of a maximum (Kostrikov et al. 2021).
 
-V(s) is the tau-expectile of Q(s, a) over the data's actions; Q(s, a) = mean of r + gamma V(s'); the policy is
-the data's, weighted: pi(a|s) ~ pi_b(a|s) min(exp(beta (Q(s, a) - V(s))), cap). No unseen action is ever asked.
+V(s) is the tau-expectile of Q(s, a) over the data's actions; Q(s, a) = mean of r + gamma V(s'). The policy is
+the data's, weighted: pi(a|s) ~ pi_b(a|s) min(exp(beta (Q(s, a) - V(s))), cap). Values of unseen actions are
+never read.
 """
 
 import numpy as np
@@ -29,7 +30,7 @@ def expectile(q: np.ndarray, behaviour: np.ndarray, tau: float) -> np.ndarray:
 
 
 def iql(steps: Steps, discount: float, tau: float = 0.7, beta: float = 3.0) -> Solution:
-    """Values by expectile, then the policy by advantage-weighted cloning (tau .7, beta 3: MuJoCo's figures)."""
+    """Values by expectile, then advantage-weighted cloning; the defaults are the paper's for MuJoCo."""
     data = counts(steps)
     history = sweep(data, discount, lambda q: expectile(q, data.behaviour, tau), *in_data(data.seen))
     q = history[-1]

@@ -1,8 +1,7 @@
 """Value iteration on the support of the data: Q-learning that bootstraps only from actions in the data.
 
-Q(s, a) <- mean over the data's steps of r + gamma * max over the data's actions a' at s' of Q(s', a'). This is
-batch-constrained Q-learning (BCQL, Fujimoto et al. 2019). A state without data that no terminal step enters
-counts as terminal.
+Q(s, a) <- mean over the data's steps of r + gamma * max over the data's actions a' at s' of Q(s', a'). This
+is batch-constrained Q-learning (BCQL, Fujimoto et al. 2019). A state without data counts as terminal.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A small deterministic problem, steps of data from it, and where a policy leads: what chain and grid share."""
+"""A small deterministic problem, data from it, and where a policy leads: what chain and grid share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -84,7 +84,7 @@ def best(q: np.ndarray, allowed: np.ndarray) -> np.ndarray:
 
 
 def greedy_policy(q: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Equal probabilities (S, A) for the best of the allowed actions; for all actions where there are none."""
+    """Equal probabilities (S, A) for the best allowed actions; for all actions where none is allowed."""
     high = np.where(allowed, q, -np.inf)
     chosen = np.where(allowed.any(1, keepdims=True), high >= high.max(1, keepdims=True) - SAME, True)
     return chosen / chosen.sum(1, keepdims=True)
