@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Entry] = {
     "finetune": _entry("learn", "Finetune", "Continue training a policy online."),
     "demo": _entry("experiments", "Demo", "Run the whole chain, from collection to a report."),
     "reproduce": _entry("experiments", "Reproduce", "Repeat the paper's experiments."),
+    "study": _entry("studies", "Study", "Answer one question about methods with numbers and pictures."),
     "info": _entry("datasets", "Info", "Print what a dataset holds."),
     "filter": _entry("datasets", "Filter", "Copy the episodes that satisfy conditions into a new dataset."),
     "split": _entry("datasets", "Split", "Distribute the episodes of a dataset over several new datasets."),

@@ -1,5 +1,6 @@
 """Tables: problems small enough to solve exactly, which show what stitching is.
 
-Read `chain` (two trajectories, neither of which leads from A to C), then `iteration` (its exact values). The
+Read `chain` (two trajectories, neither of which leads from A to C), then `iteration` (its exact values) and
+`methods` (what other methods make of the same data, one file each); `grid` is a larger such problem. The
 tests compare every algorithm of `cog.algorithms` with them.
 """

@@ -6,25 +6,15 @@ ends in the dead end as often as the data do from B; dynamic programming propaga
 through B.
 """
 
-from typing import NamedTuple
-
 import numpy as np
+
+from cog.tabular.problem import Problem, Steps
 
 A, B, C, E, DEAD_END = range(5)
 STATES = 5
 LEFT, RIGHT = 0, 1
 ACTIONS = 2
 ENDS = (C, DEAD_END)
-
-
-class Steps(NamedTuple):
-    """S steps of data."""
-
-    states: np.ndarray  # (S,) int64
-    actions: np.ndarray  # (S,) int64: LEFT or RIGHT
-    rewards: np.ndarray  # (S,) float64
-    next_states: np.ndarray  # (S,) int64
-    terminals: np.ndarray  # (S,) bool: no value beyond this step
 
 
 def follow(state: int, action: int) -> tuple[int, float]:
@@ -34,21 +24,26 @@ def follow(state: int, action: int) -> tuple[int, float]:
     return DEAD_END, 0.0
 
 
-def trajectory(start: int, *actions: int) -> list[tuple[int, int, float, int]]:
-    """The trajectory from `start` under these actions: (state, action, reward, next state) per step."""
-    steps = []
-    for action in actions:
-        after, reward = follow(start, action)
-        steps.append((start, action, reward, after))
-        start = after
-    return steps
+def chain() -> Problem:
+    """The chain as a problem, drawn as a cross with B in the middle."""
+    outcomes = [[follow(state, action) for action in range(ACTIONS)] for state in range(STATES)]
+    return Problem(
+        name="chain",
+        next_states=np.array([[after for after, _ in row] for row in outcomes]),
+        rewards=np.array([[reward for _, reward in row] for row in outcomes]),
+        ends=ENDS,
+        start=A,
+        goal=C,
+        labels=("A", "B", "C", "E", "end"),
+        places=((0, 0), (2, 1), (4, 2), (0, 2), (4, 0)),
+    )
 
 
 def data(first: int, second: int) -> Steps:
     """`first` copies of trajectory 1 and `second` of trajectory 2, one after the other."""
-    rows = first * trajectory(A, RIGHT, LEFT) + second * trajectory(E, RIGHT, RIGHT)
-    states, actions, rewards, following = (np.array(column) for column in zip(*rows, strict=True))
-    return Steps(states, actions, rewards.astype(np.float64), following, np.isin(following, ENDS))
+    problem = chain()
+    one, two = problem.trajectory(A, (RIGHT, LEFT)), problem.trajectory(E, (RIGHT, RIGHT))
+    return problem.steps(first * one + second * two)
 
 
 def reaches_c(policy: np.ndarray) -> bool:

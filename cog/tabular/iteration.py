@@ -1,11 +1,20 @@
 """Value iteration on the support of the data: Q-learning that bootstraps only from actions in the data.
 
-Q(s, a) <- mean over the data's steps of r + gamma * max over the data's actions a' at s' of Q(s', a').
+Q(s, a) <- mean over the data's steps of r + gamma * max over the data's actions a' at s' of Q(s', a'). This
+is batch-constrained Q-learning (BCQL, Fujimoto et al. 2019). A state without data counts as terminal.
 """
 
 import numpy as np
 
-from cog.tabular.chain import Steps
+from cog.tabular.problem import Steps
+from cog.tabular.solution import Solution, best, counts, greedy_policy, in_data, sweep
+
+
+def bcql(steps: Steps, discount: float) -> Solution:
+    """Value iteration until nothing changes, and the greedy policy among the data's actions."""
+    data = counts(steps)
+    history = sweep(data, discount, lambda q: best(q, data.seen), *in_data(data.seen))
+    return Solution(history[-1], greedy_policy(history[-1], data.seen), history)
 
 
 def value_iteration(steps: Steps, states: int, actions: int, discount: float, sweeps: int) -> np.ndarray:

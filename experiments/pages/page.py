@@ -10,7 +10,7 @@ from cog.evaluation.intervals import Rate
 from cog.evaluation.result import Evaluation
 
 TEMPLATES = Path(__file__).parent / "templates"
-MEDIA = {".mp4": "video/mp4", ".png": "image/png"}
+MEDIA = {".gif": "image/gif", ".mp4": "video/mp4", ".png": "image/png"}
 
 
 def write_page(path: Path, template: str, values: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ def test_help_names_every_command_without_loading_torch_or_pybullet():
     assert run.returncode == 0, run.stderr
     names = (
         "collect teleop relabel merge verify train evaluate finetune demo reproduce info filter split pack "
-        "unpack sample why import export classify bench"
+        "unpack sample why import export classify bench study"
     )
     assert set(names.split()) == set(cli.COMMANDS)
     for name, entry in cli.COMMANDS.items():
