@@ -35,6 +35,7 @@ class BC(Algorithm[BCConfig]):
     Config = BCConfig
     presets: ClassVar[Mapping[str, AlgorithmConfig]] = {"cpu": BCConfig(), "paper": BCConfig(lr=1e-4)}
     progress = ("actor_loss", "log_likelihood", "action_error")
+    bootstraps_from = None
     stitches = False  # at B it does what the data did most
 
     class Draws(NamedTuple):

@@ -33,6 +33,7 @@ from cog.errors import CogError, missing_extra
 from cog.evaluation.check import check_scene
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.intervals import CONFIDENCE, wilson
+from cog.evaluation.prediction import Payment, payment
 from cog.evaluation.result import FORMAT, RESULT, Evaluation, open_evaluation, results_table
 from cog.evaluation.rollout import Fleet, Group, Outcome, episode_seeds, replay, roll_in_worker
 from cog.networks.encoder import ObservationShape
@@ -75,7 +76,8 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     make_folder(config.out)  # so that an unwritable folder is reported before the episodes run
 
     groups = _groups(config)
-    with _crew(config, checkpoint.folder, scene, len(groups)) as crew:
+    paid = payment(checkpoint)
+    with _crew(config, checkpoint.folder, scene, len(groups), paid) as crew:
         outcomes: list[Outcome] = []
         for part in crew.roll(groups):
             outcomes += part
@@ -99,6 +101,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
             "torch": torch.__version__,
             "confidence": CONFIDENCE,
             "stages": list(stages),
+            **({} if paid is None else {"payment": paid._asdict()}),
             "results": [_summary(start, outcomes) for start in config.starts],
             "pictures": pictures,
             "episodes": [_record(outcome) for outcome in outcomes],
@@ -168,11 +171,13 @@ class _Crew:
 
 
 @contextmanager
-def _crew(config: EvaluateConfig, folder: Path, scene: Scene, tasks: int) -> Iterator[_Crew]:
+def _crew(
+    config: EvaluateConfig, folder: Path, scene: Scene, tasks: int, paid: Payment | None
+) -> Iterator[_Crew]:
     """Worker processes, or this process if one is enough."""
     count = min(config.workers or cores(), tasks)
     film = partial(replay, scene, size=VIDEO_SIZE)
-    crew = (folder, scene, config.envs_per_worker, config.acting, config.candidates)
+    crew = (folder, scene, config.envs_per_worker, config.acting, config.candidates, paid)
     if count == 1:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker, for the same rounding
@@ -235,8 +240,16 @@ def _summary(start: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "rate": rate.value,
         "last_step": {**dataclasses.asdict(last), "rate": last.value},
         "mean_steps": sum(outcome.steps for outcome in group) / len(group),
+        **_returns([outcome.predicted for outcome in group], [outcome.discounted for outcome in group]),
         "failures": dict(failures),
     }
+
+
+def _returns(predicted: Sequence[float | None], discounted: Sequence[float | None]) -> dict[str, float]:
+    """Means of the predicted and the discounted returns of episodes; nothing where there are none."""
+    found = {"predicted_return": predicted, "discounted_return": discounted}
+    present = {name: [one for one in values if one is not None] for name, values in found.items()}
+    return {name: sum(values) / len(values) for name, values in present.items() if values}
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:
@@ -249,6 +262,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "success_last": outcome.success_last,
         "steps": outcome.steps,
         "return": outcome.total,
+        **_returns([outcome.predicted], [outcome.discounted]),
         "furthest": outcome.furthest,
     }
 

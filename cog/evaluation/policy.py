@@ -130,6 +130,20 @@ class Policy:
         best: np.ndarray = actions[torch.arange(len(actions)), q.argmax(1)].cpu().numpy()
         return best
 
+    @torch.no_grad()
+    def value(self, images: np.ndarray | None, proprio: np.ndarray | None, actions: np.ndarray) -> np.ndarray:
+        """min_k Q_k(s, a) of actions (B, A), (B,) float32: the return that the critics predict.
+
+        Raises:
+            CogError: shapes that the policy was not trained for, or no critics loaded.
+        """
+        if self.critic is None:
+            raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
+        states = self.critic.project(self.critic.encode(*self._inputs(images, proprio)))
+        taken = torch.from_numpy(actions).to(states.device)[:, None]
+        values: np.ndarray = self.critic.q(states, taken)[..., 0].amin(0).cpu().numpy()
+        return values
+
     def _noise(self, noise: np.ndarray) -> Tensor:
         return torch.from_numpy(noise).to(next(self.network.parameters()).device)
 

@@ -39,6 +39,10 @@ class StartResult:
     """Mean number of steps of an episode."""
     failures: Mapping[str, int]
     """Failed episodes by the furthest stage they reached, from least to most."""
+    predicted_return: float | None = None
+    """Mean value of the first step by the critics, if there are any (`cog.evaluation.prediction`)."""
+    discounted_return: float | None = None
+    """Mean discounted return that the episodes had instead."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ class Evaluation:
     results: tuple[StartResult, ...]
     """One entry per start."""
     episodes: tuple[Mapping[str, Any], ...]
-    """One {number, seed, start, success, success_last, steps, return, furthest} per episode."""
+    """One {number, seed, start, success, success_last, steps, return, furthest} per episode.
+
+    With critics each has `predicted_return` and `discounted_return`, too.
+    """
     pictures: Mapping[str, tuple[str, ...]]
     """Videos and contact sheet of each start, as paths within the folder."""
     checkpoint_hash: str
@@ -81,6 +88,8 @@ def open_evaluation(folder: Path) -> Evaluation:
                 last=_rate(entry.get("last_step", entry)),  # older evaluations ended every episode at success
                 mean_steps=entry["mean_steps"],
                 failures=_ordered(entry["failures"], value.get("stages", STAGES_BEFORE)),
+                predicted_return=entry.get("predicted_return"),
+                discounted_return=entry.get("discounted_return"),
             )
             for entry in value["results"]
         )
@@ -114,6 +123,14 @@ def results_table(evaluation: Evaluation) -> Group:
     ]
     if endings:
         parts.append(table("how far the failures got", ["start: furthest stage", "episodes"], endings))
+    returns = [
+        [entry.start, *(f"{value:.3g}" for value in (predicted, had, predicted - had))]
+        for entry in evaluation.results
+        if (predicted := entry.predicted_return) is not None and (had := entry.discounted_return) is not None
+    ]
+    if returns:
+        header = ["start", "predicted", "discounted return", "over-estimated by"]
+        parts.append(table("what the critics predict at the first step", header, returns))
     for entry in evaluation.results:
         seeds = [
             f"{episode['number']}:{episode['seed']}{'+' if episode['success'] else '-'}"

@@ -5,7 +5,7 @@ use: floating-point results may depend on the size of a batch and on the row, bu
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from cog.datasets.collection.recorder import Recorder
 from cog.envs.make import Environments, Scene, make_environment
 from cog.errors import CogError
 from cog.evaluation.policy import Policy
+from cog.evaluation.prediction import Payment
 from cog.signals.stages import furthest_stage
 
 _CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.online.explore
@@ -60,6 +61,10 @@ class Outcome:
     """Furthest stage that was reached, see `cog.signals.stages`."""
     actions: np.ndarray
     """(T, A) float32, from which the episode can be replayed."""
+    predicted: float | None = None
+    """Value of the first step by the critics, if there are any."""
+    discounted: float | None = None
+    """Discounted return that the episode had, see `cog.evaluation.prediction`."""
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
@@ -126,25 +131,51 @@ class Fleet(Environments):
     """A policy and B environments in this process; call `close` at the end."""
 
     def __init__(
-        self, checkpoint: Path, scene: Scene, rows: int, acting: str = "mode", candidates: int = 8
+        self,
+        checkpoint: Path,
+        scene: Scene,
+        rows: int,
+        acting: str = "mode",
+        candidates: int = 8,
+        payment: Payment | None = None,
     ) -> None:
-        """`acting` and `candidates` as `cog.evaluation.config` explains them."""
+        """`acting` and `candidates` as `cog.evaluation.config` explains them.
+
+        With a `payment` the critics predict every episode's return, to be compared with what it is paid.
+        """
         super().__init__(scene, rows)
-        self.policy = Policy.load(checkpoint, critics=acting == "critic")
+        self.policy = Policy.load(checkpoint, critics=acting == "critic" or payment is not None)
         self.acting = acting
+        self.payment = payment
         self.draws = {"mode": 0, "sample": 1, "critic": candidates}[acting]
 
     def roll(self, group: Group) -> list[Outcome]:
         """Run the episodes of a group to their ends."""
+        predicted: list[np.ndarray] = []  # (B,), at the first step, which all episodes take together
+
+        def act(images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
+            actions = self._act(images, poses, noise)
+            if self.payment is not None and not predicted:
+                predicted.append(self.policy.value(images, poses, actions))
+            return actions
+
         recorders = act_side_by_side(
             self,
             group,
-            self._act,
+            act,
             self.draws,
             _CANDIDATE_STREAM,
             noise_dimensions=self.policy.noise_dimensions,
         )
-        return [_outcome(*pair) for pair in zip(group.numbers, recorders, strict=True)]
+        outcomes = []
+        for number, recorder in zip(group.numbers, recorders, strict=True):
+            outcome = _outcome(number, recorder)
+            if self.payment is not None:
+                value = float(predicted[0][number % self.rows])
+                paid = self.payment.discounted(recorder)
+                outcome = replace(outcome, predicted=value, discounted=paid)
+            outcomes.append(outcome)
+        return outcomes
 
     def _act(self, images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
         if self.acting == "critic":
@@ -169,11 +200,17 @@ def _outcome(number: int, recorder: Recorder) -> Outcome:
 
 
 def roll_in_worker(
-    checkpoint: Path, scene: Scene, rows: int, acting: str, candidates: int, group: Group
+    checkpoint: Path,
+    scene: Scene,
+    rows: int,
+    acting: str,
+    candidates: int,
+    payment: Payment | None,
+    group: Group,
 ) -> list[Outcome]:
     """Run a group in a worker process, which keeps its policy and environments for the next one."""
     torch.set_num_threads(1)
-    return _fleet(checkpoint, scene, rows, acting, candidates).roll(group)
+    return _fleet(checkpoint, scene, rows, acting, candidates, payment).roll(group)
 
 
 def replay(scene: Scene, outcome: Outcome, size: int) -> np.ndarray:
@@ -207,6 +244,8 @@ def _shrunk(frame: np.ndarray, size: int) -> np.ndarray:
 
 
 @cache
-def _fleet(checkpoint: Path, scene: Scene, rows: int, acting: str, candidates: int) -> Fleet:
+def _fleet(
+    checkpoint: Path, scene: Scene, rows: int, acting: str, candidates: int, payment: Payment | None
+) -> Fleet:
     """Policy and environments of this worker process, which live as long as it does."""
-    return Fleet(checkpoint, scene, rows, acting, candidates)
+    return Fleet(checkpoint, scene, rows, acting, candidates, payment)

@@ -50,7 +50,7 @@ from cog.training.config import TrainConfig
 from cog.training.execution import keep_freed_memory
 from cog.training.guard import refuse_bad_parameters, refuse_divergence, to_host
 from cog.training.metrics import MetricsWriter
-from cog.training.setup import create, usable_device
+from cog.training.setup import create, rewards_of, usable_device
 
 FORMAT = 1
 RECORD = "finetune.json"
@@ -152,6 +152,7 @@ class _Run:
         )
         self.fingerprint = transitions.fingerprint
         self.reward = _reward(offline, config.data)
+        self.rewards = rewards_of(offline)
         self.agent = create(start.config, offline)
         checkpoints.restore(start, self.agent, offline.drawn, self.fingerprint)
         self.base = start.update
@@ -211,8 +212,16 @@ class _Run:
             if self.online.dataset is not None:
                 online = self.online.dataset
                 inputs.append(Input.of("dataset", online.path, online.hash, self.root / "step"))
-            drawn = self.replay.drawn
-            checkpoints.save(self.root, self.agent, drawn, self.fingerprint, position, inputs, self.facts)
+            checkpoints.save(
+                self.root,
+                self.agent,
+                self.replay.drawn,
+                self.fingerprint,
+                position,
+                inputs,
+                self.facts,
+                self.rewards,
+            )
 
     def evaluate(self, episodes: int) -> None:
         """Add a point to the curve: evaluate the averaged policy, or read its finished evaluation."""

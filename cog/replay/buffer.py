@@ -124,6 +124,14 @@ class Buffer:
             index = torch.cat(parts)
         return index
 
+    def drawable(self) -> Tensor:
+        """Indices (n,) of the transitions that a batch may hold: a source with a share of 0 has none."""
+        steps = torch.arange(len(self.actions), device=self.device)
+        if self._members is None:
+            return steps
+        shares = torch.tensor(self._shares, device=self.device)
+        return steps[shares[self.source] > 0]
+
     def refuse_starved(self, size: int, remedy: str) -> None:
         """Refuse batches of `size` from which a source with a share would always be missing.
 
@@ -176,6 +184,13 @@ class Buffer:
         mean, scale = values.mean(0), values.std(0, correction=0)
         scale = torch.where(scale < 1e-4, torch.ones_like(scale), scale)
         return mean.to(self.proprio.dtype), scale.to(self.proprio.dtype)
+
+    def success_reward(self) -> float | None:
+        """The reward of a step that ends its episode, if these data pay nothing else; otherwise None."""
+        paid = self.rewards != 0
+        reward = float(self.rewards.max())
+        once = bool((self.rewards[paid] == reward).all() & self.terminals[paid].all())
+        return reward if once and reward >= 0 else None
 
     def return_bounds(self) -> tuple[float, float]:
         """Lowest and highest return that any policy could earn under these rewards.

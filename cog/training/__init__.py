@@ -1,5 +1,5 @@
 """Training: from a configuration to checkpoints that resume bit for bit.
 
 Read `config` and `presets`, `train` (the loop), `checkpoint`, `metrics`, then `execution` (compiled,
-graphed), `seeds` (several at once) and `guard` (detects divergence).
+graphed), `seeds` (several at once), `guard` (detects divergence) and `meters` (says why a method fails).
 """

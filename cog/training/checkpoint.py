@@ -63,6 +63,8 @@ class Checkpoint:
     inputs: tuple[Input, ...] = ()
     scene: Mapping[str, Any] = field(default_factory=dict)
     """The environment that the data came from, as far as they record it (see `cog.datasets.environment`)."""
+    rewards: Mapping[str, Any] = field(default_factory=dict)
+    """`success`: the reward of the step that ends its episode in success, None if the data pay otherwise."""
     written: Mapping[str, Any] = field(default_factory=dict)
     """The settings as this or an earlier version wrote them; the hash is taken over these names."""
 
@@ -90,12 +92,13 @@ def save(
     metrics_position: int,
     inputs: Sequence[Input] = (),
     scene: Mapping[str, Any] | None = None,
+    rewards: Mapping[str, Any] | None = None,
 ) -> Path:
     """Publish the agent's whole state as the latest checkpoint under `root`; only the newest two are kept.
 
     A kill at any moment leaves a loadable checkpoint: the new one is written under a temporary name, renamed
     when it is complete, and only then named by latest.json. The paths of `inputs` are relative to the
-    checkpoint's own folder, one below `root`; `scene` is that of `Checkpoint`.
+    checkpoint's own folder, one below `root`; `scene` and `rewards` are those of `Checkpoint`.
 
     Raises:
         CogError: it could not be written (disk full); the previous one is intact.
@@ -122,6 +125,7 @@ def save(
             "metrics_position": metrics_position,
             "inputs": inputs_to_json(inputs),
             "scene": dict(scene or {}),
+            "rewards": dict(rewards or {}),
             "hashes": {name: hash_file(staged / name) for name in TENSOR_FILES},
         }
         write_sealed(staged / STATE, "checkpoint", state)
@@ -194,6 +198,7 @@ def load(path: Path) -> Checkpoint:
         code_version=state["code_version"],
         inputs=inputs_from_json(state.get("inputs", [])),
         scene=dict(state.get("scene", {})),
+        rewards=dict(state.get("rewards", {})),
         written=state["config"],
     )
 

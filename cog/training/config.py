@@ -53,6 +53,8 @@ class TrainConfig:
     """Threads of one operation on the CPU; 0 leaves the choice to PyTorch. Other counts round differently."""
     log_every: int = within("[1, inf)", 100)
     """Updates between two logged lines of metrics."""
+    meter_every: int = within("[0, inf)", 1000)
+    """Updates between two lines of metrics that have failure meters (meter/...), too; 0 measures none."""
     checkpoint_every: int = within("[1, inf)", 1000, APART)
     """Updates between two checkpoints."""
     runaway_q: float = within("(0, inf)", 1e4)
@@ -72,6 +74,14 @@ class TrainConfig:
         """
         refuse_out_of_bounds(self)
         refuse_seed(self.seed, TORCH_SEED_BITS)
+
+    def meters(self, update: int) -> bool:
+        """Whether the line of this update has failure meters."""
+        return self.meter_every > 0 and update % self.meter_every == 0
+
+    def logs(self, update: int) -> bool:
+        """Whether this update has a line of metrics, however many updates the run has."""
+        return update % self.log_every == 0 or self.meters(update)
 
 
 def read_config(values: Mapping[str, Any], where: str) -> TrainConfig:

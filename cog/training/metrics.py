@@ -109,6 +109,14 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
+def last_logged(folder: Path, name: str) -> float | None:
+    """The last value of `name` in `folder`/metrics.jsonl; None if no line has it."""
+    for line in reversed((folder / "metrics.jsonl").read_text().splitlines()):
+        if f'"{name}"' in line:
+            return float(json.loads(line)[name])
+    return None
+
+
 def before_update(folder: Path, position: int, update: int) -> int:
     """Where the line of `update` begins, if it ends metrics.jsonl at `position`; otherwise `position`."""
     path = folder / "metrics.jsonl"

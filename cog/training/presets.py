@@ -50,6 +50,7 @@ def preset(name: str, data: Path, out: Path, algorithm: str = "cql") -> TrainCon
         average_decay=0.0,
         threads=0,
         log_every=1000,
+        meter_every=10_000,
         checkpoint_every=10_000,
         network=PAPER_NETWORK,
         algorithm=settings,

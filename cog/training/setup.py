@@ -33,6 +33,7 @@ class Facts(NamedTuple):
     fingerprint: str
     inputs: tuple[Input, ...]
     scene: dict[str, Any]
+    rewards: dict[str, Any]
 
 
 def claim(config: TrainConfig, resume: bool) -> None:
@@ -89,7 +90,12 @@ def prepare(
         )
         refuse_graph(buffer, config)
     # Returning only the fingerprint lets the host's copy of the transitions be freed.
-    return buffer, Facts(transitions.fingerprint, inputs, scene)
+    return buffer, Facts(transitions.fingerprint, inputs, scene, rewards_of(buffer))
+
+
+def rewards_of(buffer: Buffer) -> dict[str, Any]:
+    """What a checkpoint records of its data's rewards."""
+    return {"success": buffer.success_reward()}
 
 
 def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, Any]]:

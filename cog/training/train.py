@@ -20,7 +20,8 @@ from cog.training import checkpoint
 from cog.training.config import TrainConfig
 from cog.training.execution import executed
 from cog.training.guard import refuse_bad_parameters, refuse_difference, refuse_divergence, to_host
-from cog.training.metrics import MetricsWriter, before_update
+from cog.training.meters.meters import SIZE, Meters
+from cog.training.metrics import MetricsWriter, before_update, last_logged
 from cog.training.setup import CONFIG, RUN, Facts, claim, create, prepare
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -99,7 +100,7 @@ def begin(config: TrainConfig, buffer: Buffer, facts: Facts, resume: bool) -> Be
             last = checkpoint.load(root)
             checkpoint.restore(last, agent, buffer.drawn, facts.fingerprint)
             position = last.metrics_position
-            if agent.updates_done < config.updates and agent.updates_done % config.log_every:
+            if agent.updates_done < config.updates and not config.logs(agent.updates_done):
                 # The last update of a run is always logged, also off schedule. In a longer run it is not the
                 # last one, so its line goes. (After a signal there is no such line.)
                 position = before_update(config.out, position, agent.updates_done)
@@ -125,15 +126,22 @@ def updates(
     agent, buffer, facts, position = begun
     root = config.out / "checkpoints"
     writer: MetricsWriter | None = None
+    meters: Meters | None = None
 
     def save() -> None:
         with together():
             refuse_difference(agent, facts.fingerprint)
             refuse_bad_parameters(agent, root)
             if writer is not None:
-                where = writer.position()
                 folder = checkpoint.save(
-                    root, agent, buffer.drawn, facts.fingerprint, where, facts.inputs, facts.scene
+                    root,
+                    agent,
+                    buffer.drawn,
+                    facts.fingerprint,
+                    writer.position(),
+                    facts.inputs,
+                    facts.scene,
+                    facts.rewards,
                 )
                 if on_checkpoint is not None:
                     on_checkpoint(agent.updates_done, folder)
@@ -148,14 +156,19 @@ def updates(
             if rank() == 0:
                 writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
                 closing.enter_context(writer)
+                meters = Meters(config, buffer, last_logged(config.out, SIZE))
         while agent.updates_done < config.updates:
             metrics = update_once()
             update = agent.updates_done
-            if update % config.log_every == 0 or update == config.updates:
+            if config.logs(update) or update == config.updates:
                 values = to_host(metrics)
                 with together():
                     refuse_divergence(config, update, values, root)
                     if writer is not None:
+                        if meters is not None and config.meters(update):
+                            measured = meters.read(agent)
+                            refuse_divergence(config, update, measured, root)
+                            values |= measured
                         values |= {f"share/{name}": share for name, share in buffer.shares().items()}
                         writer.write(update, values)
                         if on_progress is not None:

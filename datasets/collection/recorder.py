@@ -13,8 +13,8 @@ class Recorder:
     """An environment in the middle of an episode, and everything recorded since its reset.
 
     `observation` and `success` are those of the last frame; `succeeded` says whether any frame was a success;
-    `total` is the sum of the environment's rewards. Signals and actions are always kept, as copies: a scene
-    may reuse its arrays.
+    `total` is the sum of the environment's `rewards`, one a step; `successes` has one entry a frame. Signals
+    and actions are always kept, as copies: a scene may reuse its arrays.
     """
 
     def __init__(self, env: Any, seed: int, start: str, *, keep_observations: bool = True) -> None:
@@ -27,6 +27,8 @@ class Recorder:
         self.names: tuple[str, ...] = tuple(env.unwrapped.signal_names)
         self.signals: list[dict[str, float]] = []
         self.actions: list[np.ndarray] = []
+        self.rewards: list[float] = []
+        self.successes: list[bool] = []
         self.total = 0.0
         self.succeeded = self.terminated = self.truncated = False
         self._observations: list[dict[str, np.ndarray]] | None = [] if keep_observations else None
@@ -50,7 +52,8 @@ class Recorder:
         self.actions.append(np.array(action))
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._record(observation, info)
-        self.total += float(reward)
+        self.rewards.append(float(reward))
+        self.total += self.rewards[-1]
         self.terminated, self.truncated = bool(terminated), bool(truncated)
 
     def signal_values(self) -> dict[str, np.ndarray]:
@@ -90,6 +93,7 @@ class Recorder:
         if self._observations is not None:
             self._observations.append(self.observation)
         self.signals.append(signals)
+        self.successes.append(self.success)
         self.succeeded |= self.success
 
     def _stacked(self, name: str) -> np.ndarray | None:

@@ -63,9 +63,23 @@ def test_a_run_with_every_option_logs_the_rest(folder: Path, algorithm: str) -> 
     assert set(lines(out / "metrics.jsonl")[-1]) == set(wanted) | EVERY
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "kinds"),
+    [("cql", ("every algorithm", "with critics", "with bootstraps")), ("bc", ("every algorithm",))],
+)
+def test_a_line_with_meters_has_the_names_of_their_section(
+    folder: Path, algorithm: str, kinds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cog.training.meters.behaviour.UPDATES", 2)
+    out = folder / f"{algorithm}_metered"
+    run(folder, f"train --data data@success --out {out} --algorithm {algorithm} {SMALL} --meter-every 1")
+    wanted = {name for name, when in section("Meters").items() if when.startswith(kinds)}
+    assert {name for name in lines(out / "metrics.jsonl")[-1] if name.startswith("meter/")} == wanted
+
+
 def test_every_algorithm_has_a_section_and_every_section_is_of_one() -> None:
     titles = re.findall(r"^## (.+)$", PAGE, flags=re.M)
-    assert set(titles) - {"Every run", "Fine-tuning"} == set(algorithms())
+    assert set(titles) - {"Every run", "Meters", "Fine-tuning"} == set(algorithms())
     assert {name.partition("/")[0] for name in section("Every run")} == {"update", "share"}
 
 

@@ -27,6 +27,7 @@ LAST_SAMPLE = 8  # the batch at which a signal strikes
 RUNS: dict[str, dict[str, Any]] = {
     **{name: {"algorithm": name, "shift": 2} for name in ALGORITHMS},
     "cql": {"shift": 2, "backup_actions": 2},
+    "cql with meters": {"shift": 2, "meter_every": 10},
     "cql with learned weight": {"lagrange_gap": 1.0, "clip_gradient": 0.5, "switches": 1, "bc_margin": 1.0},
     "bc": {"algorithm": "bc", "shift": 2, "sampling": "uniform", "schedule": "cosine"},
 }
