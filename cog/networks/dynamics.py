@@ -1,7 +1,7 @@
 """Learned dynamics: an ensemble that predicts the next state, the reward and the end of an episode.
 
-Units: states are standardised, (pose - mean) / standard deviation over the data, so a predicted change of 1 is
-one standard deviation of that component; rewards are in the data's own unit.
+Units: states are standardised, (pose - mean) / standard deviation over the data, so a predicted change of 1
+is one standard deviation of that component; rewards are in the data's own unit.
 Shapes: M members, B states, P pose components, A action dimensions, O = P + 1 outputs (the reward is last).
 """
 
@@ -93,8 +93,8 @@ class Dynamics(nn.Module):
 def soft_clamp(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """`values` (..., O) between `low` and `high` (O,), with a gradient everywhere.
 
-    high - softplus(high - x), then low + softplus(that - low): far inside nothing changes, and at x = high the
-    result is high - log 2 (Chua et al. 2018, appendix A.1).
+    high - softplus(high - x), then low + softplus(that - low): far inside nothing changes, and at x = high
+    the result is high - log 2 (Chua et al. 2018, appendix A.1).
     """
     below = high - F.softplus(high - values)
     return low + F.softplus(below - low)

@@ -5,10 +5,12 @@ Not an algorithm: MOPO and MOReL define the model's loss and what one imagined s
 short rollouts of the current policy from the states of its batch and trains critics and actor on recorded and
 imagined rows together. Both papers do these one after the other, too.
 
-Every member learns from each batch with Poisson(1) counts of its own, a resample of the batch. The papers'
-code resamples the whole data once (MOPO) or relies on initial weights and order alone (MOReL): here members
-differ by initial weights and by the noise of their batches. There is no held-out set, so no early stopping and
-no choice of "elite" members: every member predicts.
+Every member learns from each batch with Poisson(1) counts of its own, a resample of the batch: members differ
+by initial weights and by the noise of their batches, as MOReL's do. MOPO's code resamples the whole data
+once for each. There is no held-out set, so no early stopping and no choice of "elite" members: all predict.
+
+No termination function is known here, so the model learns terminals as well. An imagined step bootstraps by
+the probability that its episode continues, and the steps after it weigh as much.
 
 All states below are standardised. Shapes: K critics, B states, M members, P pose components, R rows, A action
 dimensions, S switches.

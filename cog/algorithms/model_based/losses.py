@@ -61,7 +61,6 @@ def largest_deviation(log_variance: Tensor) -> Tensor:
 
 def disagreement(states: Tensor) -> Tensor:
     """max_{i,j} ||f_i - f_j||_2, (B,), of the states (M, B, P) that the members predict (MOReL, eq. 2)."""
-    # Squares first: a norm of equal predictions has no gradient, and one root is cheaper than M^2.
     squares = (states[:, None] - states[None]).square().sum(-1)
     return squares.amax((0, 1)).sqrt()
 

@@ -1,18 +1,19 @@
 """MOReL: a learned model in which everything unknown leads to an absorbing state that costs.
 
-Kidambi et al., "MOReL: Model-Based Offline Reinforcement Learning" (2020): a pessimistic MDP whose transitions
-are the model's where its members agree, and lead to HALT where their largest pairwise distance exceeds a
-threshold. HALT pays the lowest reward less an offset, for ever.
+Kidambi et al., "MOReL: Model-Based Offline Reinforcement Learning" (2020): a pessimistic MDP whose
+transitions are the model's where its members agree, and lead to HALT where their largest pairwise distance
+exceeds a threshold. HALT pays the lowest reward less an offset, for ever.
 
 Decisions, where paper and codes differ:
-- The threshold is the paper's, mean + beta * standard deviation of the disagreement over the data. The authors'
-  code has the largest disagreement over the data, divided by a coefficient. Statistics are gathered in the last
-  tenth of the model's updates, in which it still learns.
-- Disagreement is of the next state alone, in standard deviations of the data, as the paper's is of raw states.
-- An unknown step is terminal and earns V(HALT) in place of the model's reward. The authors' code cuts the path
-  and adds nothing; a cut has no meaning for critics, which would bootstrap from beyond it.
+- The threshold is the paper's, mean + beta * standard deviation of the disagreement over the data. The
+  authors' code takes the largest disagreement over the data, divided by a coefficient. Statistics are
+  gathered in the last tenth of the model's updates, in which it still learns.
+- Disagreement is of the next state alone, as in the paper, but in standard deviations of the data.
+- An unknown step is terminal and earns V(HALT) in place of the model's reward. The authors' code cuts the
+  path and adds nothing; a cut has no meaning for critics, which would bootstrap from beyond it.
 - A soft actor-critic on short rollouts stands in for natural policy gradient on long ones from start states:
-  it learns from batches of any states, on this toolkit's critics, which evaluation and meters share.
+  it learns from the same batches and with the same critics as this toolkit's other algorithms, so that
+  comparisons, evaluation and meters apply to it unchanged.
 - Rewards and ends of episodes are learned; the authors' code is given both as functions.
 """
 
@@ -45,6 +46,8 @@ class MORELConfig(ModelBasedConfig):
 
     name: ClassVar[str] = "morel"
 
+    members: int = within("[2, inf)", 4)
+    """Models in the ensemble, whose disagreement says what is unknown."""
     threshold: float = within("[0, inf)", 3.0)
     """Standard deviations above the data's mean disagreement beyond which a step is unknown (beta)."""
     halt_reward: float | None = within("(-inf, inf)", None)
