@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
     "cql": ("cog.algorithms.cql", "CQL"),
+    "mopo": ("cog.algorithms.model_based.mopo", "MOPO"),
+    "morel": ("cog.algorithms.model_based.morel", "MOREL"),
     "sac": ("cog.algorithms.sac", "SAC"),
     "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }

@@ -80,8 +80,9 @@ def config(out: Path = Path("out"), algorithm: str = "cql", **changes: Any) -> T
         "critic_widths": (16, 16),
         "actor_widths": (16,),
     }
-    learner: dict[str, Any] = {}
     kind = algorithm_class(algorithm).Config
+    phased = "model_updates" in {field.name for field in dataclasses.fields(kind)}
+    learner: dict[str, Any] = {"model_updates": 2, "model_widths": (16, 16)} if phased else {}
     for name, value in changes.items():
         for group, settings in ((kind, learner), (NetworkConfig, network), (TrainConfig, values)):
             if name in {field.name for field in dataclasses.fields(group)}:
