@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
     "cql": ("cog.algorithms.cql", "CQL"),
+    "iql": ("cog.algorithms.iql", "IQL"),
     "sac": ("cog.algorithms.sac", "SAC"),
     "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }

@@ -23,6 +23,15 @@ def td_loss(q: Tensor, target: Tensor) -> Tensor:
     return (q - target).square().mean(1).sum()
 
 
+def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
+    """mean |tau - 1(u < 0)| u^2 for differences u (B,) of targets and values, and the expectile tau (IQL).
+
+    Its minimum is the expectile of the targets: their mean at tau = 0.5, near their maximum at tau near 1.
+    """
+    weight = (expectile - (difference < 0).to(difference.dtype)).abs()
+    return (weight * difference.square()).mean()
+
+
 def log_integral_exp(q: Tensor, log_density: Tensor) -> Tensor:
     """log sum_i exp(Q(s, a_i) - log p(a_i)), (K, B), for Q (K, B, N) of actions a_i drawn from p.
 
