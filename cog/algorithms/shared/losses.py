@@ -3,6 +3,8 @@
 Shapes: K critics, B states, N actions per state.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,14 @@ def log_integral_exp(q: Tensor, log_density: Tensor) -> Tensor:
     N times the importance-sampled estimate of the integral of exp Q over actions (CQL, appendix F).
     """
     return torch.logsumexp(q - log_density, -1)
+
+
+def log_mean_exp(q: Tensor) -> Tensor:
+    """log mean_i exp Q(s, a_i), (K, B), for Q (K, B, N) of actions a_i drawn from a policy rho.
+
+    The largest E_mu[Q] - KL(mu, rho) over all mu, which rho * exp(Q), normalised, attains (CQL, appendix A).
+    """
+    return torch.logsumexp(q, -1) - math.log(q.shape[-1])
 
 
 def temperature_loss(log_temperature: Tensor, log_pi: Tensor, target_entropy: float) -> Tensor:
