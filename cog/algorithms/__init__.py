@@ -17,6 +17,7 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "cql": ("cog.algorithms.cql", "CQL"),
     "mopo": ("cog.algorithms.model_based.mopo", "MOPO"),
     "morel": ("cog.algorithms.model_based.morel", "MOREL"),
+    "iql": ("cog.algorithms.iql", "IQL"),
     "sac": ("cog.algorithms.sac", "SAC"),
     "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }

@@ -1,7 +1,8 @@
-"""Conservative Q-learning, CQL(H), with a soft actor-critic actor, as COG uses it.
+"""Conservative Q-learning with a soft actor-critic actor, as COG uses it: CQL(H), and its variants.
 
-Kumar et al., "Conservative Q-Learning for Offline Reinforcement Learning" (2020), equation 4 and appendix F;
-Singh et al., "COG: Connecting New Skills to Past Experience with Offline Reinforcement Learning" (2020).
+Kumar et al., "Conservative Q-Learning for Offline Reinforcement Learning" (2020), equations 1, 2 and 4 and
+appendices A and F; Singh et al., "COG: Connecting New Skills to Past Experience with Offline Reinforcement
+Learning" (2020).
 
 Each image is encoded once per network and update, and the data's action and all 3N sampled ones are scored
 there in one pass. Shapes: K critics, B states, E encoders, F features, H hidden units, A action dimensions,
@@ -12,7 +13,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,15 @@ from torch import Tensor, nn
 from cog.algorithms.shared.actor_critic import ActorCritic
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import log_integral_exp, td_loss, td_target, temperature_loss
+from cog.algorithms.shared.losses import (
+    log_integral_exp,
+    log_mean_exp,
+    td_loss,
+    td_target,
+    temperature_loss,
+)
 from cog.core.bounds import within
+from cog.errors import UsageError
 from cog.networks.distribution import Noise, TanhGaussian, snap_switches
 from cog.networks.encoder import ObservationShape
 from cog.replay.buffer import Batch
@@ -31,16 +39,20 @@ WARM_UP, FULL = "warm-up", "full"
 
 @dataclass(frozen=True)
 class CQLConfig(AlgorithmConfig):
-    """The terms of conservative Q-learning, CQL(H), with a SAC actor."""
+    """The terms of conservative Q-learning with a SAC actor."""
 
     name: ClassVar[str] = "cql"
 
+    variant: Literal["cql_h", "cql_rho", "eq1", "eq2"] = "cql_h"
+    """Conservative term: "eq1" lowers Q of the policy's actions, "eq2" raises the data's as well; "cql_h" and
+    "cql_rho" lower the highest Q, among all actions and among the policy's, and raise the data's."""
     conservative_weight: float = within("[0, inf)", 0.05)
     """Weight of the conservative term (the paper's alpha); the starting value in the Lagrange form."""
     lagrange_gap: float | None = within("(-inf, inf)", None)
     """Gap that a learned conservative weight aims at. Default: the weight is fixed."""
     sampled_actions: int = within("[1, inf)", 2)
-    """N: actions drawn per state from each of uniform, pi(.|s) and pi(.|s') in the conservative term."""
+    """N: actions drawn per state from each of uniform, pi(.|s) and pi(.|s') in the conservative term; from
+    pi(.|s) alone if the variant is not "cql_h"."""
     discount: float = within("[0, 1)", 0.97)
     """Discount of the return per step."""
     steps: int = within("[1, inf)", 5)
@@ -67,6 +79,19 @@ class CQLConfig(AlgorithmConfig):
     """Actions whose Q is further than this below the policy's own are not imitated. Default: all are."""
     clip_targets: bool = True
     """Whether bootstrapped targets are bounded by what returns can be, given the rewards in the data."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings out of their bounds, and those that contradict each other.
+
+        Raises:
+            UsageError: naming the field, its value and what is allowed.
+        """
+        super().__post_init__()
+        if self.variant == "eq1" and self.lagrange_gap is not None:
+            raise UsageError(
+                "cql.lagrange_gap compares Q of other actions with Q of the data, and the variant eq1 has no "
+                "term of the data. Leave cql.lagrange_gap out, or choose the variant eq2"
+            )
 
     def returns(self) -> Returns:
         """Discount and steps of the transitions."""
@@ -209,9 +234,12 @@ class CQL(ActorCritic[CQLConfig]):
     def sampled_actions(self, states: States, draws: Draws) -> tuple[Tensor, Tensor]:
         """N uniform, N pi(.|s) and N pi(.|s') actions, (B, 3N, A), with log-densities (B, 3N).
 
-        All are scored at s: pi(.|s') only proposes (appendix F), which its density corrects.
+        All are scored at s: pi(.|s') only proposes (appendix F), which its density corrects. Means over
+        pi(.|s) need its N actions alone, (B, N, A).
         """
         pi_actions, pi_density = states.policy.sample(draws.sampled)
+        if self.config.variant != "cql_h":
+            return pi_actions, pi_density
         next_actions, next_density = states.next_policy.sample(draws.next_sampled)
         # A component's range has length 2 and a switch has 2 settings: the density is 1/2 for both.
         uniform_density = torch.full_like(pi_density, -self.action_dimensions * math.log(2))
@@ -241,13 +269,20 @@ class CQL(ActorCritic[CQLConfig]):
     def conservative_loss(
         self, q_data: Tensor, q_sampled: Tensor, log_density: Tensor
     ) -> tuple[Tensor, Metrics]:
-        """alpha * (log sum_i exp(Q(s, a_i) - log p(a_i)) - Q(s, a)), a_i from `sampled_actions`.
+        """alpha * gap, a sum over critics of the mean gap, for actions a_i from `sampled_actions`.
 
-        The sum estimates 3N times the integral of exp Q over actions (equation 4 with H). As in the reference
-        it is not divided by 3N: the constant log(3N) moves no gradient of Q, but it is part of the gap
-        that the Lagrange form compares with `lagrange_gap`.
+        cql_h: log sum_i exp(Q(s, a_i) - log p(a_i)) - Q(s, a). The sum estimates 3N times the integral of
+        exp Q over actions (equation 4 with H). As in the reference it is not divided by 3N: the constant
+        log(3N) moves no gradient of Q, but it is part of the gap that the Lagrange form compares with
+        `lagrange_gap`.
+        cql_rho: log mean_i exp Q(s, a_i) - Q(s, a) (appendix A with rho the current policy). Its gradient is
+        the mean of Q's under mu, proportional to rho * exp(Q) and held constant, as at the inner maximum.
+        eq1: mean_i Q(s, a_i). eq2: mean_i Q(s, a_i) - Q(s, a). Both with mu = pi(.|s).
         """
-        gap = (log_integral_exp(q_sampled, log_density) - q_data).mean(1)  # (K,)
+        gap = self.pushed_down(q_sampled, log_density)  # (K, B)
+        if self.config.variant != "eq1":
+            gap = gap - q_data
+        gap = gap.mean(1)  # (K,)
         metrics = {
             "conservative_gap": gap.detach().mean(),
             "q_sampled": q_sampled.detach().mean(),
@@ -258,6 +293,12 @@ class CQL(ActorCritic[CQLConfig]):
             return self.config.conservative_weight * gap.sum(), metrics
         alpha = self.alpha().detach()
         return (alpha * (gap - target_gap)).sum(), metrics | {"conservative_weight": alpha}
+
+    def pushed_down(self, q_sampled: Tensor, log_density: Tensor) -> Tensor:
+        """What the variant lowers at each state, (K, B), from Q of sampled actions (K, B, n)."""
+        if self.config.variant == "cql_h":
+            return log_integral_exp(q_sampled, log_density)
+        return log_mean_exp(q_sampled) if self.config.variant == "cql_rho" else q_sampled.mean(-1)
 
     def weight_loss(self, gap: Tensor, target_gap: float) -> Tensor:
         """-alpha * (gap - target gap): alpha rises while the gap is above its target (the Lagrange form)."""

@@ -29,13 +29,15 @@ each image encoded once besides, its features repeated for every action and the 
 
 
 class NaivePlan:
-    """Stands in for `CQL.gradients`; without switches, warm-up, Lagrange form or several backup actions."""
+    """Stands in for `CQL.gradients` of CQL(H), without switches, warm-up, Lagrange form, backup actions."""
 
     def __init__(self, agent: CQL, plan: Plan) -> None:
         cql, network = agent.config, agent.settings.network
         unknown = (cql.lagrange_gap, cql.bc_margin)
         if network.switches or cql.backup_actions > 1 or unknown != (None, None):
             raise UsageError("the naive plan knows no switches, lagrange_gap, backup_actions or bc_margin")
+        if cql.variant != "cql_h":
+            raise UsageError(f"cql.variant is {cql.variant}; the naive plan knows cql_h alone")
         self.agent, self.plan = agent, plan
         self.encoded: dict[tuple[int, int, bool], Tensor] = {}
 

@@ -3,6 +3,8 @@
 Shapes: K critics, B states, N actions per state.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -23,12 +25,29 @@ def td_loss(q: Tensor, target: Tensor) -> Tensor:
     return (q - target).square().mean(1).sum()
 
 
+def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
+    """mean |tau - 1(u < 0)| u^2 for differences u (B,) of targets and values, and the expectile tau (IQL).
+
+    Its minimum is the expectile of the targets: their mean at tau = 0.5, near their maximum at tau near 1.
+    """
+    weight = (expectile - (difference < 0).to(difference.dtype)).abs()
+    return (weight * difference.square()).mean()
+
+
 def log_integral_exp(q: Tensor, log_density: Tensor) -> Tensor:
     """log sum_i exp(Q(s, a_i) - log p(a_i)), (K, B), for Q (K, B, N) of actions a_i drawn from p.
 
     N times the importance-sampled estimate of the integral of exp Q over actions (CQL, appendix F).
     """
     return torch.logsumexp(q - log_density, -1)
+
+
+def log_mean_exp(q: Tensor) -> Tensor:
+    """log mean_i exp Q(s, a_i), (K, B), for Q (K, B, N) of actions a_i drawn from a policy rho.
+
+    The largest E_mu[Q] - KL(mu, rho) over all mu, which rho * exp(Q), normalised, attains (CQL, appendix A).
+    """
+    return torch.logsumexp(q, -1) - math.log(q.shape[-1])
 
 
 def temperature_loss(log_temperature: Tensor, log_pi: Tensor, target_entropy: float) -> Tensor:
