@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
+    "bcq": ("cog.algorithms.bcq", "BCQ"),
+    "bear": ("cog.algorithms.bear", "BEAR"),
     "cql": ("cog.algorithms.cql", "CQL"),
     "mopo": ("cog.algorithms.model_based.mopo", "MOPO"),
     "morel": ("cog.algorithms.model_based.morel", "MOREL"),

@@ -15,6 +15,7 @@ from cog.networks.actor import Actor, DeterministicActor, PolicyNetwork
 from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
 from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.perturbation import Perturbation
 from cog.replay.buffer import Batch
 
 
@@ -30,7 +31,7 @@ class Features(NamedTuple):
 class ActorCritic(Algorithm[C]):
     """Critics, target critics and an actor, with one encoder for all or one each (`network.sharing`)."""
 
-    actor_kind: ClassVar[type[Actor] | type[DeterministicActor]] = Actor
+    actor_kind: ClassVar[type[Actor] | type[DeterministicActor] | type[Perturbation]] = Actor
     choosing_critics = "target"
 
     def build_networks(self) -> None:

@@ -56,3 +56,31 @@ def temperature_loss(log_temperature: Tensor, log_pi: Tensor, target_entropy: fl
     As in SAC (2018); `log_pi` (B,) is taken without gradient.
     """
     return -log_temperature * (log_pi.detach() + target_entropy).mean()
+
+
+def soft_clipped(q: Tensor, min_weight: float) -> Tensor:
+    """lambda * min_k Q_k + (1 - lambda) * max_k Q_k over the first dimension of Q (K, ...).
+
+    Soft clipped double Q-learning (BCQ, equation 13); `min_weight` is lambda.
+    """
+    return min_weight * q.amin(0) + (1 - min_weight) * q.amax(0)
+
+
+def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(Normal(mean, exp(log_std)) || Normal(0, 1)) of each dimension, in nats."""
+    return 0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std
+
+
+def vae_loss(
+    actions: Tensor, decoded: Tensor, mean: Tensor, log_std: Tensor, kl_weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """mean (decoded - a)^2 + `kl_weight` * mean KL(q(z|s, a) || N(0, 1)), and its metrics (BCQ's code).
+
+    For actions (B, A) and q(z|s, a) = Normal(mean, exp(log_std)), both (B, L). The first mean is over states
+    and components, the second over states and latents.
+    """
+    error = (decoded - actions).square().mean()
+    kl = kl_to_standard_normal(mean, log_std).mean()
+    loss = error + kl_weight * kl
+    metrics = {"vae_loss": loss, "reconstruction_error": error, "latent_kl": kl}
+    return loss, {name: value.detach() for name, value in metrics.items()}
