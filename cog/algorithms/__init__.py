@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
     "cql": ("cog.algorithms.cql", "CQL"),
+    "fql": ("cog.algorithms.fql", "FQL"),
+    "idql": ("cog.algorithms.idql", "IDQL"),
     "sac": ("cog.algorithms.sac", "SAC"),
     "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }

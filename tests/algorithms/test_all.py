@@ -107,7 +107,7 @@ def test_each_loss_moves_the_parameters_of_its_own_optimiser_and_no_others(name:
     assert stepped == set(agent.optimizers)
 
 
-DETACHED_OF_ITSELF = {("td3_bc", "actor")}
+DETACHED_OF_ITSELF = {("td3_bc", "actor"), ("fql", "actor")}
 """Losses with a factor that depends on what they train and is held constant: their own files test them."""
 
 

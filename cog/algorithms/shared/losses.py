@@ -37,3 +37,12 @@ def temperature_loss(log_temperature: Tensor, log_pi: Tensor, target_entropy: fl
     As in SAC (2018); `log_pi` (B,) is taken without gradient.
     """
     return -log_temperature * (log_pi.detach() + target_entropy).mean()
+
+
+def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
+    """mean |tau - 1(u < 0)| u^2 of u = `difference`, tau = `expectile`: above 1/2, positive u count more.
+
+    Kostrikov et al., "Offline Reinforcement Learning with Implicit Q-Learning" (2021), equation 4.
+    """
+    weight = (expectile - (difference < 0).to(difference.dtype)).abs()
+    return (weight * difference.square()).mean()
