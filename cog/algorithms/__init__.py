@@ -20,6 +20,8 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "mopo": ("cog.algorithms.model_based.mopo", "MOPO"),
     "morel": ("cog.algorithms.model_based.morel", "MOREL"),
     "iql": ("cog.algorithms.iql", "IQL"),
+    "fql": ("cog.algorithms.fql", "FQL"),
+    "idql": ("cog.algorithms.idql", "IDQL"),
     "sac": ("cog.algorithms.sac", "SAC"),
     "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }

@@ -107,7 +107,7 @@ def test_each_loss_moves_the_parameters_of_its_own_optimiser_and_no_others(name:
     assert stepped == set(agent.optimizers)
 
 
-DETACHED_OF_ITSELF = {("td3_bc", "actor"), ("mopo", "actor"), ("morel", "actor")}
+DETACHED_OF_ITSELF = {("td3_bc", "actor"), ("fql", "actor"), ("mopo", "actor"), ("morel", "actor")}
 """Losses with a factor, or on states, that depend on what they train and are held constant: their own files
 test them."""
 
