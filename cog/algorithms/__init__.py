@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
     "cql": ("cog.algorithms.cql", "CQL"),
+    "ddpg": ("cog.algorithms.ddpg", "DDPG"),
+    "q_cem": ("cog.algorithms.q_cem", "QCEM"),
     "sac": ("cog.algorithms.sac", "SAC"),
+    "td3": ("cog.algorithms.td3", "TD3"),
     "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }
 """Every algorithm by name: its module and its class, imported when it is asked for."""
