@@ -22,7 +22,10 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "iql": ("cog.algorithms.iql", "IQL"),
     "fql": ("cog.algorithms.fql", "FQL"),
     "idql": ("cog.algorithms.idql", "IDQL"),
+    "ddpg": ("cog.algorithms.ddpg", "DDPG"),
+    "q_cem": ("cog.algorithms.q_cem", "QCEM"),
     "sac": ("cog.algorithms.sac", "SAC"),
+    "td3": ("cog.algorithms.td3", "TD3"),
     "td3_bc": ("cog.algorithms.td3_bc", "TD3BC"),
 }
 """Every algorithm by name: its module and its class, imported when it is asked for."""

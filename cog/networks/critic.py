@@ -54,17 +54,21 @@ class Critic(nn.Module):
         projected: Tensor = self.of_state(features)
         return projected
 
-    def q(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Q of actions (B, N, A) -> (K, B, N) at projected states (K, B, H)."""
+    def q(self, states: Tensor, actions: Tensor, first: int | None = None) -> Tensor:
+        """Q of actions (B, N, A) -> (K, B, N) at projected states (K, B, H).
+
+        With `first`, of that many critics alone, the first ones: K is then their number.
+        """
         batch, number, dimensions = actions.shape
-        hidden = self.of_action(actions.reshape(1, batch * number, dimensions))
-        hidden = hidden.view(self.ensemble, batch, number, -1) + states[:, :, None]
-        hidden = self._activate(hidden.view(self.ensemble, batch * number, -1))
+        count = self.ensemble if first is None else first
+        hidden = self.of_action(actions.reshape(1, batch * number, dimensions), first)
+        hidden = hidden.view(count, batch, number, -1) + states[:count, :, None]
+        hidden = self._activate(hidden.view(count, batch * number, -1))
         for layer in self.hidden:
-            hidden = self._activate(layer(hidden))
+            hidden = self._activate(layer(hidden, first))
         with full_precision(hidden):
-            q: Tensor = self.last(widened(hidden))
-        return q.view(self.ensemble, batch, number)
+            q: Tensor = self.last(widened(hidden), first)
+        return q.view(count, batch, number)
 
     def _activate(self, hidden: Tensor) -> Tensor:
         """Normalise, if configured, and apply the ReLU."""
@@ -85,8 +89,10 @@ class StackedLinear(nn.Module):
             nn.Parameter(torch.empty(ensemble, 1, width_out).uniform_(-bound, bound)) if bias else None
         )
 
-    def forward(self, rows: Tensor) -> Tensor:
-        rows = rows.expand(len(self.weight), -1, -1)
+    def forward(self, rows: Tensor, first: int | None = None) -> Tensor:
+        """The layers of all critics, or of the `first` ones."""
+        weight = self.weight if first is None else self.weight[:first]
+        rows = rows.expand(len(weight), -1, -1)
         if self.bias is None:
-            return torch.bmm(rows, self.weight)
-        return torch.baddbmm(self.bias, rows, self.weight)
+            return torch.bmm(rows, weight)
+        return torch.baddbmm(self.bias if first is None else self.bias[:first], rows, weight)
