@@ -240,7 +240,7 @@ class BEAR(ActorCritic[BEARConfig]):
         return loss, metrics | {"actor_loss": loss.detach()}
 
     def multiplier_loss(self, distance: Tensor) -> tuple[Tensor, Metrics]:
-        """-alpha * (MMD - threshold): alpha rises while the MMD is above its threshold, also in the warm-up."""
+        """-alpha * (MMD - threshold): alpha rises while the MMD is above it, also in the warm-up."""
         alpha = self.log_multiplier.exp()
         return -alpha * (distance.detach() - self.config.mmd_threshold), {"multiplier": alpha.detach()}
 
