@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
+    "brac": ("cog.algorithms.brac", "BRAC"),
     "cql": ("cog.algorithms.cql", "CQL"),
     "iql": ("cog.algorithms.iql", "IQL"),
     "sac": ("cog.algorithms.sac", "SAC"),
