@@ -16,6 +16,7 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {
     "bc": ("cog.algorithms.bc", "BC"),
     "bcq": ("cog.algorithms.bcq", "BCQ"),
     "bear": ("cog.algorithms.bear", "BEAR"),
+    "brac": ("cog.algorithms.brac", "BRAC"),
     "cql": ("cog.algorithms.cql", "CQL"),
     "ddpg": ("cog.algorithms.ddpg", "DDPG"),
     "fql": ("cog.algorithms.fql", "FQL"),

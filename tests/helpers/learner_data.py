@@ -16,6 +16,8 @@ from cog.training.config import TrainConfig
 torch.set_num_threads(1)  # these networks are too small to share out
 
 SIZE = 16  # pixels, small enough to be fast
+PARTS = {"behaviour_updates": 2, "warm_up_updates": 1}
+"""Updates of the first parts of a run, for algorithms that learn one thing after another."""
 
 
 def noise(frames: int = 60, images: bool = True, seed: int = 0, actions: int = 3) -> Any:
@@ -90,6 +92,9 @@ def config(out: Path = Path("out"), algorithm: str = "cql", **changes: Any) -> T
                 break
         else:
             raise KeyError(name)
+    for name, length in PARTS.items():
+        if name in {field.name for field in dataclasses.fields(kind)}:
+            learner.setdefault(name, length)
     return TrainConfig(
         data=Path("data"), out=out, algorithm=kind(**learner), network=NetworkConfig(**network), **values
     )
