@@ -75,6 +75,7 @@ def draw_animation(path: Path, flows: Sequence[Flow], dpi: int) -> None:
                     _values(axes, problem, steps, history[min(sweep, len(history) - 1)], MAGNIFIED)
                     axes.set_title(f"{problem.name}, {_sweeps(sweep)}", fontsize=11, loc="left")
                 writer.grab_frame()
+                figure.set_layout_engine("none")  # all frames have the first one's layout, which takes time
         write_bytes(path, file.read_bytes())
 
 
