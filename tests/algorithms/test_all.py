@@ -254,11 +254,7 @@ def test_on_the_chain_it_stitches_as_value_iteration_does_or_fails_as_it_says(na
     steps = data(70, 30)  # at B, seven in ten go to the dead end
     assert reaches_c(greedy(value_iteration(steps, STATES, ACTIONS, 0.9, 3)))
     fast = {"discount": 0.9, "steps": 1, "lr": 1e-3, "critic_lr": 1e-3, "actor_lr": 1e-3}
-<<<<<<< HEAD
-    fast |= {"model_updates": 200}
-=======
-    fast |= {"behaviour_lr": 1e-2, "behaviour_updates": 100}
->>>>>>> brac
+    fast |= {"model_updates": 200, "behaviour_lr": 1e-2, "behaviour_updates": 100}
     known = {field.name for field in dataclasses.fields(algorithm(name).Config)}
     settings = config(
         algorithm=name, batch_size=64, **{key: value for key, value in fast.items() if key in known}
