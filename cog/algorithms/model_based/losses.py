@@ -38,7 +38,7 @@ def gaussian_loss(mean: Tensor, log_variance: Tensor, target: Tensor, counts: Te
 
 
 def squared_loss(mean: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """sum_m mean_{b,o} count * (mean - target)^2, for the same shapes (MOReL, section 4)."""
+    """sum_m mean_{b,o} count * (mean - target)^2, for the same shapes (MOReL)."""
     return (counts.T * (mean - target).square().mean(-1)).mean(1).sum()
 
 
@@ -52,15 +52,15 @@ def terminal_loss(log_odds: Tensor, terminals: Tensor, counts: Tensor) -> Tensor
 def largest_deviation(log_variance: Tensor) -> Tensor:
     """max_m ||sigma_m||_2, (B,), over all O outputs, the reward among them: MOPO's u(s, a).
 
-    The paper's equation for u has the matrix norm of the covariance; its code takes the norm of the vector of
-    standard deviations, as here.
+    The paper writes the Frobenius norm of the covariance; its code takes the norm of the vector of standard
+    deviations, as here.
     """
     deviations: Tensor = (0.5 * log_variance).exp().norm(dim=-1).amax(0)
     return deviations
 
 
 def disagreement(states: Tensor) -> Tensor:
-    """max_{i,j} ||f_i - f_j||_2, (B,), of the states (M, B, P) that the members predict (MOReL, eq. 2)."""
+    """max_{i,j} ||f_i - f_j||_2, (B,), of the states (M, B, P) that the members predict (MOReL)."""
     squares = (states[:, None] - states[None]).square().sum(-1)
     return squares.amax((0, 1)).sqrt()
 
