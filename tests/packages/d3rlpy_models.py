@@ -1,0 +1,182 @@
+"""d3rlpy's side of comparisons: its algorithms with the settings and networks of a run of cog.
+
+`MATCHED` pairs the settings of both, one by one. Shapes: B transitions, F features, A action dimensions.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import d3rlpy
+import numpy as np
+import structlog
+import torch
+from d3rlpy.models.encoders import EncoderFactory
+from torch import Tensor, nn
+
+from cog.datasets.episode import Episode
+from cog.networks.config import NetworkConfig
+from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.trunk import trunk
+
+
+class Setting(NamedTuple):
+    """One hyper-parameter and its name in either package; `None` where a package has no such option."""
+
+    value: Any
+    ours: str | None
+    theirs: str | None
+
+
+class Matched(NamedTuple):
+    """One algorithm in both packages."""
+
+    config: str
+    """Name of d3rlpy's configuration."""
+    settings: Sequence[Setting]
+    """All that is set; what is not has the same default or no counterpart."""
+    critics: int = 2
+    """Q functions of either."""
+    encoders: Sequence[str] = ("actor", "critic")
+    """Networks of d3rlpy that are given an encoder."""
+
+
+BASE = (
+    Setting(0.99, "discount", "gamma"),
+    Setting(0.005, "target_rate", "tau"),
+    Setting(3e-4, "critic_lr", "critic_learning_rate"),
+    Setting(3e-4, "actor_lr", "actor_learning_rate"),
+)
+SOFT = (
+    Setting(3e-4, "temperature_lr", "temp_learning_rate"),
+    Setting(1.0, "initial_temperature", "initial_temperature"),
+)
+SMOOTHED = (
+    Setting(2, "actor_every", "update_actor_interval"),
+    Setting(0.2, "smoothing", "target_smoothing_sigma"),
+    Setting(0.5, "smoothing_limit", "target_smoothing_clip"),
+)
+MATCHED: Mapping[str, Matched] = {
+    "cql": Matched(
+        "CQLConfig",
+        (
+            *BASE,
+            *SOFT,
+            Setting(1.0, "conservative_weight", "conservative_weight"),
+            Setting(2, "sampled_actions", "n_action_samples"),
+            Setting(0.0, None, "alpha_learning_rate"),  # no Lagrange form
+            Setting(1, "steps", None),
+            Setting(0.0, "bc_weight", None),
+            Setting(False, "clip_targets", None),
+        ),
+    ),
+    "td3_bc": Matched("TD3PlusBCConfig", (*BASE, *SMOOTHED, Setting(2.5, "weight", "alpha"))),
+    "sac": Matched("SACConfig", (*BASE, *SOFT)),
+}
+"""Every algorithm that both packages have, by cog's name."""
+
+
+def ours(name: str, changes: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """The fields of cog's configuration; `changes` go by cog's names."""
+    settings = MATCHED[name].settings
+    return {one.ours: changes.get(one.ours, one.value) for one in settings if one.ours}
+
+
+def theirs(name: str, changes: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """The options of d3rlpy's configuration; `changes` go by cog's names."""
+    return {one.theirs: changes.get(str(one.ours), one.value) for one in MATCHED[name].settings if one.theirs}
+
+
+class Encoded(nn.Module):
+    """cog's encoder and hidden layers for d3rlpy: pictures (B, C, H, W) in [0, 255], or states (B, P).
+
+    An action, if the network takes one, joins the features, as in cog and in d3rlpy's own encoders.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], extra: int, network: NetworkConfig, widths: Sequence[int]
+    ) -> None:
+        """`extra` numbers join the features before hidden layers of these `widths`."""
+        super().__init__()
+        self.convolutions, features = None, shape[0]
+        if len(shape) == 3:
+            channels, height, width = shape
+            encoder = Encoder(ObservationShape((height, width, channels), 0), network)
+            self.convolutions, features = encoder.convolutions, encoder.features
+        self.hidden, _ = trunk(features + extra, widths, network.layer_norm)
+
+    def forward(self, observations: Tensor, extra: Tensor | None = None) -> Tensor:
+        features = observations
+        if self.convolutions is not None:
+            features = self.convolutions(observations / 255 - 0.5).flatten(1)
+        hidden: Tensor = self.hidden(features if extra is None else torch.cat([features, extra], 1))
+        return hidden
+
+
+@dataclass()
+class EncodedFactory(EncoderFactory):  # type: ignore[misc]
+    """Makes `Encoded` of a network's settings, with hidden layers of these widths."""
+
+    network: NetworkConfig
+    widths: tuple[int, ...]
+
+    def create(self, observation_shape: Sequence[int]) -> Encoded:
+        """For networks that see the observation alone."""
+        return Encoded(observation_shape, 0, self.network, self.widths)
+
+    def create_with_action(
+        self, observation_shape: Sequence[int], action_size: int, discrete_action: bool = False
+    ) -> Encoded:
+        """For networks that see an action, too."""
+        return Encoded(observation_shape, action_size, self.network, self.widths)
+
+    @staticmethod
+    def get_type() -> str:
+        """d3rlpy's name of the kind."""
+        return "cog"
+
+
+def build(
+    name: str,
+    network: NetworkConfig,
+    batch_size: int,
+    scale: tuple[np.ndarray, np.ndarray] | None = None,
+    changes: Mapping[str, Any] = {},
+) -> Any:
+    """d3rlpy's algorithm with cog's networks; `scale` standardises states by their mean and deviation."""
+    matched = MATCHED[name]
+    encoders = {
+        f"{part}_encoder_factory": EncodedFactory(
+            network, network.actor_widths if part == "actor" else network.critic_widths
+        )
+        for part in matched.encoders
+    }
+    scaler = None if scale is None else d3rlpy.preprocessing.StandardObservationScaler(*scale)
+    config = getattr(d3rlpy.algos, matched.config)(
+        batch_size=batch_size, observation_scaler=scaler, **encoders, **theirs(name, changes)
+    )
+    return config.create(device="cpu:0")
+
+
+def quiet() -> None:
+    """Let d3rlpy log warnings alone, in this process."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
+def replay(episodes: Sequence[Episode]) -> Any:
+    """All transitions for d3rlpy, which has no place for the state after the last step of an episode cut off.
+
+    It never samples the last step of such an episode. One more step is appended, so that this is the one.
+    """
+    made = []
+    for one in episodes:
+        assert one.rewards is not None
+        observations = one.state if one.images is None else np.moveaxis(one.images, -1, 1)
+        actions, rewards = one.actions, one.rewards[:, None]
+        if one.terminated:
+            observations = observations[:-1]
+        else:
+            actions, rewards = (np.concatenate([each, each[:1] * 0]) for each in (actions, rewards))
+        made.append(d3rlpy.dataset.Episode(observations, actions, rewards, one.terminated))
+    return d3rlpy.dataset.ReplayBuffer(d3rlpy.dataset.InfiniteBuffer(), episodes=made)
