@@ -20,12 +20,18 @@ class Runs(Protocol):
         """Run it and print what it found."""
 
 
-def _entry(name: str, help: str) -> Entry:
-    return Entry("cog.experiments.studies.config", name, help)
+def _entry(name: str, help: str, module: str = "config") -> Entry:
+    return Entry(f"cog.experiments.studies.{module}", name, help)
 
 
 STUDIES: Mapping[str, Entry] = {
     "stitching": _entry("StitchingConfig", "Show which methods join what two trajectories did."),
+    "extrapolation": _entry(
+        "ExtrapolationConfig",
+        "Let agents learn from the data of others, and see how wrong their critics become.",
+        "extrapolation.config",
+    ),
+    "meters": _entry("MetersConfig", "Draw the failure meters of a run."),
 }
 """Every study, with the class of its settings."""
 

@@ -6,6 +6,8 @@ Each class is one study: its fields are the options of `cog study NAME`, and `ru
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tyro
+
 from cog.core.bounds import refuse_out_of_bounds, within
 from cog.core.configs import APART
 
@@ -45,3 +47,26 @@ class StitchingConfig:
         from cog.experiments.studies.stitching import run_stitching
 
         run_stitching(self)
+
+
+@dataclass(frozen=True)
+class MetersConfig:
+    """Draw the failure meters of a run.
+
+    One picture: values against returns, distance and likelihood of its actions, size of Q, a model's error.
+    """
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of a run that was trained with --meter-every."""
+    out: Path = Path("meters.png")
+    """PNG to write."""
+
+    def run(self) -> None:
+        """Draw them and print the last values.
+
+        Raises:
+            CogError: the run has no meters, its files cannot be read, or matplotlib is not installed.
+        """
+        from cog.experiments.studies.meters import run_meters
+
+        run_meters(self)

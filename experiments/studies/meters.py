@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from cog.core.console import table
+from cog.core.console import console, table
 from cog.core.figures import COLOURS, new_picture, style, write_picture
 from cog.errors import CogError
 from cog.evaluation.result import RESULT, Evaluation, open_evaluation
+from cog.experiments.studies.config import MetersConfig
 from cog.training.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -79,14 +80,11 @@ PANELS = (
 )
 
 
-@dataclass(frozen=True)
-class MetersConfig:
-    """Draw the failure meters of a run."""
-
-    run: Path
-    """Folder of a run that was trained with --meter-every."""
-    out: Path = Path("meters.png")
-    """PNG to write."""
+def run_meters(config: MetersConfig) -> None:
+    """Draw the picture, and print the last values."""
+    values = draw_meters(config)
+    console().print(values)
+    console().print(str(config.out))
 
 
 def draw_meters(config: MetersConfig) -> Table:
@@ -98,8 +96,8 @@ def draw_meters(config: MetersConfig) -> Table:
     Raises:
         CogError: the run has no meters, its files cannot be read, or matplotlib is not installed.
     """
-    lines = metered(config.run)
-    evaluations = evaluated(config.run)
+    lines = metered(config.run_folder)
+    evaluations = evaluated(config.run_folder)
     panels = [panel for panel in PANELS if any(PREFIX + one.name in lines[-1] for one in panel.curves)]
     rows = -(-len(panels) // COLUMNS)
     figure = new_picture(4.2 * min(COLUMNS, len(panels)), 3.0 * rows)
@@ -118,7 +116,7 @@ def draw_meters(config: MetersConfig) -> Table:
         write_picture(config.out, figure, 120)
     except OSError as error:
         raise CogError(f"cannot be written ({error.strerror})", where=config.out) from error
-    return last_values(config.run, lines[-1], evaluations)
+    return last_values(config.run_folder, lines[-1], evaluations)
 
 
 def metered(run: Path) -> Lines:

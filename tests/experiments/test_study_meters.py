@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from cog.errors import CogError
-from cog.experiments.studies.meters import PANELS, MetersConfig, draw_meters, evaluated, returns
+from cog.experiments.studies.config import MetersConfig
+from cog.experiments.studies.meters import PANELS, draw_meters, evaluated, returns
 from cog.training.meters import behaviour
 from cog.training.meters.rollout import HORIZONS
 from cog.training.train import train
