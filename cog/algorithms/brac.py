@@ -46,7 +46,7 @@ class BRACConfig(AlgorithmConfig):
     name: ClassVar[str] = "brac"
 
     penalty: Literal["value", "policy"] = "value"
-    """Where the divergence counts: "value" in targets and policy (BRAC-v), "policy" in it alone (BRAC-p)."""
+    """Where the divergence counts: in targets and policy ("value", BRAC-v), or the policy only (BRAC-p)."""
     divergence_weight: float = within("[0, inf)", 0.1)
     """Return that one nat of divergence from the data's behaviour costs (alpha)."""
     divergence_samples: int = within("[1, inf)", 4)
