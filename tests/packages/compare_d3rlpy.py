@@ -3,8 +3,8 @@
     python -m tests.packages.compare_d3rlpy --jobs FOLDER --out FILE
 
 Every training is a job of its own that leaves a file in the folder of jobs, and is not done again while that
-file is there. The result has, for each task and algorithm, the return of every training seed and Student's 95 %
-interval of their mean.
+file is there. The result has, for each task and algorithm, the return of every training seed and Student's
+95 % interval of their mean.
 """
 
 import argparse
@@ -60,7 +60,7 @@ NETWORKS = {
     "mountain_car": NetworkConfig(layer_norm=False),
     "dot": NetworkConfig(layer_norm=False, sharing="separate", bottleneck=0, use_proprio=False),
 }
-"""Two hidden layers of 256, without norm; with pictures behind convolutions that each network has for itself."""
+"""Two hidden layers of 256, without norm; for pictures, each network has convolutions before them."""
 
 
 @dataclass(frozen=True)

@@ -57,21 +57,73 @@ SMOOTHED = (
     Setting(0.2, "smoothing", "target_smoothing_sigma"),
     Setting(0.5, "smoothing_limit", "target_smoothing_clip"),
 )
+STEPS = Setting(1, "steps", None)  # d3rlpy leaves n-step returns to the buffer
+VAE = (
+    Setting(0.75, "min_weight", "lam"),
+    Setting(1e-3, "vae_lr", "imitator_learning_rate"),
+    Setting((256, 256), "vae_widths", None),  # of d3rlpy's encoders, see `build`
+)
 MATCHED: Mapping[str, Matched] = {
+    "bcq": Matched(
+        "BCQConfig",
+        (
+            *BASE,
+            STEPS,
+            *VAE,
+            Setting(10, "target_actions", "n_action_samples"),
+            Setting(10, "acting_draws", None),  # as many as in targets in d3rlpy
+            Setting(0.05, "perturbation", "action_flexibility"),
+            Setting(0.5, "kl_weight", "beta"),
+        ),
+        encoders=("actor", "critic", "imitator"),
+    ),
+    "bear": Matched(
+        "BEARConfig",
+        (
+            *BASE,
+            STEPS,
+            *VAE,
+            Setting(10, "target_actions", "n_target_samples"),
+            Setting(10, "acting_draws", "n_action_samples"),
+            Setting(0.5, "kl_weight", "vae_kl_weight"),
+            Setting("laplacian", "kernel", "mmd_kernel"),
+            Setting(20.0, "kernel_width", "mmd_sigma"),
+            Setting(4, "mmd_samples", "n_mmd_action_samples"),
+            Setting(0.05, "mmd_threshold", "alpha_threshold"),
+            Setting(1e-3, "multiplier_lr", "alpha_learning_rate"),
+            Setting(200, "warm_up_updates", "warmup_steps"),
+            Setting(0.0, None, "temp_learning_rate"),  # no entropy, as in the paper
+            Setting(1e-20, None, "initial_temperature"),
+        ),
+        encoders=("actor", "critic", "imitator"),
+    ),
     "cql": Matched(
         "CQLConfig",
         (
             *BASE,
             *SOFT,
+            STEPS,
             Setting(1.0, "conservative_weight", "conservative_weight"),
             Setting(2, "sampled_actions", "n_action_samples"),
             Setting(0.0, None, "alpha_learning_rate"),  # no Lagrange form
-            Setting(1, "steps", None),
             Setting(0.0, "bc_weight", None),
             Setting(False, "clip_targets", None),
         ),
     ),
+    "iql": Matched(
+        "IQLConfig",
+        (
+            *BASE,
+            STEPS,
+            Setting(0.7, "expectile", "expectile"),
+            Setting(3.0, "beta", "weight_temp"),
+            Setting(100.0, "weight_limit", "max_weight"),
+        ),
+        encoders=("actor", "critic", "value"),
+    ),
     "td3_bc": Matched("TD3PlusBCConfig", (*BASE, *SMOOTHED, Setting(2.5, "weight", "alpha"))),
+    "ddpg": Matched("DDPGConfig", (*BASE, STEPS), critics=1),
+    "td3": Matched("TD3Config", (*BASE, STEPS, *SMOOTHED)),
     "sac": Matched("SACConfig", (*BASE, *SOFT)),
 }
 """Every algorithm that both packages have, by cog's name."""
@@ -146,16 +198,15 @@ def build(
 ) -> Any:
     """d3rlpy's algorithm with cog's networks; `scale` standardises states by their mean and deviation."""
     matched = MATCHED[name]
+    widths = {"actor": network.actor_widths, "imitator": ours(name, changes).get("vae_widths", ())}
     encoders = {
-        f"{part}_encoder_factory": EncodedFactory(
-            network, network.actor_widths if part == "actor" else network.critic_widths
-        )
+        f"{part}_encoder_factory": EncodedFactory(network, widths.get(part, network.critic_widths))
         for part in matched.encoders
     }
-    scaler = None if scale is None else d3rlpy.preprocessing.StandardObservationScaler(*scale)
-    config = getattr(d3rlpy.algos, matched.config)(
-        batch_size=batch_size, observation_scaler=scaler, **encoders, **theirs(name, changes)
-    )
+    options = theirs(name, changes) | encoders | {"batch_size": batch_size, "n_critics": matched.critics}
+    if scale is not None:
+        options["observation_scaler"] = d3rlpy.preprocessing.StandardObservationScaler(*scale)
+    config = getattr(d3rlpy.algos, matched.config)(**options)
     return config.create(device="cpu:0")
 
 

@@ -1,8 +1,8 @@
 """Three light tasks that cog and d3rlpy learn from the same data: two with states, one with images.
 
 `pendulum` is Gymnasium's Pendulum-v1, whose episodes end by their time limit alone. `mountain_car` is its
-MountainCarContinuous-v0 with every action held for five steps; the goal is terminal, and the data reach it in a
-share of episodes. `dot` is a red dot in a picture that is to be moved onto a green one, which is terminal.
+MountainCarContinuous-v0 with every action held for five steps; the goal is terminal, and the data reach it in
+half of their episodes. `dot` is a red dot in a picture, to be moved onto a green one, which is terminal.
 
 Shapes: E episodes side by side, A action dimensions.
 """
@@ -78,7 +78,7 @@ class MountainCar:
         return np.where(self.states[:, 1:] < 0, -1.0, 1.0)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each episode that has not ended by one action: 10 at the goal, less a hundredth of squared actions."""
+        """Each episode that has not ended by one action: rewards are a tenth of the environment's."""
         rewards = np.zeros(len(actions))
         for place, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
             for _ in range(self.HOLD):
@@ -180,7 +180,7 @@ def mean_return(episodes: Iterable[Episode]) -> float:
 
 
 def play(act: Act, world: World, task: Task) -> list[Episode]:
-    """All episodes of a world, each up to its terminal state or the time limit; a pose of zeros with pictures."""
+    """All episodes of a world, up to a terminal state or the time limit; poses of zeros with pictures."""
     observations, actions, rewards, ends = [world.observe().copy()], [], [], []
     for _ in range(task.steps):
         actions.append(act(observations[-1]))
