@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from cog.core.configs import to_json
@@ -13,12 +14,15 @@ from cog.datasets.storage.dataset import open_dataset
 from cog.evaluation.intervals import Rate, over_seeds, pooled, wilson
 from cog.evaluation.result import RESULT
 from cog.experiments.jobs.job import Job
+from cog.experiments.jobs.kinds import Train
 from cog.experiments.machine import machine, versions
 from cog.experiments.paper.config import ReproduceConfig
 from cog.experiments.paper.graph import Entry, Graph, Sources
 from cog.experiments.paper.reported import CAUTION, REPORTED
+from cog.training.metrics import read_metrics
 
 FORMAT = 1
+METRICS, METER = "metrics.jsonl", "meter/"
 
 
 def gather(graph: Graph, config: ReproduceConfig, command: str) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def _number(entry: Entry) -> dict[str, Any]:
     evaluation = entry.evaluation.result()
     episodes = entry.evaluation.settings.episodes
     ever = last = wilson(0, episodes)
-    folder = update = None
+    folder = update = result = None
     if evaluation is not None:
         (result,) = evaluation.results
         ever, last = result.rate, result.last
@@ -72,7 +76,27 @@ def _number(entry: Entry) -> dict[str, Any]:
         "update": update,
         "run": str(run.config.out.relative_to(run.root)),
         "evaluation": folder,
+        "predicted_return": result.predicted_return if result else None,
+        "discounted_return": result.discounted_return if result else None,
+        "meters": last_meters(run.config.out),
+        "milliseconds": update_milliseconds(run),
     }
+
+
+def last_meters(folder: Path) -> dict[str, float]:
+    """The failure meters of a run at the last update that has them, by name without `meter/`."""
+    lines = read_metrics(folder) if (folder / METRICS).exists() else []
+    metered = [line for line in lines if any(name.startswith(METER) for name in line)]
+    last = metered[-1] if metered else {}
+    return {name.removeprefix(METER): value for name, value in last.items() if name.startswith(METER)}
+
+
+def update_milliseconds(run: Train) -> float | None:
+    """Processor time of an update in ms, meters and checkpoints included; none if the run did not end."""
+    seconds = run.record().get("cpu_seconds")
+    if seconds is None or not run.has_checkpoint() or run.record().get("note"):
+        return None
+    return round(1000 * float(seconds) / run.settings.updates, 2)
 
 
 def summarise(numbers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

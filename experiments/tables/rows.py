@@ -76,8 +76,8 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def read(file: Path) -> dict[str, Any]:
-    """The results of a command whose rows have all their starts.
+def read(file: Path, extra: bool = True) -> dict[str, Any]:
+    """The results of a command whose rows have all their starts; without `extra` those that the paper has do.
 
     Raises:
         CogError: the file is missing, or holds something else, such as an ablation.
@@ -89,12 +89,16 @@ def read(file: Path) -> dict[str, Any]:
     for entry in result["summary"]:
         starts.setdefault((entry["row"], entry["arm"]), []).append(entry["start"])
     for (row, _), names in starts.items():
-        if row not in RECIPES or names != [cell.name for cell in RECIPES[row].cells]:
+        if row not in RECIPES or names != _starts(row, extra or result["config"].get("extra_cells", True)):
             raise CogError(
                 f"{file}: {row!r} has not the starts of a row of the paper, as in an ablation; "
                 "give the results.json of a command without --ablation"
             )
     return result
+
+
+def _starts(row: str, extra: bool) -> list[str]:
+    return [cell.name for cell in RECIPES[row].cells if extra or not cell.extra]
 
 
 def summarise(config: SummariseRows) -> None:

@@ -1,4 +1,4 @@
-"""The page of metrics has every name that a run logs, and no other."""
+"""The pages of metrics have every name that a run logs, and no other."""
 
 import json
 import re
@@ -10,14 +10,14 @@ from cog import cli
 from tests.docs.commands import algorithms
 from tests.docs.pages import DOCS
 
-PAGE = (DOCS / "reference/metrics.md").read_text()
+PAGES = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("metrics*.md")))
 SMALL = "--updates 2 --batch-size 4 --network.critic-widths 8 --network.actor-widths 8 --network.bottleneck 4"
 EVERY = {"update", "share/task:data"}
 
 
 def section(title: str) -> dict[str, str]:
     """Each name in the tables of a section, and when it is logged."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S)
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGES, flags=re.M | re.S)
     assert found, f"there is no section {title!r}"
     rows = re.findall(r"^\| (`.+?`) \| .+ \| (.+) \|$", found[1], flags=re.M)
     return {name: when for names, when in rows for name in re.findall(r"`(.+?)`", names)}
@@ -79,7 +79,7 @@ def test_a_line_with_meters_has_the_names_of_their_section(
 
 
 def test_every_algorithm_has_a_section_and_every_section_is_of_one() -> None:
-    titles = re.findall(r"^## (.+)$", PAGE, flags=re.M)
+    titles = re.findall(r"^## (.+)$", PAGES, flags=re.M)
     assert set(titles) - {"Every run", "Meters", "Fine-tuning"} == set(algorithms())
     assert {name.partition("/")[0] for name in section("Every run")} == {"update", "share"}
 
