@@ -1,11 +1,12 @@
 """The study from the first job to the report: what is finished in its folder is not done again."""
 
+import contextlib
 import itertools
 import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,10 +136,11 @@ def extrapolate(config: ExtrapolationConfig, say: Say) -> Results:
     for method in (OFFLINE, *config.methods):
         make_agent(config, task, method, SEED_LIMIT)
     every = stages(config)
-    for stage in every:
-        waiting = [job for job in stage if finished(config, job) is None]
-        for number, job in enumerate(_worked(config, waiting), 1):
-            say(f"{job} ({number}/{len(waiting)})")
+    with _workers(config) as workers:
+        for stage in every:
+            waiting = [job for job in stage if finished(config, job) is None]
+            for number, job in enumerate(_done(config, waiting, workers), 1):
+                say(f"{job} ({number}/{len(waiting)})")
     results = _read(config, [job for stage in every for job in stage])
     summary = summarise(results)
     write_json(config.out / SUMMARY, json_of(summary, config))
@@ -160,23 +162,32 @@ def run_extrapolation(config: ExtrapolationConfig) -> None:
     screen.print(str(config.out / REPORT))
 
 
-def _worked(config: ExtrapolationConfig, jobs: list[Job]) -> Iterator[Job]:
-    """Each job once it is done, in processes side by side."""
-    count = min(config.processes or os.cpu_count() or 1, len(jobs))
-    if count <= 1:
+@contextlib.contextmanager
+def _workers(config: ExtrapolationConfig) -> Iterator[Executor | None]:
+    """Processes that do jobs; none where this one is to do them all."""
+    count = config.processes or os.cpu_count() or 1
+    if count == 1:
+        yield None
+        return
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _done(config: ExtrapolationConfig, jobs: list[Job], workers: Executor | None) -> Iterator[Job]:
+    """Each job once it is done."""
+    if workers is None:
         for job in jobs:
             do(config, job)
             yield job
         return
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(do, config, job): job for job in jobs}
-        try:
-            for future in as_completed(running):
-                future.result()
-                yield running[future]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    running = {workers.submit(do, config, job): job for job in jobs}
+    for future in as_completed(running):
+        future.result()
+        yield running[future]
 
 
 def _finite(points: list[Point]) -> list[dict[str, float]]:

@@ -160,8 +160,8 @@ def report(found: Found, config: ExtrapolationConfig, picture: str) -> str:
         for name, agent in agents.items():
             end = agent.end
             cells = [experiment, f"`{name}`", end["returns"], data, end["true"], end["q_start"]]
-            cells += [end["q_data"], agent.stopped]
-            lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+            cells.append(end["q_data"])
+            lines.append(f"| {' | '.join(str(cell) for cell in cells)} | {agent.stopped} |")
     return "\n".join(lines) + "\n"
 
 
