@@ -9,6 +9,8 @@ Two options of RISE (2025, University of Washington and Toyota Research Institut
 wider: a penalty on the singular values of its network, and actions of neighbouring states. RISE seeks
 neighbours of non-expert states in the whole data, by features of DINOv2; here they are sought in the batch,
 whatever their source, by what the clone sees: the trained encoder's features, or the standardised pose.
+Its rewards, 1 on all steps of an expert and 0 elsewhere, are labels of the data: `cog relabel EXPERT
+--rule 1 --no-terminate` and `cog relabel OTHER --rule zero`, each with a `--name`.
 
 Shapes: K critics, B states, E encoders, F features, A action dimensions, the last S of them switches.
 """

@@ -38,15 +38,21 @@ def distillation_gradients(agent: FQL, batch: Batch, normal: torch.Tensor) -> to
 
 
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
-def test_the_policy_s_loss_has_a_gradient_to_the_policy_alone(sharing: str) -> None:
-    agent, batch = made(sharing=sharing)
-    loss, _ = agent.actor_loss(agent.encode(None, None, batch), agent.draws(8).policy)
-    others = [*agent.clone.parameters(), *agent.critic.last.parameters(), *agent.critic.hidden.parameters()]
-    found = torch.autograd.grad(loss, [*agent.one_step.parameters(), *others[:-4]], allow_unused=True)
-    own = len([*agent.one_step.parameters()])
-    assert all(one is not None for one in found[:own])
-    clone = len([*agent.clone.parameters()])
-    assert all(one is None for one in found[own : own + clone])
+def test_the_policy_s_loss_has_no_gradient_to_the_flow_and_no_encoder(sharing: str) -> None:
+    settings = config(algorithm="fql", sharing=sharing)
+    buffer = Buffer(noise(), torch.device("cpu"), 8, "uniform", *settings.algorithm.returns())
+    agent = create(settings, buffer)
+    assert isinstance(agent, FQL)
+    batch = buffer.sample(agent.generator)
+    images, next_images = agent.augmented(batch, agent.draws(8).shifts)
+    loss, _ = agent.actor_loss(agent.encode(images, next_images, batch), agent.draws(8).policy)
+    others = [*agent.clone.parameters(), *agent.critic.encoders.parameters()]
+    if agent.actor_encoder is not None:
+        others += agent.actor_encoder.parameters()
+    own = [*agent.one_step.parameters()]
+    found = torch.autograd.grad(loss, [*own, *others], allow_unused=True)
+    assert all(one is not None for one in found[: len(own)])
+    assert all(one is None for one in found[len(own) :])
 
 
 def test_with_a_constant_q_the_policy_is_distilled_and_nothing_else() -> None:
