@@ -12,6 +12,7 @@ from cog.core.figures import COLOURS, new_picture, style, write_picture
 from cog.errors import CogError
 from cog.evaluation.result import RESULT, Evaluation, open_evaluation
 from cog.experiments.studies.config import MetersConfig
+from cog.training.meters.support import BAND
 from cog.training.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Panel:
     """Meter below which the data's own actions lie, drawn as a band."""
     scale: str = "linear"
     """Scale of the vertical axis."""
+    level: float | None = None
+    """Share that the data's own actions have, drawn as a line; the axis is then from 0 to 1."""
 
 
 VALUES = Panel(
@@ -66,13 +69,18 @@ PANELS = (
             Curve("log_likelihood", "policy's actions", "red"),
             Curve("data_log_likelihood", "data's actions", "green"),
         ),
+        scale="symlog",
     ),
-    Panel("share of bootstrapped actions outside", (Curve("outside_share", "outside", "red"),)),
+    Panel(
+        "share of bootstrapped actions outside",
+        (Curve("outside_share", "policy's actions", "red"),),
+        level=1 - BAND,
+    ),
     Panel("largest |Q|", (Curve("q_size", "largest |Q|", "blue"),), scale="log"),
     Panel(
-        "model's error, standard deviations",
+        "model's error after H steps, in deviations",
         tuple(
-            Curve(f"model_error_{horizon}", f"{horizon} steps", colour)
+            Curve(f"model_error_{horizon}", f"after {horizon}", colour)
             for horizon, colour in ((1, "green"), (5, "blue"), (10, "ochre"), (20, "red"))
         ),
         scale="log",
@@ -109,6 +117,7 @@ def draw_meters(config: MetersConfig) -> Table:
         axes.set_title(panel.title, fontsize=10, loc="left")
         axes.set_xlabel("update", fontsize=9)
         axes.set_yscale(panel.scale)
+        axes.tick_params(which="minor", labelsize=7)
         axes.grid(alpha=0.25)
         style(axes)
         axes.legend(fontsize=8, frameon=False)
@@ -173,6 +182,9 @@ def _draw(axes: "Axes", panel: Panel, lines: Lines) -> None:
         band = [line[PREFIX + panel.band] for line in lines]
         label = "95 % of the data's own"
         axes.fill_between(updates, 0, band, color=COLOURS["green"], alpha=0.15, linewidth=0, label=label)
+    if panel.level is not None:
+        axes.axhline(panel.level, color=COLOURS["green"], linestyle="--", label="data's own")
+        axes.set_ylim(-0.02, 1.02)
     for curve in panel.curves:
         points = [(line["update"], line[name]) for line in lines if (name := PREFIX + curve.name) in line]
         if points:
