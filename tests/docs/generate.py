@@ -16,7 +16,7 @@ from cog.envs import scene
 from cog.envs.behaviours import behaviour_options
 from cog.envs.make import scene_class
 from cog.envs.tabletop import Tabletop
-from cog.experiments.tables import demo, finetune, rows
+from cog.experiments.tables import demo, finetune, methods, rows
 from tests.docs.commands import commands
 from tests.docs.pages import DOCS, pages
 
@@ -120,6 +120,18 @@ def td3_bc_table() -> str:
     return table(["return", *names], [*lines, ["the data", *[cell(result["behaviour"])] * 2]])
 
 
+def methods_known() -> str:
+    """Every algorithm with its paper and file."""
+    return "\n".join(methods.known())
+
+
+def methods_measured() -> str:
+    """The committed results of every method."""
+    return "\n".join(
+        methods.measured([json.loads(file.read_text()) for file in sorted(DATA.glob("methods_*.json"))])
+    )
+
+
 def row_summary() -> str:
     """The committed results of the paper's rows, one line an arm; those from the simulator's state last."""
     return "\n".join(rows.summary(list(committed().values())))
@@ -142,7 +154,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
         *(command_list, options),
         *(scenes, actions, behaviours, stages),
         *(demo_table, finetune_table, row_summary),
-        td3_bc_table,
+        *(td3_bc_table, methods_known, methods_measured),
     )
 }
 
