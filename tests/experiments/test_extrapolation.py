@@ -37,11 +37,11 @@ def tiny(out: Path, **changes: Any) -> ExtrapolationConfig:
         "methods": ("td3_bc",),
         "seeds": (0,),
         "steps": 240,
-        "updates": 20,
+        "updates": 40,
         "random_steps": 200,
         "widths": (8,),
         "batch_size": 8,
-        "evaluate_every": 20,
+        "evaluate_every": 40,
         "evaluations": 1,
         "discount": 0.9,
         "processes": 1,
@@ -208,7 +208,7 @@ def test_the_whole_study_is_run_once_and_resumed_without_repeating_a_job(
 
 
 def test_jobs_in_processes_write_what_jobs_in_turn_write(tmp_path: Path) -> None:
-    small = {"experiments": ("final",), "methods": (), "seeds": (0, 1), "steps": 220, "updates": 20}
+    small = {"experiments": ("final",), "methods": (), "seeds": (0, 1), "steps": 220}
     for name, processes in (("one", 1), ("two", 2)):
         run.extrapolate(tiny(tmp_path / name, processes=processes, **small), lambda _: None)
     one, two = (
@@ -288,7 +288,7 @@ def test_values_are_the_first_critic_s_at_states_as_they_are(tmp_path: Path) -> 
         ({"seeds": ()}, "seeds are empty"),
         ({"seeds": (1, 1)}, "name each once"),
         ({"random_steps": 240}, "nothing would be learned"),
-        ({"evaluate_every": 21}, "nothing would be evaluated"),
+        ({"evaluate_every": 41}, "nothing would be evaluated"),
         ({"discount": 1.0}, r"discount is 1.0; it must lie in \(0, 1\)"),
     ],
 )
