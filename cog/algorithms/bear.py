@@ -66,6 +66,8 @@ class BEARConfig(AlgorithmConfig):
     """Actions drawn when it acts, among which the critics choose."""
     latents: int | None = within("[1, inf)", None)
     """Latent dimensions of the VAE. Default: twice the number of action components."""
+    latent_limit: float = within("(0, inf)", 0.5)
+    """Bound of the latents drawn for the VAE's actions in the MMD."""
     vae_widths: tuple[int, ...] = within("[1, inf)", (256, 256))
     """Hidden layers of the VAE's encoder, and of its decoder."""
     kl_weight: float = within("[0, inf)", 0.5)
@@ -222,7 +224,8 @@ class BEAR(ActorCritic[BEARConfig]):
         policy = self.actor(features)
         pre_tanh = policy.mean[:, None] + policy.log_std.exp()[:, None] * draws.policy
         with torch.no_grad():
-            behaviour = self.vae.decoder.pre_tanh(features, prior_latents(draws.behaviour))
+            latents = prior_latents(draws.behaviour, self.config.latent_limit)
+            behaviour = self.vae.decoder.pre_tanh(features, latents)
         distance = mmd(pre_tanh, behaviour, self.config.kernel_width, self.config.kernel)
         return pre_tanh.tanh(), distance.mean()
 
@@ -240,7 +243,7 @@ class BEAR(ActorCritic[BEARConfig]):
         return loss, metrics | {"actor_loss": loss.detach()}
 
     def multiplier_loss(self, distance: Tensor) -> tuple[Tensor, Metrics]:
-        """-alpha * (MMD - threshold): alpha rises while the MMD is above it, also in the warm-up."""
+        """-alpha * (MMD - threshold): alpha rises while the MMD is above it, in the warm-up as well."""
         alpha = self.log_multiplier.exp()
         return -alpha * (distance.detach() - self.config.mmd_threshold), {"multiplier": alpha.detach()}
 

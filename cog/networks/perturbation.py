@@ -46,11 +46,13 @@ class Perturbed(NamedTuple):
     decoder: Decoder
     perturbation: Perturbation
     limit: float
+    latent_limit: float
     switches: int
 
     def decoded(self, noise: Tensor) -> Tensor:
         """The actions (B, N, A) that standard normal `noise` (B, N, L) decodes to, before they are moved."""
-        return snap_switches(self.decoder(self.features, prior_latents(noise)), self.switches)
+        latents = prior_latents(noise, self.latent_limit)
+        return snap_switches(self.decoder(self.features, latents), self.switches)
 
     def drawn(self, noise: Tensor) -> Tensor:
         """The actions (B, N, A) that standard normal `noise` (B, N, L) determines."""
@@ -65,13 +67,22 @@ class Perturbed(NamedTuple):
 class PerturbedVAE(nn.Module):
     """Features (B, F) -> the actions of BCQ at those states."""
 
-    def __init__(self, decoder: Decoder, perturbation: Perturbation, limit: float, switches: int) -> None:
-        """`limit` is Phi, the largest change of a component that moves."""
+    def __init__(
+        self,
+        decoder: Decoder,
+        perturbation: Perturbation,
+        limit: float,
+        latent_limit: float,
+        switches: int,
+    ) -> None:
+        """`limit` is Phi, the largest change of a component; latents are clamped to +-`latent_limit`."""
         super().__init__()
         self.decoder = decoder
         self.perturbation = perturbation
         self.limit = limit
+        self.latent_limit = latent_limit
         self.switches = switches
 
     def forward(self, features: Tensor) -> Perturbed:
-        return Perturbed(features, self.decoder, self.perturbation, self.limit, self.switches)
+        limits = (self.limit, self.latent_limit)
+        return Perturbed(features, self.decoder, self.perturbation, *limits, self.switches)

@@ -13,7 +13,6 @@ from cog.networks.precision import full_precision, widened
 from cog.networks.trunk import ConditionedTrunk
 
 LOG_STD_RANGE = (-4.0, 15.0)  # of the encoder, as in the code of BCQ
-LATENT_LIMIT = 0.5  # latents drawn for acting and targets are clamped to +-this; those of the loss are not
 
 
 class Posterior(NamedTuple):
@@ -78,9 +77,9 @@ class VAE(nn.Module):
         return decoded[:, 0]
 
 
-def prior_latents(normal: Tensor) -> Tensor:
-    """Latents of the prior for acting and targets: standard normal numbers clamped to +-0.5.
+def prior_latents(normal: Tensor, limit: float) -> Tensor:
+    """Latents of the prior for acting and targets: standard normal numbers clamped to +-`limit`.
 
-    Clamped, not redrawn: in each dimension 62 % of them lie at one of the two bounds.
+    Clamped, not redrawn: with the authors' 0.5, 62 % of them in each dimension are at one of the bounds.
     """
-    return torch.clamp(normal, -LATENT_LIMIT, LATENT_LIMIT)
+    return torch.clamp(normal, -limit, limit)
