@@ -1,9 +1,10 @@
-"""Time and memory of an update of cog beside d3rlpy's: batch 256, 48x48 images, the paper's network, one thread.
+"""Time and memory of an update beside d3rlpy's: batch 256, 48x48 images, the paper's network, one thread.
 
     python -m tests.packages.bench_d3rlpy --out FILE
 
-Each side runs in a process of its own, whose peak memory is its own, and waits for its turn: all sides of a case
-take turns in every round, so that other load on the machine hits all of them. An update draws its batch first.
+Each side runs in a process of its own, whose peak memory is its own, and waits for its turn: all sides of a
+case take turns in every round, so that other load on the machine hits all of them. An update draws its batch
+first.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from cog.training.config import TrainConfig
 from cog.training.execution import executed, keep_freed_memory
 from cog.training.presets import preset
 from cog.training.setup import create
-from tests.packages.d3rlpy_models import MATCHED, build, quiet, replay
+from tests.packages.d3rlpy_settings import MATCHED
 
 EXECUTION: Mapping[str, Mapping[str, Any]] = {
     "float32": {},
@@ -81,6 +82,8 @@ def update_of_cog(case: Case, batch: int, execution: str) -> Any:
 
 def update_of_d3rlpy(case: Case, batch: int, kept: bool) -> Any:
     """A call that draws a batch and updates d3rlpy's agent."""
+    from tests.packages.d3rlpy_models import build, quiet, replay
+
     quiet()
     if kept:
         keep_freed_memory()
@@ -95,7 +98,7 @@ def update_of_d3rlpy(case: Case, batch: int, kept: bool) -> Any:
 
 
 def side(case: Case, batch: int, name: str, pipe: Connection) -> None:
-    """A process: at every number that comes, as many updates, their seconds, and the peak memory so far (MB)."""
+    """A process: for each number that comes, as many updates; their mean seconds, and peak memory (MB)."""
     torch.set_num_threads(1)
     if name in EXECUTION:
         update = update_of_cog(case, batch, name)
@@ -126,9 +129,10 @@ def measure(case: Case, sides: Sequence[str], rounds: int, batch: int) -> dict[s
         return result
 
     calls = {}
+    period = getattr(case.config(batch).algorithm, "actor_every", 1)
     for name in sides:
-        turn(name, 2)  # compiles both phases, and touches all memory
-        calls[name] = max(2, 2 * round(LEAST / turn(name, 2)[0] / 2))  # even: some have two phases
+        turn(name, period)  # compiles all phases, and touches all memory
+        calls[name] = period * max(1, round(LEAST / turn(name, period)[0] / period))
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     peak = {}
     for _ in range(rounds):
@@ -138,7 +142,8 @@ def measure(case: Case, sides: Sequence[str], rounds: int, batch: int) -> dict[s
     for name, process in zip(sides, processes, strict=True):
         pipes[name].send(0)
         process.join()
-    return {name: figures(seconds[name], seconds[PEERS[0]], peak[name], peak[PEERS[0]]) for name in sides}
+    peer = sides[-1] if PEERS[0] not in sides else PEERS[0]
+    return {name: figures(seconds[name], seconds[peer], peak[name], peak[peer]) for name in sides}
 
 
 def figures(
@@ -165,6 +170,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--execution", nargs="+", default=list(EXECUTION), choices=list(EXECUTION), help="ways of cog"
     )
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS), help="ways of d3rlpy")
     parser.add_argument("--rounds", type=int, default=5, help="turns of every side")
     parser.add_argument("--batch", type=int, default=256, help="transitions in a batch")
     parser.add_argument("--quick", action="store_true", help="one round of batch 4, as a smoke test")
@@ -173,7 +179,7 @@ def main(arguments: Sequence[str]) -> None:
     found = {}
     for case in CASES:
         if case.name in chosen.only:
-            found[case.name] = measure(case, [*chosen.execution, *PEERS], rounds, batch)
+            found[case.name] = measure(case, [*chosen.execution, *chosen.peers], rounds, batch)
             for name, figure in found[case.name].items():
                 print(f"{case.name:10} {name:20} {figure}", flush=True)
     settings = {"rounds": rounds, "batch": batch, "threads": 1, "torch": torch.__version__}

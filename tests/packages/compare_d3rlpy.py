@@ -31,7 +31,7 @@ from cog.evaluation.policy import Policy
 from cog.networks.config import NetworkConfig
 from cog.training.config import TrainConfig
 from cog.training.train import train
-from tests.packages.d3rlpy_models import MATCHED, build, ours, quiet, replay
+from tests.packages.d3rlpy_settings import MATCHED, ours
 from tests.packages.d3rlpy_tasks import TASKS, Act, evaluate, record
 
 PIXELS = ("bcq", "cql", "iql")
@@ -104,6 +104,8 @@ def train_cog(job: Job, budget: Budget, episodes: Sequence[Episode]) -> Act:
 def train_d3rlpy(job: Job, budget: Budget, episodes: Sequence[Episode]) -> Act:
     """The policy that d3rlpy learns."""
     import d3rlpy
+
+    from tests.packages.d3rlpy_models import build, quiet, replay
 
     quiet()
     d3rlpy.seed(job.seed)

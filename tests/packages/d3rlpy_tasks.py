@@ -89,7 +89,7 @@ class MountainCar:
 
 
 class Dot:
-    """A red dot that moves by its action, and a green one where it belongs: -0.1 a step until it is there."""
+    """A red dot that moves by its action, and a green one where it belongs: a reward of -1 a step until it is there."""
 
     SIZE = 48
     """Height and width of a picture."""
@@ -125,7 +125,7 @@ class Dot:
         """Move every dot, within the picture."""
         self.dots = (self.dots + self.SPEED * actions).clip(-1, 1)
         arrived = (np.abs(self.goals - self.dots) < self.NEAR).all(1)
-        return np.full(len(actions), -0.1), arrived
+        return np.full(len(actions), -1.0), arrived
 
 
 @dataclass(frozen=True)
