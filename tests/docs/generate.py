@@ -17,7 +17,7 @@ from cog.envs.behaviours import behaviour_options
 from cog.envs.make import scene_class
 from cog.envs.tabletop import Tabletop
 from cog.experiments.tables import demo, finetune, methods, rows
-from tests.docs.commands import commands
+from tests.docs.commands import Option, algorithms, commands, train
 from tests.docs.pages import DOCS, pages
 
 DATA = DOCS / "results/data"
@@ -49,10 +49,24 @@ def options(*names: str) -> str:
     parts = []
     for entry in (entry for name in names for entry in commands() if entry.words[0] == name):
         parts.append(f"## {' '.join(entry.words)}\n\n{entry.text}\n")
-        if entry.options:
-            lines = [[f"`{option.words}`", option.text, _code(option.default)] for option in entry.options]
-            parts.append(table(["option", "what it is", "default"], lines) + "\n")
+        own = tuple(f"--{name.replace('_', '-')}." for name in algorithms()) if names[0] == "train" else ()
+        if found := [option for option in entry.options if not option.words.startswith(own)]:
+            parts.append(_options_table(found) + "\n")
     return "\n".join(parts).rstrip("\n")
+
+
+def algorithm_options(*names: str) -> str:
+    """The options of `cog train` that set the hyper-parameters of some algorithms."""
+    parts = []
+    for name in names:
+        own = [one for one in train().options if one.words.startswith(f"--{name.replace('_', '-')}.")]
+        parts.append(f"## {name}\n\n{_options_table(own)}\n")
+    return "\n".join(parts).rstrip("\n")
+
+
+def _options_table(found: list[Option]) -> str:
+    lines = [[f"`{option.words}`", option.text, _code(option.default)] for option in found]
+    return table(["option", "what it is", "default"], lines)
 
 
 def scenes() -> str:
@@ -151,7 +165,7 @@ def committed(row: str | None = None) -> dict[Path, dict[str, Any]]:
 PARTS: Mapping[str, Callable[..., str]] = {
     made.__name__: made
     for made in (
-        *(command_list, options),
+        *(command_list, options, algorithm_options),
         *(scenes, actions, behaviours, stages),
         *(demo_table, finetune_table, row_summary),
         *(td3_bc_table, methods_known, methods_measured),
