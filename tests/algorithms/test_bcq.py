@@ -55,6 +55,7 @@ def test_actions_are_moved_by_phi_at_most_and_stay_within_the_bounds(by: float) 
     torch.testing.assert_close(change[inside], torch.full_like(change[inside], 0.05))
 
 
+@torch.no_grad()
 def test_latents_are_clamped_when_actions_are_drawn_and_not_in_the_loss() -> None:
     agent, batch = made(latent_limit=0.5, perturbation=0.0)
     features = seen(agent, batch.proprio)
