@@ -90,7 +90,7 @@ TABLE: tuple[Arm, ...] = (
 METHODS: tuple[Arm, ...] = (
     _on_all("ddpg", "ddpg", "DDPG", "grey", NO_SWITCHES),
     _on_all("td3", "td3", "TD3", "grey", NO_SWITCHES),
-    _on_all("q_cem", "q_cem", "Q-learning with CEM", "grey", {}),
+    _on_all("q_cem", "q_cem", "Q-learning with CEM", "grey", {"algorithm": {"measure_gap": False}}),
     _on_all("bcq", "bcq", "BCQ", "blue", {}),
     _on_all("bear", "bear", "BEAR", "blue", NO_SWITCHES),
     _on_all("brac_v", "brac", "BRAC-v", "blue", {"algorithm": {"penalty": "value"}}),
