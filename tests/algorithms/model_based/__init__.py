@@ -1,0 +1,1 @@
+"""Tests of `cog.algorithms.model_based`."""
