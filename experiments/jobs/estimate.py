@@ -57,10 +57,12 @@ class Estimate:
         """Processor seconds of one unit."""
         if cost.kind in self._measured:
             return self._measured[cost.kind]
-        names = [name for name in COSTS if f"{cost.kind} ".startswith(f"{name} ")]
-        shorter = " ".join(cost.kind.split()[:1])
+        kind, *how = cost.kind.split()
+        names = _beginnings(cost.kind)
+        if not names and how:  # an algorithm that was not measured counts as CQL does
+            names = _beginnings(" ".join([kind, "cql", *how[1:]]))
         if not names:  # a kind of observation or network that was not measured
-            names = [name for name in COSTS if name.split()[0] == shorter]
+            names = [name for name in COSTS if name.split()[0] == kind]
         return COSTS[max(names, key=len)]
 
     def seconds(self, job: Job) -> float:
@@ -71,6 +73,11 @@ class Estimate:
     def left(self, job: Job) -> float:
         """Processor seconds of what is not done yet; nothing if it is finished."""
         return 0.0 if job.finished() else self.seconds(job) * (1 - min(job.progress()[0], 1.0))
+
+
+def _beginnings(kind: str) -> list[str]:
+    """The measured kinds that a kind begins with."""
+    return [name for name in COSTS if f"{kind} ".startswith(f"{name} ")]
 
 
 def measured_costs(records: Path) -> dict[str, float]:

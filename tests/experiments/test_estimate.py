@@ -56,6 +56,12 @@ def test_what_ran_in_the_folder_replaces_the_constants(tmp_path: Path) -> None:
     assert Estimate(tmp_path).unit(Cost("train cql image patch cuda", 10)) == constant
 
 
+def test_an_algorithm_that_was_never_measured_counts_as_cql_does(tmp_path: Path) -> None:
+    estimate = Estimate(tmp_path)
+    for how in ("state patch cpu", "image patch cpu", "image paper cpu"):
+        assert estimate.unit(Cost(f"train new {how}", 1)) == estimate.unit(Cost(f"train cql {how}", 1))
+
+
 def test_an_unfinished_job_counts_for_the_part_that_it_did(tmp_path: Path) -> None:
     record(tmp_path, 0, share=0.25, cpu_seconds=10.0)
     assert measured_costs(tmp_path) == {"train cql image patch cpu": 0.4}

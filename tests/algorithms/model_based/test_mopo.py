@@ -8,7 +8,7 @@ import torch
 from cog.algorithms.model_based.base import POLICY
 from cog.algorithms.model_based.losses import gaussian_loss, largest_deviation
 from cog.algorithms.model_based.mopo import MOPO
-from tests.algorithms.test_model_based import made
+from tests.algorithms.model_based.test_model_based import made
 
 
 @pytest.mark.parametrize(("deviation", "outputs"), [(0.5, 1), (0.5, 4), (3.0, 9)])

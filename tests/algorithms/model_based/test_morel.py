@@ -8,7 +8,7 @@ from cog.algorithms.model_based.losses import disagreement, squared_loss
 from cog.algorithms.model_based.morel import MEASURE, MOREL, MORELConfig
 from cog.errors import UsageError
 from cog.replay.buffer import Buffer
-from tests.algorithms.test_model_based import made
+from tests.algorithms.model_based.test_model_based import made
 
 
 def agent_of(**changes: object) -> tuple[MOREL, Buffer]:
