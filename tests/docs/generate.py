@@ -19,8 +19,10 @@ from cog.envs.tabletop import Tabletop
 from cog.experiments.tables import demo, finetune, methods, rows
 from tests.docs.commands import Option, algorithms, commands, train
 from tests.docs.pages import DOCS, pages
+from tests.packages.d3rlpy_settings import BASE, MATCHED, Matched
 
 DATA = DOCS / "results/data"
+PACKAGES = ("cog", "d3rlpy")
 ROWS = ("closed", "blocked_drawer", "blocked_object", "pick_place")
 PART = re.compile(r"(<!-- generated: ([^\n]+) -->\n).*?(<!-- end -->\n)", re.S)
 
@@ -119,19 +121,42 @@ def finetune_table() -> str:
 
 def td3_bc_table() -> str:
     """The committed returns of TD3+BC in two packages, one line a seed."""
-    result = json.loads((DATA / "td3_bc_d3rlpy.json").read_text())
-    names = ("cog", "d3rlpy")
-
-    def cell(figures: Mapping[str, float]) -> str:
-        return f"{figures['mean']:.0f} [{figures['low']:.0f}, {figures['high']:.0f}]"
-
-    seeds = result["settings"]["seeds"]
+    result = json.loads((DATA / "td3_bc_d3rlpy.json").read_text())["pendulum"]
+    both = result["algorithms"]["td3_bc"]
     lines = [
-        [f"seed {seed}", *(f"{result[name]['returns'][place]:.0f}" for name in names)]
-        for place, seed in enumerate(seeds)
+        [f"seed {seed}", *(f"{both[name]['returns'][place]:.0f}" for name in PACKAGES)]
+        for place, seed in enumerate(result["budget"]["seeds"])
     ]
-    lines.append(["mean over seeds", *(cell(result[name]) for name in names)])
-    return table(["return", *names], [*lines, ["the data", *[cell(result["behaviour"])] * 2]])
+    lines.append(["mean over seeds", *(_interval(both[name], 0) for name in PACKAGES)])
+    return table(["return", *PACKAGES], [*lines, ["the data", *[_interval(result["behaviour"], 0)] * 2]])
+
+
+def d3rlpy_returns(task: str) -> str:
+    """The committed returns on one task of every algorithm in two packages, means over seeds."""
+    result = json.loads((DATA / "d3rlpy.json").read_text())[task]
+    digits = 0 if abs(result["behaviour"]["mean"]) > 100 else 1
+    words = {"equal": "overlap", "better": "cog is better", "worse": "d3rlpy is better"}
+    lines = [
+        [f"`{name}`", *(_interval(both[one], digits) for one in PACKAGES), words[both["verdict"]]]
+        for name, both in result["algorithms"].items()
+    ]
+    data = ["the data", *[_interval(result["behaviour"], digits)] * 2, ""]
+    return table(["return", *PACKAGES, "intervals"], [*lines, data])
+
+
+def d3rlpy_settings() -> str:
+    """The settings of algorithms that cog and d3rlpy share, and their names in either."""
+    lines = [
+        [f"`{name}`", *(f"`{one}`" if one else "" for one in setting[1:]), json.dumps(setting.value)]
+        for name, matched in [("all", Matched("", BASE)), *MATCHED.items()]
+        for setting in matched.settings
+        if name == "all" or setting not in BASE
+    ]
+    return table(["algorithm", *PACKAGES, "value"], lines)
+
+
+def _interval(figures: Mapping[str, float], digits: int) -> str:
+    return "{mean:.{0}f} [{low:.{0}f}, {high:.{0}f}]".format(digits, **figures)
 
 
 def methods_known() -> str:
@@ -169,6 +194,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
         *(scenes, actions, behaviours, stages),
         *(demo_table, finetune_table, row_summary),
         *(td3_bc_table, methods_known, methods_measured),
+        *(d3rlpy_returns, d3rlpy_settings),
     )
 }
 

@@ -51,7 +51,7 @@ class Budget:
 
 
 BUDGETS = {
-    "pendulum": Budget(3000),
+    "pendulum": Budget(2500),
     "mountain_car": Budget(2000),
     "dot": Budget(800, batch=64),
 }
@@ -220,14 +220,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), help="tasks")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="training seeds")
     parser.add_argument("--updates", type=int, help="updates on every task, instead of each task's own")
+    parser.add_argument("--batch", type=int, help="transitions in a batch on every task, likewise")
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time")
     parser.add_argument("--quick", action="store_true", help="20 updates and two seeds, as a smoke test")
     chosen = parser.parse_args(arguments)
     updates, seeds = (20, (0, 1)) if chosen.quick else (chosen.updates, tuple(chosen.seeds))
-    budgets = {
-        task: replace(BUDGETS[task], updates=updates or BUDGETS[task].updates, seeds=seeds)
-        for task in chosen.tasks
-    }
+    changes = {"updates": updates, "batch": chosen.batch, "seeds": seeds}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    budgets = {task: replace(BUDGETS[task], **changes) for task in chosen.tasks}
     result = compare(chosen.only, chosen.tasks, budgets, chosen.jobs, chosen.processes)
     chosen.out.write_text(json_text(result))
 

@@ -89,8 +89,10 @@ class MountainCar:
 
 
 class Dot:
-    """A red dot that moves by its action, and a green one where it belongs: a reward of -1 a step until it is there."""
+    """A red dot that moves by its action, and a green one where it belongs: -1 a step until it is there."""
 
+    GOAL = (0.5, -0.5)
+    """Where the green dot is."""
     SIZE = 48
     """Height and width of a picture."""
     HALF = 3
@@ -101,8 +103,8 @@ class Dot:
     """Distance in each direction at which it has arrived."""
 
     def __init__(self, seeds: Iterable[int]) -> None:
-        drawn = np.stack([np.random.default_rng(seed).uniform(-1, 1, (2, 2)) for seed in seeds])
-        self.dots, self.goals = drawn[:, 0], drawn[:, 1]
+        self.dots = np.stack([np.random.default_rng(seed).uniform(-1, 1, 2) for seed in seeds])
+        self.goals = np.full_like(self.dots, self.GOAL)
 
     def observe(self) -> np.ndarray:
         """Pictures (E, 48, 48, 3)."""
