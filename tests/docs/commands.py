@@ -96,7 +96,9 @@ def _options(lines: list[str]) -> list[Option]:
     """The entries of a box: two spaces begin one, further ones go on with its text."""
     entries: list[tuple[str, list[str]]] = []
     for line in lines:
-        if re.match(r"  [^ *•]", line):
+        if entries and entries[-1][0].endswith(",") and not any(entries[-1][1]):  # its choices go on
+            entries[-1] = (entries[-1][0] + line.strip(), entries[-1][1])
+        elif re.match(r"  [^ *•]", line):
             words, _, text = line[2:].partition("  ")
             entries.append((words, [text.strip()]))
         elif entries:
