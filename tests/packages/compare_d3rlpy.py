@@ -48,12 +48,18 @@ class Budget:
     """Transitions in a batch."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Training seeds of each package."""
+    lr: float = 3e-4
+    """Adam's step size for critics and actor."""
+
+    def changes(self) -> dict[str, float]:
+        """Settings of every algorithm that go by the task."""
+        return {"critic_lr": self.lr, "actor_lr": self.lr}
 
 
 BUDGETS = {
     "pendulum": Budget(2500),
     "mountain_car": Budget(2000),
-    "dot": Budget(800, batch=64),
+    "dot": Budget(800, batch=64, lr=1e-3),
 }
 NETWORKS = {
     "pendulum": NetworkConfig(layer_norm=False),
@@ -93,7 +99,7 @@ def train_cog(job: Job, budget: Budget, episodes: Sequence[Episode]) -> Act:
             checkpoint_every=budget.updates,
             runaway_q=1e9,  # d3rlpy goes on, too
             network=network,
-            algorithm=algorithm(job.algorithm).Config(**ours(job.algorithm)),
+            algorithm=algorithm(job.algorithm).Config(**ours(job.algorithm, budget.changes())),
         )
         policy = Policy.load(train(config, from_episodes(episodes, "behaviour")))
     if episodes[0].images is None:
@@ -114,7 +120,7 @@ def train_d3rlpy(job: Job, budget: Budget, episodes: Sequence[Episode]) -> Act:
     if not pictures:
         states = np.concatenate([episode.state for episode in episodes])
         scale = states.mean(0), states.std(0)
-    model = build(job.algorithm, NETWORKS[job.task], budget.batch, scale)
+    model = build(job.algorithm, NETWORKS[job.task], budget.batch, scale, budget.changes())
     model.fit(
         replay(episodes),
         n_steps=budget.updates,

@@ -89,17 +89,17 @@ class MountainCar:
 
 
 class Dot:
-    """A red dot that moves by its action, and a green one where it belongs: -1 a step until it is there."""
+    """A red dot moves by its action on grey, to a green one where it belongs: -1 a step until it is there."""
 
     GOAL = (0.5, -0.5)
     """Where the green dot is."""
     SIZE = 48
     """Height and width of a picture."""
-    HALF = 3
+    HALF = 5
     """Half the width of a dot in pixels."""
-    SPEED = 0.12
+    SPEED = 0.3
     """Way of the strongest action, where the picture reaches from -1 to 1."""
-    NEAR = 0.1
+    NEAR = 0.15
     """Distance in each direction at which it has arrived."""
 
     def __init__(self, seeds: Iterable[int]) -> None:
@@ -108,7 +108,7 @@ class Dot:
 
     def observe(self) -> np.ndarray:
         """Pictures (E, 48, 48, 3)."""
-        pictures = np.zeros((len(self.dots), self.SIZE, self.SIZE, 3), np.uint8)
+        pictures = np.full((len(self.dots), self.SIZE, self.SIZE, 3), 128, np.uint8)
         for channel, places in ((1, self.goals), (0, self.dots)):
             middles = (self.HALF + (places + 1) / 2 * (self.SIZE - 2 * self.HALF)).round().astype(int)
             for picture, (row, column) in zip(pictures, middles, strict=True):
@@ -151,7 +151,7 @@ class Task:
 TASKS = {
     "pendulum": Task(Pendulum, steps=200, episodes=50, random_share=0.3),
     "mountain_car": Task(MountainCar, steps=40, episodes=150, random_share=0.6),
-    "dot": Task(Dot, steps=40, episodes=200, random_share=0.7),
+    "dot": Task(Dot, steps=20, episodes=400, random_share=0.7),
 }
 """All tasks by name."""
 
