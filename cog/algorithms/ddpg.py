@@ -85,10 +85,13 @@ class DDPG(DeterministicActorCritic[DDPGConfig]):
         """All losses of one update; the order of these lines is the algorithm."""
         with self.autocast():
             images, next_images = self.augmented(batch, draws.shifts)
-            now, following = self.encode_now(images, batch), self.encode_next(next_images, batch)
-            states = self.critic.project(now.critic)
+            encoded, following = (
+                self.critic.encode(images, batch.proprio),
+                self.encode_next(next_images, batch),
+            )
+            states = self.critic.project(encoded)
             critic, metrics = self.critic_loss(states, batch, following)
-            actor, more = self.actor_loss(states.detach(), now.actor)
+            actor, more = self.actor_loss(states.detach(), self.encode_actor(images, batch, encoded))
         return {"critic": critic, "actor": actor}, metrics | more
 
     def critic_loss(self, states: Tensor, batch: Batch, following: Next) -> tuple[Tensor, Metrics]:

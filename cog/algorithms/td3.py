@@ -99,13 +99,16 @@ class TD3(DeterministicActorCritic[TD3Config]):
         """The losses of one update; the order of these lines is the algorithm."""
         with self.autocast():
             images, next_images = self.augmented(batch, draws.shifts)
-            now, following = self.encode_now(images, batch), self.encode_next(next_images, batch)
-            states = self.critic.project(now.critic)
+            encoded, following = (
+                self.critic.encode(images, batch.proprio),
+                self.encode_next(next_images, batch),
+            )
+            states = self.critic.project(encoded)
             next_actions = self.target_actions(following, draws.smoothing)
             critic, metrics = self.critic_loss(states, batch, following, next_actions)
             if phase == CRITIC:
                 return {"critic": critic}, metrics
-            actor, more = self.actor_loss(states.detach(), now.actor)
+            actor, more = self.actor_loss(states.detach(), self.encode_actor(images, batch, encoded))
         return {"critic": critic, "actor": actor}, metrics | more
 
     @torch.no_grad()

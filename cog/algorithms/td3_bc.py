@@ -8,7 +8,6 @@ critics alone.
 Shapes: K critics, B states, E encoders, F features, H hidden units, A action dimensions.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -16,14 +15,13 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from cog.algorithms.shared.actor_critic import ActorCritic, Features
-from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts, move_towards
+from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
+from cog.algorithms.shared.deterministic import DeterministicActorCritic, Next, Now
 from cog.algorithms.shared.losses import td_loss, td_target
 from cog.core.bounds import within
 from cog.core.parallel import averaged, size
 from cog.errors import UsageError
-from cog.networks.actor import DeterministicActor
 from cog.networks.encoder import ObservationShape
 from cog.replay.buffer import Batch
 
@@ -60,7 +58,7 @@ class TD3BCConfig(AlgorithmConfig):
         return Returns(self.discount, self.steps)
 
 
-class TD3BC(ActorCritic[TD3BCConfig]):
+class TD3BC(DeterministicActorCritic[TD3BCConfig]):
     """Critics with smoothed targets, and a deterministic actor that climbs them close to the data."""
 
     Config = TD3BCConfig
@@ -69,7 +67,6 @@ class TD3BC(ActorCritic[TD3BCConfig]):
         "paper": TD3BCConfig(),
     }
     progress = ("td_loss", "q_data", "q_policy", "action_error")
-    actor_kind = DeterministicActor
     stitches = True
 
     class Draws(NamedTuple):
@@ -88,7 +85,6 @@ class TD3BC(ActorCritic[TD3BCConfig]):
         """Build the networks; `return_bounds` are not used."""
         super().__init__(settings, shape, actions, None)
         self.build_networks()
-        self.target_actor = copy.deepcopy(self.policy()).requires_grad_(False)
         self.ready()
         self.add_optimizers(self.config.critic_lr, self.config.actor_lr)
 
@@ -99,15 +95,11 @@ class TD3BC(ActorCritic[TD3BCConfig]):
         Raises:
             UsageError: some components are declared switches, or several processes are to compile.
         """
+        super().check(settings, shape, actions)
         if settings.compiled and size() > 1:
             raise UsageError(
                 "td3_bc scales Q by its mean over all processes, which --compiled cannot. "
                 "Leave out --compiled, or start one process"
-            )
-        if switches := settings.network.switches:
-            raise UsageError(
-                f"network.switches is {switches}; the deterministic policy of td3_bc throws no coins. "
-                "Leave network.switches out, or choose --algorithm cql"
             )
 
     def phases(self) -> tuple[Phase, ...]:
@@ -123,27 +115,30 @@ class TD3BC(ActorCritic[TD3BCConfig]):
         """The loss of one phase; their order in `phases` is the algorithm."""
         with self.autocast():
             images, next_images = self.augmented(batch, draws.shifts)
-            features = self.encode(images, next_images, batch)
             if phase == CRITIC:
-                next_actions = self.target_actions(next_images, batch, draws.smoothing)
-                loss, metrics = self.critic_loss(features, batch, next_actions)
+                states = self.critic.project(self.critic.encode(images, batch.proprio))
+                following = self.encode_next(next_images, batch)
+                next_actions = self.target_actions(following, draws.smoothing)
+                loss, metrics = self.critic_loss(states, batch, following, next_actions)
             else:
-                loss, metrics = self.actor_loss(features, batch)
+                loss, metrics = self.actor_loss(self.encode_for_actor(images, batch), batch)
         return {phase: loss}, metrics
 
     @torch.no_grad()
-    def target_actions(self, next_images: Tensor | None, batch: Batch, normal: Tensor) -> Tensor:
+    def target_actions(self, following: Next, normal: Tensor) -> Tensor:
         """clip(pi'(s') + clip(sigma * epsilon, -c, c), -1, 1), (B, A): target policy smoothing."""
         limit = self.config.smoothing_limit
         noise = (self.config.smoothing * normal).clamp(-limit, limit)
-        actions: Tensor = self.target_actor(next_images, batch.next_proprio).mode()
+        actions: Tensor = self.target_actor(following.actor).mode()
         return (actions + noise).clamp(-1, 1)
 
-    def critic_loss(self, features: Features, batch: Batch, next_actions: Tensor) -> tuple[Tensor, Metrics]:
+    def critic_loss(
+        self, states: Tensor, batch: Batch, following: Next, next_actions: Tensor
+    ) -> tuple[Tensor, Metrics]:
         """sum_k mean (Q_k(s, a) - r - gamma * min_k Q'_k(s', a'))^2, a' (B, A) from `target_actions`."""
-        q = self.critic.q(self.critic.project(features.critic), batch.actions[:, None])[..., 0]  # (K, B)
+        q = self.critic.q(states, batch.actions[:, None])[..., 0]  # (K, B)
         with torch.no_grad():
-            next_q = self.target.q(self.target.project(features.next_target), next_actions[:, None])[..., 0]
+            next_q = self.target.q(self.target.project(following.critic), next_actions[:, None])[..., 0]
             target = td_target(batch.rewards, batch.bootstrap, next_q.amin(0))
         loss = td_loss(q, target)
         return loss, {
@@ -153,14 +148,14 @@ class TD3BC(ActorCritic[TD3BCConfig]):
             "q_size": q.detach().abs().amax(),
         }
 
-    def actor_loss(self, features: Features, batch: Batch) -> tuple[Tensor, Metrics]:
+    def actor_loss(self, now: Now, batch: Batch) -> tuple[Tensor, Metrics]:
         """-lambda * mean Q_1(s, pi(s)) + mean (pi(s) - a)^2, lambda = weight / mean |Q_1(s, pi(s))|.
 
         lambda carries no gradient; the second mean is over states and components.
         """
-        pi_actions = self.actor(features.actor).mode()
-        states = self.critic.project(features.critic).detach()
-        q = self.critic.q(states, pi_actions[:, None])[0, :, 0]
+        pi_actions = self.actor(now.actor).mode()
+        states = self.critic.project(now.critic).detach()
+        q = self.critic.q(states, pi_actions[:, None], first=1)[0, :, 0]
         # Of the whole batch, however many processes share it.
         q_size = averaged([q.detach().abs().mean()])[0]
         scale = self.config.weight / q_size.clamp(min=1e-8)
@@ -172,6 +167,4 @@ class TD3BC(ActorCritic[TD3BCConfig]):
     def update_targets(self) -> None:
         """Move the targets of critics and actor by `target_rate`, after each update of the actor."""
         if ACTOR in self.phases():
-            self.move_target_critics(self.config.target_rate)
-            current = list(self.policy().parameters())
-            move_towards(list(self.target_actor.parameters()), current, self.config.target_rate)
+            self.move_targets(self.config.target_rate)

@@ -42,7 +42,7 @@ def test_with_one_critic_and_neither_noise_nor_delay_it_is_ddpg() -> None:
 def test_the_critics_loss_is_the_squared_error_to_the_lower_target_critic() -> None:
     agent, batch = made(discount=0.9)
     following = agent.encode_next(None, batch)
-    states = agent.critic.project(agent.encode_now(None, batch).critic)
+    states = agent.critic.project(agent.critic.encode(None, batch.proprio))
     next_actions = torch.full((8, 3), 0.2)
     loss, metrics = agent.critic_loss(states, batch, following, next_actions)
     with torch.no_grad():

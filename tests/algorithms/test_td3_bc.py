@@ -57,7 +57,7 @@ def test_actor_and_targets_move_at_every_second_update_only() -> None:
     agent, batch = made()
     moved = []
     for _ in range(4):
-        watched = [agent.actor.mean.weight, agent.target_actor.actor.mean.weight, agent.target.last.weight]
+        watched = [agent.actor.mean.weight, agent.target_actor.mean.weight, agent.target.last.weight]
         before = [weight.detach().clone() for weight in watched]
         agent.update(batch)
         moved.append([not torch.equal(weight, old) for weight, old in zip(watched, before, strict=True)])
@@ -67,23 +67,25 @@ def test_actor_and_targets_move_at_every_second_update_only() -> None:
 
 def test_target_actions_are_smoothed_within_the_limit_and_stay_inside_the_bounds() -> None:
     agent, batch = made(smoothing=0.2, smoothing_limit=0.3)
-    plain = agent.target_actor(None, batch.next_proprio).mode()
+    following = agent.encode_next(None, batch)
+    plain = agent.target_actor(following.actor).mode()
     normal = torch.tensor([0.5, -0.5, 100.0]).expand(8, 3)
-    found = agent.target_actions(None, batch, normal)
+    found = agent.target_actions(following, normal)
     torch.testing.assert_close(found, plain + torch.tensor([0.1, -0.1, 0.3]))
     with torch.no_grad():
-        agent.target_actor.actor.mean.bias.fill_(20.0)
-    assert float(agent.target_actions(None, batch, normal).max()) == 1.0
+        agent.target_actor.mean.bias.fill_(20.0)
+    assert float(agent.target_actions(following, normal).max()) == 1.0
 
 
 def test_the_critics_loss_is_the_squared_error_to_the_lower_target_critic() -> None:
     agent, batch = made(discount=0.9)
-    features = agent.encode(None, None, batch)
+    states = agent.critic.project(agent.critic.encode(None, batch.proprio))
+    future = agent.encode_next(None, batch)
     next_actions = torch.zeros(8, 3)
-    loss, metrics = agent.critic_loss(features, batch, next_actions)
+    loss, metrics = agent.critic_loss(states, batch, future, next_actions)
     with torch.no_grad():
-        q = agent.critic.q(agent.critic.project(features.critic), batch.actions[:, None])[..., 0]
-        following = agent.target.q(agent.target.project(features.next_target), next_actions[:, None])[..., 0]
+        q = agent.critic.q(states, batch.actions[:, None])[..., 0]
+        following = agent.target.q(agent.target.project(future.critic), next_actions[:, None])[..., 0]
         target = batch.rewards + batch.bootstrap * torch.minimum(following[0], following[1])
     expected = ((q[0] - target) ** 2).mean() + ((q[1] - target) ** 2).mean()
     assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-5)

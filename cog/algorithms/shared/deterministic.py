@@ -1,4 +1,4 @@
-"""The networks of a deterministic actor with critics, and a target of each (DDPG, TD3).
+"""The networks of a deterministic actor with critics, and a target of each (DDPG, TD3, TD3+BC).
 
 Not an algorithm: it holds none of their losses. With one encoder for all, the target actor sees the target
 critics' features: both are copies of the same encoder that move together.
@@ -22,9 +22,9 @@ from cog.replay.buffer import Batch
 
 
 class Now(NamedTuple):
-    """The states s as the networks see them."""
+    """The states s as the actor's loss sees them."""
 
-    critic: Tensor  # (E, B, F), with gradient to the critics' encoders
+    critic: Tensor  # (1, B, F) of Q_1, without gradient
     actor: Tensor  # (B, F), with gradient to the actor's own encoder, if it has one
 
 
@@ -62,12 +62,19 @@ class DeterministicActorCritic(ActorCritic[C]):
         if self.actor_encoder is not None:
             self.target_encoder = copy.deepcopy(self.actor_encoder).requires_grad_(False)
 
-    def encode_now(self, images: Tensor | None, batch: Batch) -> Now:
-        """Each image of s through each encoder once."""
-        critic = self.critic.encode(images, batch.proprio)
+    def encode_actor(self, images: Tensor | None, batch: Batch, critic: Tensor) -> Tensor:
+        """s as the actor sees it, (B, F), where the critics' features (E, B, F) are known already."""
         if self.actor_encoder is None:
-            return Now(critic, critic[0].detach())
-        return Now(critic, self.actor_encoder(images, batch.proprio))
+            return critic[0].detach()
+        features: Tensor = self.actor_encoder(images, batch.proprio)
+        return features
+
+    def encode_for_actor(self, images: Tensor | None, batch: Batch) -> Now:
+        """s through Q_1's encoder, without gradient, and the actor's: all that a phase of the actor needs."""
+        first = self.critic.encoders[0]
+        with torch.no_grad():
+            critic = first(images, batch.proprio)[None]
+        return Now(critic, self.encode_actor(images, batch, critic))
 
     @torch.no_grad()
     def encode_next(self, next_images: Tensor | None, batch: Batch) -> Next:
