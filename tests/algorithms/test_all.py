@@ -1,6 +1,7 @@
 """What every algorithm of the table promises, each of them put to the same tests."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,10 @@ def test_a_run_that_was_interrupted_resumes_to_the_bit(name: str, tmp_path: Path
 
 @needs_compiler
 @EVERY
-def test_compiled_updates_take_the_same_steps(name: str) -> None:
+def test_compiled_updates_take_the_same_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Captured as one graph with its gradients, which is what an algorithm can break; that code is then
+    # generated for it takes minutes for all of them, and tests/training/test_execution.py does it once.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     (plain, buffer), (fast, same) = made(name, images=False), made(name, images=False, compiled=True)
     update = executed(fast, same, fast.settings)  # type: ignore[arg-type]
     for _ in range(4):
