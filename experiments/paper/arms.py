@@ -1,6 +1,5 @@
 """The arms that rows are tried with: each one algorithm, its settings, and a choice of data and labels."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -43,10 +42,18 @@ NO_SWITCHES: Mapping[str, Any] = {"network": {"switches": 0}}
 """For algorithms whose policies throw no coins: gripper and neutral are components like all others."""
 
 
-def _on_all(name: str, algorithm: str, what: str, colour: str, changes: Mapping[str, Any]) -> Arm:
-    """An algorithm on task and prior data, with these changes of the settings, that acts by its mode."""
+def _on_all(
+    name: str,
+    algorithm: str,
+    what: str,
+    colour: str,
+    changes: Mapping[str, Any],
+    acting: Acting | None = "mode",
+    labels: Labels = "success",
+) -> Arm:
+    """An algorithm on task and prior data, with these changes of the settings."""
     title = f"{what} on task and prior data"
-    return Arm(name, title, what, algorithm, "both", COLOURS[colour], "cpu", changes, "mode")
+    return Arm(name, title, what, algorithm, "both", COLOURS[colour], "cpu", changes, acting, labels)
 
 
 TABLE: tuple[Arm, ...] = (
@@ -96,17 +103,17 @@ METHODS: tuple[Arm, ...] = (
     _on_all("brac_v", "brac", "BRAC-v", "blue", {"algorithm": {"penalty": "value"}}),
     _on_all("brac_p", "brac", "BRAC-p", "blue", {"algorithm": {"penalty": "policy"}}),
     _on_all("td3_bc", "td3_bc", "TD3+BC", "blue", NO_SWITCHES),
-    _on_all("cql_eq1", "cql", "CQL, equation 1", "red", {"algorithm": {"variant": "eq1"}}),
-    _on_all("cql_eq2", "cql", "CQL, equation 2", "red", {"algorithm": {"variant": "eq2"}}),
-    _on_all("cql_rho", "cql", "CQL(rho)", "red", {"algorithm": {"variant": "cql_rho"}}),
-    _on_all("cql_plain", "cql", "CQL(H) without imitation", "red", {"algorithm": {"bc_weight": 0.0}}),
+    _on_all("cql_eq1", "cql", "CQL, equation 1", "red", {"algorithm": {"variant": "eq1"}}, None),
+    _on_all("cql_eq2", "cql", "CQL, equation 2", "red", {"algorithm": {"variant": "eq2"}}, None),
+    _on_all("cql_rho", "cql", "CQL(rho)", "red", {"algorithm": {"variant": "cql_rho"}}, None),
+    _on_all("cql_plain", "cql", "CQL(H) without imitation", "red", {"algorithm": {"bc_weight": 0.0}}, None),
     _on_all("iql", "iql", "IQL", "violet", {}),
     _on_all("idql", "idql", "IDQL", "violet", {}),
-    _on_all("fql", "fql", "FQL", "violet", {}),
+    _on_all("fql", "fql", "FQL", "violet", {}, "sample"),
     _on_all("mopo", "mopo", "MOPO", "ochre", {}),
     _on_all("morel", "morel", "MOReL", "ochre", {}),
 )
-"""Every other algorithm, and the steps of CQL, on the same data as COG."""
+"""Every other algorithm, acting as its paper says, and the steps of CQL, acting as COG; all on COG's data."""
 
 SMOOTH: Mapping[str, Any] = {"spectral_weight": 0.1}
 WIDE: Mapping[str, Any] = {**SMOOTH, "neighbour_distance": 0.5}
@@ -114,12 +121,8 @@ WIDE: Mapping[str, Any] = {**SMOOTH, "neighbour_distance": 0.5}
 RISE: tuple[Arm, ...] = (
     _on_all("idql_smooth", "idql", "IDQL with RISE's smooth clone", "sky", {"algorithm": SMOOTH}),
     _on_all("idql_wide", "idql", "IDQL with RISE's smooth and wide clone", "sky", {"algorithm": WIDE}),
-    dataclasses.replace(
-        _on_all("rise", "idql", "RISE: its clone and its labels", "sky", {"algorithm": WIDE}), labels="expert"
-    ),
-    dataclasses.replace(
-        _on_all("cog_expert", "cql", "COG with RISE's labels", "green", {}), labels="expert", acting=None
-    ),
+    _on_all("rise", "idql", "RISE: its clone and its labels", "sky", {"algorithm": WIDE}, labels="expert"),
+    _on_all("cog_expert", "cql", "COG with RISE's labels", "green", {}, None, "expert"),
 )
 """The fair row beside RISE: its two changes one after the other, then its labels, also under COG."""
 
