@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "meter/"
 COLUMNS = 3
+DECADE = 10.0
 
 Lines = Sequence[Mapping[str, float]]
 
@@ -116,7 +117,8 @@ def draw_meters(config: MetersConfig) -> Table:
             _draw_returns(axes, evaluations)
         axes.set_title(panel.title, fontsize=10, loc="left")
         axes.set_xlabel("update", fontsize=9)
-        axes.set_yscale(panel.scale)
+        if _wide(panel, lines):  # within a decade, a logarithmic axis has no ticks
+            axes.set_yscale(panel.scale)
         axes.tick_params(which="minor", labelsize=7)
         axes.grid(alpha=0.25)
         style(axes)
@@ -173,6 +175,16 @@ def last_values(run: Path, line: Mapping[str, float], evaluations: Sequence[Eval
         rows.append([f"predicted return, update {evaluations[-1].update}", f"{predicted:.3g}"])
         rows.append(["discounted return there", f"{had:.3g}"])
     return table(f"meters of {run} at update {line['update']:g}", ["meter", "value"], rows)
+
+
+def _wide(panel: Panel, lines: Lines) -> bool:
+    """Whether a panel's meters span more than a decade."""
+    names = [PREFIX + curve.name for curve in panel.curves]
+    values = [line[name] for line in lines for name in names if name in line]
+    if panel.scale == "log":
+        positive = [value for value in values if value > 0]
+        return bool(positive) and max(positive) > DECADE * min(positive)
+    return max(values) - min(values) > DECADE
 
 
 def _draw(axes: "Axes", panel: Panel, lines: Lines) -> None:
