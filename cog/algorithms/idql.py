@@ -116,7 +116,7 @@ class IDQL(ActorCritic[IDQLConfig]):
         self.clone = FlowActor(features, actions, network, config.flow_steps).to(device)
         self.value = Value(features, network).to(device)
         chosen = BestOf(self.actor_encoder, self.clone, self.critic, config.candidates, actions)
-        # In a tuple it is no registered submodule: its weights are the agent's, and would be saved twice.
+        # A tuple keeps it from being registered as a submodule, whose weights would be saved twice.
         self.chosen = (chosen,)
         self.ready()
         self.add_optimizer("value", self.value.parameters(), config.critic_lr)
