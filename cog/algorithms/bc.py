@@ -1,4 +1,4 @@
-"""Behaviour cloning: make the data's actions likely; rewards are not looked at.
+"""Behaviour cloning: make the data's actions likely, whatever their rewards.
 
 Loss: -mean log pi(a|s) over the data, with the encoder and actor that the other algorithms have.
 """

@@ -106,7 +106,7 @@ PAPER = BEARConfig(
     actor_lr=1e-4,
     vae_lr=3e-4,
 )
-"""The figures of the authors' codes, as the module's docstring says which."""
+"""The figures of the authors' two codes; the module's docstring says which come from which."""
 
 
 class BEAR(ActorCritic[BEARConfig]):

@@ -6,8 +6,8 @@ follow brac_primal of github.com/google-research/google-research (behavior_regul
 
 A run has three parts: the first updates clone the behaviour policy b, which stays as it is from then on (the
 authors clone it in a run of its own); in the next, critics learn while the actor only comes close to b; then
-the actor climbs Q. b has an encoder of its own even where all other networks share one, which the critics go
-on to train: what b has learned would no longer fit its features.
+the actor climbs Q. b has an encoder of its own even where all other networks share one: the critics keep
+training that one, so that what b has learned would no longer fit its features.
 
 Critics and actor step from the same weights; the authors' actor sees the critics after their step. The
 authors pull actions inside their bounds before they ask for log b; here the divergence is taken before tanh,

@@ -1,8 +1,9 @@
-"""Deep deterministic policy gradient: a critic, and an actor that climbs it, without any care for the data.
+"""Deep deterministic policy gradient: a critic, and an actor that climbs it, with no tie to the data.
 
 Lillicrap et al., "Continuous Control with Deep Reinforcement Learning" (2016), in the form that Fujimoto et
-al. (2018) compare TD3 with: both learn at one rate, without weight decay. Offline it shows extrapolation
-error (Fujimoto et al., 2019): the target asks the critic about actions that the data never held.
+al. (2018) compare TD3 with: critic and actor learn at the same rate, without weight decay. Offline it shows
+extrapolation error (Fujimoto et al., 2019): the target asks the critic about actions that the data never
+held.
 
 It is an algorithm of one critic. Of K = `network.critics` the first alone is climbed and bootstrapped from;
 the others learn the same targets. Both losses are taken at the same weights, before either step.

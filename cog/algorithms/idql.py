@@ -2,13 +2,13 @@
 
 Hansen-Estruch et al., "IDQL: Implicit Q-Learning as an Actor-Critic Method with Diffusion Policies" (2023).
 The clone is a flow instead of a diffusion model, as in the baseline IFQL of Park et al., "Flow Q-Learning"
-(2025). It looks at no reward and no value; these count in the choice alone, which the current critics make
-(in evaluation, their running average). V sees the features of the first target critic's encoder.
+(2025). It learns from neither rewards nor values; these count in the choice alone, which the current critics
+make (in evaluation, their running average). V sees the features of the first target critic's encoder.
 
 Two options of RISE (2025, University of Washington and Toyota Research Institute) make the clone smoother and
 wider: a penalty on the singular values of its network, and actions of neighbouring states. RISE seeks
-neighbours of non-expert states in the whole data, by features of DINOv2; here they are sought in the batch,
-whatever their source, by what the clone sees: the trained encoder's features, or the standardised pose.
+neighbours of non-expert states in the whole data, by features of DINOv2; here they are looked for in the
+batch, whatever their source, by what the clone sees: the trained encoder's features or the standardised pose.
 Its rewards, 1 on all steps of an expert and 0 elsewhere, are labels of the data: `cog relabel EXPERT
 --rule 1 --no-terminate` and `cog relabel OTHER --rule zero`, each with a `--name`.
 
@@ -116,7 +116,7 @@ class IDQL(ActorCritic[IDQLConfig]):
         self.clone = FlowActor(features, actions, network, config.flow_steps).to(device)
         self.value = Value(features, network).to(device)
         chosen = BestOf(self.actor_encoder, self.clone, self.critic, config.candidates, actions)
-        # In a tuple, it is no module of this one: its weights are the agent's, and would be saved twice.
+        # A tuple keeps it from being registered as a submodule, whose weights would be saved twice.
         self.chosen = (chosen,)
         self.ready()
         self.add_optimizer("value", self.value.parameters(), config.critic_lr)

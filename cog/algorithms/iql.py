@@ -1,4 +1,4 @@
-"""Implicit Q-learning: values of the best actions in the data, without a look at any other action.
+"""Implicit Q-learning: values of the best actions in the data, without asking for those of any other action.
 
 Kostrikov, Nair and Levine, "Offline Reinforcement Learning with Implicit Q-Learning" (2021), equations
 5 to 7: V by expectile regression, Q by temporal differences towards V, and the policy by advantage-weighted

@@ -2,8 +2,8 @@
 
 Kalashnikov et al., "QT-Opt: Scalable Deep Reinforcement Learning for Vision-Based Robotic Manipulation"
 (2018). There is no actor: targets, and the policy itself, search for the best action by the critic. Nothing
-keeps the search near the data, and it is a stronger adversary than an actor: where Q is too large, it finds
-it (`q_max_gap`).
+keeps the search near the data, and it exploits errors of Q more than an actor does: it finds where Q is too
+large (`q_max_gap`).
 
 As in QT-Opt the search goes by the first target critic, and the lowest of the target critics values what it
 has found. Unlike there, the loss is the squared error, not a cross-entropy for returns in [0, 1]; samples
@@ -58,7 +58,7 @@ class QCEMConfig(AlgorithmConfig):
     """Adam's step size for critics and their encoder."""
 
     def __post_init__(self) -> None:
-        """Refuse settings out of their bounds.
+        """Refuse settings out of their bounds, and more elites than samples.
 
         Raises:
             UsageError: naming the field, its value and what is allowed.
@@ -66,7 +66,8 @@ class QCEMConfig(AlgorithmConfig):
         super().__post_init__()
         if self.elites > self.samples:
             raise UsageError(
-                f"q_cem.elites is {self.elites}; they are chosen among q_cem.samples, which is {self.samples}"
+                f"q_cem.elites is {self.elites}, more than the {self.samples} of q_cem.samples. "
+                "Lower q_cem.elites, or raise q_cem.samples"
             )
 
     def returns(self) -> Returns:

@@ -1,4 +1,4 @@
-"""Soft actor-critic: maximum-entropy off-policy learning, without any constraint to the data.
+"""Soft actor-critic: maximum-entropy off-policy learning, with no tie to the data.
 
 Haarnoja et al., "Soft Actor-Critic Algorithms and Applications" (2018): one-step targets with the entropy in
 the backup, the lower of two target critics, and a learned temperature. Offline it fails as off-policy methods

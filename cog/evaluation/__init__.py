@@ -1,5 +1,5 @@
 """Evaluation: success rates of a policy from named starts, with intervals.
 
 Read `config`, `evaluate`, `rollout` (episodes in batches), `policy` (the actor that is deployed), `check`,
-`result` (the files) and `intervals`.
+`prediction` (returns as the critics predict them), `result` (the files) and `intervals`.
 """

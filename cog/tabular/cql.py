@@ -1,4 +1,4 @@
-"""Conservative Q-learning on a table: its three steps, solved exactly (Kumar et al. 2020, 2006.04779).
+"""Conservative Q-learning on a table: three variants, solved exactly (Kumar et al. 2020, arXiv 2006.04779).
 
 Each sweep minimises, over the table, a penalty plus half the squared error against the targets y:
 
@@ -7,8 +7,8 @@ Each sweep minimises, over the table, a penalty plus half the squared error agai
     CQL(H)  alpha (log sum exp Q - E_pi_b[Q]) + 1/2 E_D[(Q - y)^2]   Q by Newton's method
 
 mu weighs actions and pi_b is the data's policy. Code that takes the squared error without its half and a
-weight w has alpha = w / 2. An action without data has no finite optimum, its Q falls for ever; it has no
-value here, which is the limit.
+weight w has alpha = w / 2. An action without data has no finite optimum: its Q falls for ever. Here it has
+no value, which stands for that limit.
 """
 
 from typing import Literal

@@ -38,4 +38,4 @@ METHODS: Mapping[str, Callable[[Steps, float], Solution]] = {
     "cql_h": cql_h,
     "iql": iql,
 }
-"""Every method, those without constraint first."""
+"""Every method by name."""

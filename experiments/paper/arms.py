@@ -39,7 +39,7 @@ class Arm:
 
 
 NO_SWITCHES: Mapping[str, Any] = {"network": {"switches": 0}}
-"""For algorithms whose policies throw no coins: gripper and neutral are components like all others."""
+"""For algorithms whose policies have no switches: gripper and neutral are components like all others."""
 
 
 def _on_all(
@@ -113,7 +113,7 @@ METHODS: tuple[Arm, ...] = (
     _on_all("mopo", "mopo", "MOPO", "ochre", {}),
     _on_all("morel", "morel", "MOReL", "ochre", {}),
 )
-"""Every other algorithm, acting as its paper says, and the steps of CQL, acting as COG; all on COG's data."""
+"""Every other algorithm, acting as its paper says, and variants of CQL, acting as COG; all on COG's data."""
 
 SMOOTH: Mapping[str, Any] = {"spectral_weight": 0.1}
 WIDE: Mapping[str, Any] = {**SMOOTH, "neighbour_distance": 0.5}
@@ -124,7 +124,7 @@ RISE: tuple[Arm, ...] = (
     _on_all("rise", "idql", "RISE: its clone and its labels", "sky", {"algorithm": WIDE}, labels="expert"),
     _on_all("cog_expert", "cql", "COG with RISE's labels", "green", {}, None, "expert"),
 )
-"""The fair row beside RISE: its two changes one after the other, then its labels, also under COG."""
+"""A fair comparison with RISE: its two changes one after the other, then its labels, also for COG."""
 
 REFERENCE = Arm(
     "cog_reference",
@@ -136,7 +136,7 @@ REFERENCE = Arm(
     preset="paper",
     acting="mode",
 )
-"""The paper's own, which needs a GPU."""
+"""COG with the paper's own network and settings, which needs a GPU."""
 
 ARMS: Mapping[str, Arm] = {arm.name: arm for arm in (*TABLE, *METHODS, *RISE, REFERENCE)}
 """Every arm by name, in the order of the tables; without `acting`, the row says how each algorithm acts."""

@@ -79,7 +79,7 @@ PANELS = (
     ),
     Panel("largest |Q|", (Curve("q_size", "largest |Q|", "blue"),), scale="log"),
     Panel(
-        "model's error after H steps, in deviations",
+        "model's error after H steps, in standard deviations",
         tuple(
             Curve(f"model_error_{horizon}", f"after {horizon}", colour)
             for horizon, colour in ((1, "green"), (5, "blue"), (10, "ochre"), (20, "red"))

@@ -1,4 +1,4 @@
-"""Time and memory of an update beside d3rlpy's: batch 256, 48x48 images, the paper's network, one thread.
+"""Time and memory of an update against d3rlpy's: batch 256, 48x48 images, the paper's network, one thread.
 
     python -m tests.packages.bench_d3rlpy --out FILE
 
@@ -58,7 +58,7 @@ class Case:
         )
 
     def config(self, batch: int) -> TrainConfig:
-        """The paper's preset past its imitation, without crops, which d3rlpy has not."""
+        """The paper's preset past its imitation, without crops, which d3rlpy does not have."""
         config = preset("paper", Path("unused"), Path("unused"), self.algorithm)
         algorithm = config.algorithm
         changes = {"bc_updates": 0, "warm_up_updates": 0, "sampled_actions": self.sampled_actions}

@@ -1,4 +1,4 @@
-"""Algorithms of cog beside those of d3rlpy: the same transitions, settings and evaluation episodes.
+"""Algorithms of cog against those of d3rlpy: the same transitions, settings and evaluation episodes.
 
     python -m tests.packages.compare_d3rlpy --jobs FOLDER --out FILE
 

@@ -100,7 +100,7 @@ def quiet() -> None:
 def replay(episodes: Sequence[Episode]) -> Any:
     """All transitions for d3rlpy, which has no place for the state after the last step of an episode cut off.
 
-    It never samples the last step of such an episode. One more step is appended, so that this is the one.
+    It never samples the last step of such an episode, so one more is appended, which is then the last.
     """
     made = []
     for one in episodes:

@@ -2,7 +2,7 @@
 
 `pendulum` is Gymnasium's Pendulum-v1, whose episodes end by their time limit alone. `mountain_car` is its
 MountainCarContinuous-v0 with every action held for five steps; the goal is terminal, and the data reach it in
-half of their episodes. `dot` is a red dot in a picture, to be moved onto a green one, which is terminal.
+57 % of their episodes. `dot` is a red dot in a picture, to be moved onto a green one, which is terminal.
 
 Shapes: E episodes side by side, A action dimensions.
 """
@@ -89,7 +89,7 @@ class MountainCar:
 
 
 class Dot:
-    """A red dot moves by its action on grey, to a green one where it belongs: -1 a step until it is there."""
+    """Actions move a red dot on grey to a green one, where it belongs: -1 a step until it is there."""
 
     GOAL = (0.5, -0.5)
     """Where the green dot is."""
@@ -98,7 +98,7 @@ class Dot:
     HALF = 5
     """Half the width of a dot in pixels."""
     SPEED = 0.3
-    """Way of the strongest action, where the picture reaches from -1 to 1."""
+    """How far the strongest action moves a dot, where the picture reaches from -1 to 1."""
     NEAR = 0.15
     """Distance in each direction at which it has arrived."""
 

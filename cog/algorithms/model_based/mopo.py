@@ -4,9 +4,9 @@ Yu et al., "MOPO: Model-based Offline Policy Optimization" (2020), algorithm 2: 
 models, of which a random one predicts each step of a short rollout. The reward is r - lambda * u(s, a), u the
 largest norm over the members of the predicted standard deviations. Only imagined rows are penalised.
 
-The story is of what the model does not know; the number is the noise that its members have learned
-(aleatoric), with the reward among its components, as in the authors' settings for D4RL. It is a norm of
-standardised states here, and of raw ones there: lambda does not carry over.
+The paper argues from what the model does not know; what it computes is the noise that its members have
+learned (aleatoric uncertainty), with the reward among its components, as in the authors' settings for D4RL.
+It is a norm of standardised states here, and of raw ones there: their lambda does not carry over.
 
 Departures from the authors' code: no stored rollouts, held-out set or elites (see `base`), one network with
 two heads where their settings for D4RL have one for means and one for variances, one weight decay for all

@@ -133,8 +133,8 @@ class Algorithm(nn.Module, ABC, Generic[C]):
             )
         if (switches := settings.network.switches) >= actions:
             raise UsageError(
-                f"network.switches is {switches}; actions have {actions} components, of which one at least "
-                "moves"
+                f"network.switches is {switches}, but at least one of the {actions} components of an action "
+                "has to move. Lower network.switches"
             )
 
     def phases(self) -> Sequence[Phase]:

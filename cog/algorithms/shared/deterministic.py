@@ -51,7 +51,7 @@ class DeterministicActorCritic(ActorCritic[C]):
         if switches := settings.network.switches:
             raise UsageError(
                 f"network.switches is {switches}; the deterministic policy of {settings.algorithm.name} "
-                "throws no coins. Leave network.switches out, or choose --algorithm cql"
+                "cannot have switches. Leave network.switches out, or choose --algorithm cql"
             )
 
     def build_networks(self) -> None:

@@ -16,7 +16,7 @@ from cog.replay.buffer import Buffer
 NEIGHBOURS = 10
 PIXELS = 12  # a side, of a picture in a description
 BAND = 0.95  # share of the data's own actions that count as inside
-LEAST_BAND = 0.01  # of an action's range of 2: closer actions are never told apart
+LEAST_BAND = 0.01  # of an action's range of 2: closer actions always count as inside
 ROWS = 512  # states looked at once, so that neither all pictures nor all pairs lie in memory
 
 

@@ -39,9 +39,9 @@ class Point(NamedTuple):
     true: float
     """Mean discounted return of its policy, which is the true value of the starts."""
     q_start: float
-    """What its critic says of its policy's actions at the same starts."""
+    """What its critic predicts for its policy's actions at the same starts."""
     q_data: float
-    """What its critic says of state-action pairs of the data."""
+    """What its critic predicts for state-action pairs of the data."""
 
 
 def settings_of(config: ExtrapolationConfig, method: str) -> AlgorithmConfig:
@@ -99,7 +99,9 @@ def critic_of(agent: Algorithm[Any]) -> Critic:
     """
     critic = getattr(agent, "critic", None)
     if not isinstance(critic, Critic):
-        raise UsageError(f"{agent.config.name} has no critic, whose error this study measures")
+        raise UsageError(
+            f"{agent.config.name} has no critic, whose error this study measures", remedy="leave it out"
+        )
     return critic
 
 

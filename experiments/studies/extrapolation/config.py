@@ -79,12 +79,14 @@ class ExtrapolationConfig:
             raise UsageError("methods hold ddpg, which is always run; leave it out")
         if self.random_steps >= self.steps:
             raise UsageError(
-                f"random_steps is {self.random_steps}, of {self.steps} steps in all; nothing would be learned"
+                f"random_steps is {self.random_steps} of {self.steps} steps in all: nothing would be learned",
+                remedy="lower random_steps, or raise steps",
             )
         if self.evaluate_every > min(self.steps, self.updates):
             raise UsageError(
                 f"evaluate_every is {self.evaluate_every}, more than the {self.steps} steps or the "
-                f"{self.updates} updates: nothing would be evaluated"
+                f"{self.updates} updates: nothing would be evaluated",
+                remedy="lower evaluate_every",
             )
 
     def chosen(self) -> "ExtrapolationConfig":

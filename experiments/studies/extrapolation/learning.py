@@ -5,7 +5,7 @@
     imitation   The trained DDPG of "concurrent" acts without noise; a fresh agent learns from what it did.
 
 Fujimoto, Meger and Precup (2019), section 3.1. They trained several experts and kept the best; here the
-expert has the weights of its best evaluation. Of "concurrent" both agents get the very same batches, so that
+expert has the weights of its best evaluation. Both agents of "concurrent" get the very same batches, so that
 they differ by their initial weights alone; other methods learn from its finished buffer.
 """
 
@@ -42,7 +42,7 @@ def expert_file(config: ExtrapolationConfig, seed: int) -> Path:
 
 
 def learn_online(config: ExtrapolationConfig, experiment: Experiment, seed: int) -> Curves:
-    """Train the agent that acts, and with "concurrent" the one that looks on; keep the buffer.
+    """Train the agent that acts, and with "concurrent" the one that only learns; keep the buffer.
 
     Returns the curves of "online" and, with "concurrent", of "ddpg".
     """
@@ -96,7 +96,7 @@ def steps_of(
 
 
 def record_expert(config: ExtrapolationConfig, seed: int) -> Curves:
-    """Let the trained online agent act without noise, and keep what it did; its curve is one evaluation."""
+    """Let the trained online agent act without noise, and keep its steps; its curve is one evaluation."""
     task = open_task(config.task)
     expert = make_agent(config, task, "ddpg", seed)
     expert.load_state_dict(load_file(expert_file(config, seed)))

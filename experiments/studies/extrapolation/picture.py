@@ -1,4 +1,4 @@
-"""The picture: for each experiment, returns, and what critics say beside what is earned."""
+"""The picture: for each experiment, returns, and the values that critics predict against those earned."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

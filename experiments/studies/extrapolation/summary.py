@@ -53,11 +53,11 @@ class Agent:
     curve: list[dict[str, Any]]
     """At each evaluation its `step`, and an interval for each field of `Point`."""
     end: dict[str, Interval]
-    """The same over the last evaluations of each seed, and `excess`: what the critic says too much."""
+    """The same over the last evaluations of each seed, and `excess`: how much the critic over-estimates."""
     seeds: int
     """Number of seeds."""
     too_high: int
-    """Seeds whose critic, over the last evaluations, says more of the starts than is earned from them."""
+    """Seeds whose critic, over the last evaluations, over-estimates the value of the starts."""
     stopped: int
     """Seeds that ended early because their values were not finite any more."""
 
@@ -130,8 +130,8 @@ def findings(found: Found) -> list[str]:
         sentences.append(
             f"{experiment}: offline DDPG earns {offline.end['returns']}, the agent that acts "
             f"{online.end['returns']}; {'the intervals are disjoint' if gap else 'no clear gap'}. "
-            f"Its critic says more than is earned in {offline.too_high} of {offline.seeds} seeds, by "
-            f"{offline.end['excess']}."
+            f"Its critic over-estimates in {offline.too_high} of {offline.seeds} seeds; over all seeds, what "
+            f"it predicts less what is earned is {offline.end['excess']}."
         )
         others = [name for name in agents if name not in (ONLINE, OFFLINE)]
         better = [name for name in others if offline.end["returns"].below(agents[name].end["returns"])]
@@ -149,8 +149,9 @@ def report(found: Found, config: ExtrapolationConfig, picture: str) -> str:
         "",
         f"Means over {len(config.seeds)} seeds with Student's 95 % intervals, of the last fifth of each "
         f"run's evaluations ({config.evaluations} episodes each, without noise). `true value`: discounted "
-        "return from the starts of these episodes; `Q(start)`: what the critic says of the policy's actions "
-        "there; `Q(data)`: of state-action pairs of the buffer; `stopped`: seeds whose values overflowed.",
+        "return from the starts of these episodes; `Q(start)`: what the critic predicts for the policy's "
+        "actions there; `Q(data)`: for state-action pairs of the buffer; `stopped`: seeds whose values "
+        "overflowed.",
         "",
         "| experiment | agent | return | return in the data | true value | Q(start) | Q(data) | stopped |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -55,7 +55,8 @@ def open_task(name: str) -> Task:
     """The task that Gymnasium calls `name`.
 
     Raises:
-        UsageError: there is none, or its states or actions are no vectors, or it has no time limit.
+        UsageError: there is none, or its states or actions are not vectors, or it has no time limit, or its
+            actions are unbounded.
         CogError: it needs a package that is not installed.
     """
     env = _made(name, None)
@@ -66,7 +67,9 @@ def open_task(name: str) -> Task:
         raise UsageError(f"{name} has other states or actions than vectors", remedy="choose another task")
     assert isinstance(acts, gymnasium.spaces.Box) and seen.shape is not None
     if spec is None or spec.max_episode_steps is None or not acts.is_bounded():
-        raise UsageError(f"{name} has no time limit or unbounded actions", remedy="choose another task")
+        raise UsageError(
+            f"{name} has no time limit, or its actions are unbounded", remedy="choose another task"
+        )
     return Task(name, spec.max_episode_steps, seen.shape[0], acts.low, acts.high)
 
 
@@ -97,8 +100,8 @@ class Evaluation(NamedTuple):
 def evaluate(task: Task, act: Act, episodes: int, discount: float) -> Evaluation:
     """Let a policy act, from the same starts each time.
 
-    A time limit is no end to what a critic predicts. So episodes go on beyond it until a further reward would
-    count for less than 1 % of the first.
+    A critic's prediction does not end at a time limit. So episodes go on beyond it until a further reward
+    would count for less than 1 % of the first.
     """
     length = max(task.limit, math.ceil(math.log(NEGLIGIBLE) / math.log(discount)))
     envs = [task.make(length) for _ in range(episodes)]
