@@ -156,6 +156,7 @@ class BEAR(ActorCritic[BEARConfig]):
         Raises:
             UsageError: some components are declared switches.
         """
+        super().check(settings, shape, actions)
         if switches := settings.network.switches:
             raise UsageError(
                 f"network.switches is {switches}; bear compares actions before the tanh, where a switch is "

@@ -85,7 +85,7 @@ class IQL(ActorCritic[IQLConfig]):
 
     Config = IQLConfig
     presets: ClassVar[Mapping[str, AlgorithmConfig]] = {"cpu": IQLConfig(), "paper": PAPER}
-    progress = ("value_loss", "td_loss", "q_data", "value", "imitation_weight")
+    progress = ("value_loss", "td_loss", "q_data", "v_data", "imitation_weight")
     finetunes = True
     bootstraps_from = "value"
     stitches = True
@@ -166,7 +166,7 @@ class IQL(ActorCritic[IQLConfig]):
     def value_loss(self, value: Tensor, target_q: Tensor) -> tuple[Tensor, Metrics]:
         """mean |tau - 1(u < 0)| u^2 with u = min_k Q'_k(s, a) - V(s), `target_q` and `value` (B,)."""
         loss = expectile_loss(target_q - value, self.config.expectile)
-        return loss, {"value_loss": loss.detach(), "value": value.detach().mean()}
+        return loss, {"value_loss": loss.detach(), "v_data": value.detach().mean()}
 
     def critic_loss(self, states: States, data_actions: Tensor, batch: Batch) -> tuple[Tensor, Metrics]:
         """sum_k mean (Q_k(s, a) - r - gamma * V(s'))^2 over the data."""
