@@ -54,7 +54,7 @@ def test_the_value_loss_weighs_what_lies_above_v_and_what_lies_below_it() -> Non
     agent, _ = made(expectile=0.8)
     loss, metrics = agent.value_loss(torch.tensor([1.0, 1.0]), torch.tensor([3.0, -1.0]))
     assert float(loss) == pytest.approx((0.8 * 4 + 0.2 * 4) / 2)
-    assert float(metrics["value"]) == 1.0
+    assert float(metrics["v_data"]) == 1.0
 
 
 def test_an_action_is_imitated_by_the_exponential_of_its_advantage_up_to_the_limit() -> None:
