@@ -16,7 +16,7 @@ from cog.core.configs import from_json, to_json
 from cog.errors import CogError, UsageError
 from cog.evaluation.policy import Policy
 from cog.replay.buffer import Batch, Buffer
-from cog.tabular.chain import ACTIONS, RIGHT, STATES, Steps, data, reaches_c
+from cog.tabular.chain import ACTIONS, DEAD_END, LEFT, RIGHT, STATES, A, E, Steps, chain, reaches_c
 from cog.tabular.iteration import greedy, value_iteration
 from cog.training import checkpoint
 from cog.training.config import TrainConfig
@@ -253,20 +253,43 @@ def continuous(steps: Steps) -> Any:
     return transitions
 
 
-@EVERY
-def test_on_the_chain_it_stitches_as_value_iteration_does_or_fails_as_it_says(name: str) -> None:
-    steps = data(70, 30)  # at B, seven in ten go to the dead end
-    assert reaches_c(greedy(value_iteration(steps, STATES, ACTIONS, 0.9, 3)))
+def crossroads() -> Steps:
+    """The chain, and as often as trajectory 1 a step from A to the dead end that pays 0.05 at once.
+
+    Without it one step of improvement at B would do; with it A is left towards B only for the value of C.
+    """
+    problem = chain()
+    first, second = problem.trajectory(A, [RIGHT, LEFT]), problem.trajectory(E, [RIGHT, RIGHT])
+    # At B, seven in ten go to the dead end.
+    return problem.steps(70 * first + 30 * second + 70 * [(A, LEFT, 0.05, DEAD_END)])
+
+
+def led_to_c(name: str, bootstrap: bool = True) -> tuple[bool, np.ndarray]:
+    """Whether the algorithm leads from A to C after a short training, and its actions (STATES,)."""
     fast = {"discount": 0.9, "steps": 1, "lr": 1e-3, "critic_lr": 1e-3, "actor_lr": 1e-3}
     fast |= {"model_updates": 200, "behaviour_lr": 1e-2, "behaviour_updates": 100}
     known = {field.name for field in dataclasses.fields(algorithm(name).Config)}
     settings = config(
         algorithm=name, batch_size=64, **{key: value for key, value in fast.items() if key in known}
     )
-    buffer = Buffer(continuous(steps), CPU, 64, "uniform", *settings.algorithm.returns())
+    buffer = Buffer(continuous(crossroads()), CPU, 64, "uniform", *settings.algorithm.returns())
+    buffer.bootstrap *= bootstrap
     agent = create(settings, buffer)
     for _ in range(600):
         agent.update(buffer.sample(agent.generator))
     with torch.no_grad():
         actions = agent.average(None, torch.eye(STATES)).mode()[:, 0].numpy()
-    assert reaches_c(np.where(actions > 0, RIGHT, 1 - RIGHT)) == algorithm(name).stitches, actions
+    return reaches_c(np.where(actions > 0, RIGHT, LEFT)), actions
+
+
+@EVERY
+def test_on_the_chain_it_stitches_as_value_iteration_does_or_fails_as_it_says(name: str) -> None:
+    assert reaches_c(greedy(value_iteration(crossroads(), STATES, ACTIONS, 0.9, 3)))
+    reached, actions = led_to_c(name)
+    assert reached == algorithm(name).stitches, actions
+
+
+@pytest.mark.parametrize("name", ["cql", "td3_bc"])
+def test_on_the_chain_nothing_stitches_without_the_value_of_the_next_state(name: str) -> None:
+    reached, actions = led_to_c(name, bootstrap=False)
+    assert not reached, actions

@@ -15,6 +15,7 @@ from torch import Tensor
 from cog.algorithms.shared.base import Algorithm
 from cog.networks.actor import PolicyNetwork
 from cog.networks.distribution import TanhGaussian, snap_switches
+from cog.networks.flow import OneStep
 from cog.replay.buffer import Batch, Buffer
 from cog.training.config import TrainConfig
 from cog.training.meters.behaviour import Behaviour, cloned
@@ -135,10 +136,11 @@ class Meters:
 def bootstrapped(policy: PolicyNetwork, images: Tensor | None, poses: Tensor, seed: int) -> Tensor:
     """The actions (B, A) at these states that a target would look at: always the same draw, or the mode.
 
-    A Gaussian policy bootstraps from its draws; every other kind from the action that it would take.
+    A Gaussian policy and one of one step (FQL) bootstrap from their draws; every other kind from the action
+    that it would take.
     """
     found = policy(images, poses)
-    if not isinstance(found, TanhGaussian):
+    if not isinstance(found, (TanhGaussian, OneStep)):
         return found.mode()
     generator = torch.Generator(device=poses.device).manual_seed(seed ^ _STREAM)
     shape = (len(poses), 1, policy.noise_dimensions)

@@ -25,7 +25,7 @@ from cog.networks.encoder import ObservationShape
 from cog.training.config import TrainConfig
 
 PAIRS = 1000  # state-action pairs of the data whose value is measured
-WARM_UPS = ("bc_updates", "warm_up_updates", "behaviour_updates")
+WARM_UPS = ("bc_updates", "warm_up_updates", "behaviour_updates", "model_updates")
 LONGEST_WARM_UP = 0.1  # of all updates
 
 
@@ -60,7 +60,13 @@ def settings_of(config: ExtrapolationConfig, method: str) -> AlgorithmConfig:
     return dataclasses.replace(settings, **{name: new for name, new in changes.items() if name in known})
 
 
-def make_agent(config: ExtrapolationConfig, task: Task, method: str, seed: int) -> Algorithm[Any]:
+def make_agent(
+    config: ExtrapolationConfig,
+    task: Task,
+    method: str,
+    seed: int,
+    return_bounds: tuple[float, float] | None = None,
+) -> Algorithm[Any]:
     """A fresh agent, whose initial weights and random numbers depend on `seed` alone.
 
     Raises:
@@ -86,7 +92,7 @@ def make_agent(config: ExtrapolationConfig, task: Task, method: str, seed: int) 
     kind.check(settings, shape, task.actions)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        agent = kind(settings, shape, task.actions, None)
+        agent = kind(settings, shape, task.actions, return_bounds)
     critic_of(agent)
     return agent
 

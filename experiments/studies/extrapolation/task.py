@@ -97,15 +97,15 @@ class Evaluation(NamedTuple):
     discounted: np.ndarray  # (E,) discounted sum of rewards, which the time limit does not cut off
 
 
-def evaluate(task: Task, act: Act, episodes: int, discount: float) -> Evaluation:
-    """Let a policy act, from the same starts each time.
+def evaluate(task: Task, act: Act, episodes: int, discount: float, first: int = FIRST_START) -> Evaluation:
+    """Let a policy act, from the same starts each time, whose seeds begin at `first`.
 
     A critic's prediction does not end at a time limit. So episodes go on beyond it until a further reward
     would count for less than 1 % of the first.
     """
     length = max(task.limit, math.ceil(math.log(NEGLIGIBLE) / math.log(discount)))
     envs = [task.make(length) for _ in range(episodes)]
-    starts = np.stack([env.reset(seed=FIRST_START + i)[0] for i, env in enumerate(envs)]).astype(np.float32)
+    starts = np.stack([env.reset(seed=first + i)[0] for i, env in enumerate(envs)]).astype(np.float32)
     states, going = starts.copy(), np.ones(episodes, bool)
     returns, discounted = np.zeros(episodes), np.zeros(episodes)
     for step in range(length):
