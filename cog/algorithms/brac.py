@@ -74,6 +74,10 @@ class BRACConfig(AlgorithmConfig):
         """Discount and steps of the transitions."""
         return Returns(self.discount, self.steps)
 
+    def preparation(self) -> int:
+        """Updates that clone the behaviour policy."""
+        return self.behaviour_updates
+
 
 PAPER = BRACConfig(
     behaviour_updates=300_000,

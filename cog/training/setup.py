@@ -69,6 +69,12 @@ def prepare(
         if rank() == 0:
             refuse_without_wandb(config.wandb)
         keep_freed_memory()
+        first = config.algorithm.preparation()
+        if config.updates <= first and on_message is not None:
+            on_message(
+                f"all {config.updates} updates prepare {config.algorithm.name}, whose policy begins to learn "
+                f"after update {first}: it stays as it was made. Train longer, or shorten that part"
+            )
         if config.threads:
             torch.set_num_threads(config.threads)
         inputs: tuple[Input, ...] = ()

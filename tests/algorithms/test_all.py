@@ -159,6 +159,15 @@ def test_gradients_draw_no_random_number(name: str) -> None:
     assert torch.equal(torch.get_rng_state(), everywhere)
 
 
+@pytest.mark.parametrize(("name", "field"), [("brac", "behaviour_updates"), ("mopo", "model_updates")])
+def test_a_run_too_short_for_its_policy_to_learn_says_so(name: str, field: str, tmp_path: Path) -> None:
+    for updates, told in ((3, True), (4, False)):
+        said: list[str] = []
+        settings = config(tmp_path / str(updates), algorithm=name, updates=updates, **{field: 3})
+        train(settings, suited({"algorithm": name}), on_message=said.append)
+        assert any("policy begins to learn after update 3" in text for text in said) == told
+
+
 @EVERY
 def test_a_run_that_was_interrupted_resumes_to_the_bit(name: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"algorithm": name, "shift": 2}

@@ -51,3 +51,7 @@ class ModelBasedConfig(AlgorithmConfig):
     def returns(self) -> Returns:
         """Discount of the one-step transitions, which are what a model predicts."""
         return Returns(self.discount)
+
+    def preparation(self) -> int:
+        """Updates that fit the model."""
+        return self.model_updates

@@ -44,6 +44,10 @@ class AlgorithmConfig(Named):
         """Discount and steps of the transitions; an algorithm without critics looks at neither."""
         return Returns()
 
+    def preparation(self) -> int:
+        """First updates that fit something else, such as a model, before the policy begins to learn."""
+        return 0
+
     def online(self, weights: Mapping[str, Any]) -> "AlgorithmConfig":
         """The configuration for fine-tuning online; `weights` change the fields of these names, if any."""
         return self
