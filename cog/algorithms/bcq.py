@@ -6,8 +6,9 @@ choose. As everywhere here, all losses of an update are taken at the same weight
 network after the other), and the critics choose by their lowest (the authors by the first alone).
 
 The policy's encoder, if critics and policy do not share one, is the VAE's to train: the perturbation model
-sees its features without gradient. Switches are modelled as -1 and 1, snapped before a critic sees them, and
-never perturbed.
+sees its features without gradient. That encoder has no slow copy, be it shared or not: the target
+perturbation model, too, sees the current features of s'. Switches are modelled as -1 and 1, snapped before a
+critic sees them, and never perturbed.
 
 By default the VAE is sharper than the authors', whose weight of the KL term makes it ignore spreads below
 about 0.35, and its latents go to +-1: at +-0.5 it hardly ever draws what fewer than 31 % of the data do,

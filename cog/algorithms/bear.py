@@ -5,7 +5,8 @@ authors published two codes that differ. This follows the later one (rail-berkel
 on GitHub, mode "auto"): a VAE of the data's actions trained along with the rest, the maximum mean discrepancy
 (MMD) between pre-tanh actions of policy and VAE, a multiplier learned by dual ascent that starts at 1, and
 targets from the current policy, not a delayed one. From the first code (aviralkumar2907/BEAR at f2e31c1) are
-the kernel's width, 20, and the 10 draws among which the critics choose when it acts.
+the kernel's width, 20, and the 10 draws among which the critics choose when it acts: here by their lowest,
+there by the first alone.
 
 The policy's encoder, if critics and policy do not share one, is the VAE's to train: the actor sees its
 features without gradient.

@@ -47,9 +47,11 @@ class CQLConfig(AlgorithmConfig):
     """Conservative term: "eq1" lowers Q of the policy's actions, "eq2" raises the data's as well; "cql_h" and
     "cql_rho" lower the highest Q, among all actions and among the policy's, and raise the data's."""
     conservative_weight: float = within("[0, inf)", 0.05)
-    """Weight of the conservative term (the paper's alpha); the starting value in the Lagrange form."""
+    """Weight of the conservative term (twice the paper's alpha, since the squared error here has no factor
+    1/2); the starting value in the Lagrange form."""
     lagrange_gap: float | None = within("(-inf, inf)", None)
-    """Gap that a learned conservative weight aims at. Default: the weight is fixed."""
+    """Gap that a learned conservative weight aims at; the authors' code compares it with the gap times a
+    fixed weight. Default: the weight is fixed."""
     sampled_actions: int = within("[1, inf)", 2)
     """N: actions drawn per state from each of uniform, pi(.|s) and pi(.|s') in the conservative term; from
     pi(.|s) alone if the variant is not "cql_h"."""
@@ -252,8 +254,10 @@ class CQL(ActorCritic[CQLConfig]):
     ) -> tuple[Tensor, Metrics]:
         """sum_k mean (Q_k(s, a) - r - gamma * min_k Q'_k(s', a'))^2 over the data, Q (K, B), a' ~ pi(.|s').
 
-        With several `backup_actions` the best of them counts. The backup holds no entropy term (the
-        reference's "deterministic backup").
+        With several `backup_actions` the best by the lowest critic counts: the lowest of each action first,
+        then the best action. The authors' max-Q backup takes the best of each critic first, then the lowest
+        of these, which is never less. The backup holds no entropy term (the reference's "deterministic
+        backup").
         """
         with torch.no_grad():
             next_actions, _ = states.next_policy.sample(backup)
@@ -301,7 +305,10 @@ class CQL(ActorCritic[CQLConfig]):
         return log_mean_exp(q_sampled) if self.config.variant == "cql_rho" else q_sampled.mean(-1)
 
     def weight_loss(self, gap: Tensor, target_gap: float) -> Tensor:
-        """-alpha * (gap - target gap): alpha rises while the gap is above its target (the Lagrange form)."""
+        """-alpha * (gap - target gap): alpha rises while the gap is above its target (the Lagrange form).
+
+        The authors' code has alpha * (w * gap - target gap) with a fixed w; with w = 1 both are the same.
+        """
         return -self.alpha() * (gap - target_gap)
 
     def alpha(self) -> Tensor:
@@ -313,7 +320,8 @@ class CQL(ActorCritic[CQLConfig]):
     ) -> tuple[Tensor, Metrics]:
         """temperature * log pi(a|s) - min_k Q_k(s, a) - `bc_weight` * log pi(data), a ~ pi(.|s).
 
-        During the warm-up, the first `bc_updates`, imitation alone. `q_data` (K, B) carries no gradient.
+        During the warm-up, the first `bc_updates`, without Q and with a `bc_weight` of 1. Data that may not
+        be imitated count as 0 in the last mean. `q_data` (K, B) carries no gradient.
         """
         loss = (self.log_temperature.exp().detach() * pi.log_pi).mean()
         metrics: Metrics = {}

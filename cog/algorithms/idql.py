@@ -5,11 +5,19 @@ The clone is a flow instead of a diffusion model, as in the baseline IFQL of Par
 (2025). It learns from neither rewards nor values; these count in the choice alone, which the current critics
 make (in evaluation, their running average). V sees the features of the first target critic's encoder.
 
-Two options of RISE (2025, University of Washington and Toyota Research Institute) make the clone smoother and
-wider: a penalty on the singular values of its network, and actions of neighbouring states. RISE seeks
-neighbours of non-expert states in the whole data, by features of DINOv2; here they are looked for in the
-batch, whatever their source, by what the clone sees: the trained encoder's features or the standardised pose.
-Its rewards, 1 on all steps of an expert and 0 elsewhere, are labels of the data: `cog relabel EXPERT
+Two options after RISE (2025, University of Washington and Toyota Research Institute) make the clone smoother
+and wider: a penalty on the singular values of its network, and actions of neighbouring states. Their numbers
+do not carry over, since RISE's code differs in three things:
+
+- Its lambda, 0.1 or 0.001 by task, multiplies sigma_max, not squared, of one matrix in front of its U-Net.
+  Here the weight multiplies the sum of sigma_max^2 over all matrices of the vector field, as RISE's page has
+  it.
+- Its T bounds the Euclidean distance of features of DINOv2, scaled to norm 1. Here it bounds the root mean
+  square difference of what the clone sees: the trained encoder's features or the standardised pose.
+- It seeks neighbours of non-expert states alone, in the whole data, and prefers those from experts. Here any
+  row of the batch may have a neighbour, and be one.
+
+RISE's rewards, 1 on all steps of an expert and 0 elsewhere, are labels of the data: `cog relabel EXPERT
 --rule 1 --no-terminate` and `cog relabel OTHER --rule zero`, each with a `--name`.
 
 Shapes: K critics, B states, E encoders, F features, A action dimensions, the last S of them switches.
@@ -45,7 +53,7 @@ VALUE, CRITIC = "value", "critic and clone"
 
 @dataclass(frozen=True)
 class IDQLConfig(AlgorithmConfig):
-    """The settings of IDQL and of RISE's options, which are off."""
+    """The settings of IDQL and of the options after RISE, which are off."""
 
     name: ClassVar[str] = "idql"
 
@@ -66,9 +74,9 @@ class IDQLConfig(AlgorithmConfig):
     actor_lr: float = within("[0, inf)", 3e-4)
     """Adam's step size for the clone."""
     spectral_weight: float = within("[0, inf)", 0.0)
-    """Weight of the sum of sigma_max^2 over the matrices of the clone's network (RISE's lambda); 0 is off."""
+    """Weight of the sum of sigma_max^2 over the matrices of the clone's network (after RISE); 0 is off."""
     neighbour_distance: float = within("[0, inf)", 0.0)
-    """Largest root mean square difference of two neighbours' features (RISE's T); 0 is off."""
+    """Largest root mean square difference of two neighbours' features (after RISE); 0 is off."""
     neighbour_share: float = within("[0, 1]", 0.5)
     """Share of the clone's rows in which the action of a neighbour stands for the state's own."""
 
@@ -78,7 +86,11 @@ class IDQLConfig(AlgorithmConfig):
 
 
 PAPER = IDQLConfig(discount=0.99, steps=1, target_rate=5e-3)
-"""The figures of the paper's tasks with a reward at the goal (AntMaze), but 10 steps: a flow needs them."""
+"""The figures of the paper's tasks with a reward at the goal (AntMaze), but 10 steps: a flow needs them.
+
+The 32 candidates are those of FQL's baseline IFQL; IDQL's code tries 16, 64 and 256. Left out: AdamW and
+cosine decay for the clone, and an average of the clone with a rate of its own (0.001).
+"""
 
 
 class IDQL(ActorCritic[IDQLConfig]):

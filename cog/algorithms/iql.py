@@ -5,10 +5,17 @@ Kostrikov, Nair and Levine, "Offline Reinforcement Learning with Implicit Q-Lear
 regression. The order is that of github.com/ikostrikov/implicit_q_learning at 09d7002: V steps first, then Q
 and policy with the new V; the policy's advantages are of the target critics.
 
-Two things differ from that code. Its policy is a Gaussian around tanh of a mean, with one standard deviation
-for all states and draws that are clipped; this one is the toolkit's tanh-Gaussian, whose deviation depends on
-the state and whose last components may be switches. It lowers the policy's step size alone over the run;
-`schedule` is the same for all parts here.
+What differs from that code:
+
+- Its policy is a Gaussian around tanh of a mean, with one standard deviation for all states and draws that
+  are clipped; this one is the toolkit's tanh-Gaussian, whose deviation depends on the state and whose last
+  components may be switches.
+- It lowers the policy's step size alone over the run; `schedule` is the same for all parts here.
+- Its networks have no LayerNorm; here all have it unless `network.layer_norm` is off.
+- It clips the data's actions to 1 - 1e-5; here the likelihood clamps them to `network.action_limit`, 0.999 by
+  default.
+- It learns from states. Here V and policy see the features of the critics' encoder without gradient, unless
+  `network.sharing` is "separate".
 
 Shapes: K critics, B states, F features, A action dimensions.
 """

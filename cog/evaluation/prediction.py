@@ -1,8 +1,9 @@
-"""What an episode returned in the units in which the critics predict it: discounted, with the data's rewards.
+"""What an episode returned, discounted, to be compared with what the critics predict (over-estimation).
 
-Only so can a prediction be compared with what came of it (over-estimation). A checkpoint records how its data
-pay. If they pay one reward, at the step that ends its episode in success, an episode of the evaluation earns
-that reward at its first success; otherwise it earns what the environment pays.
+A checkpoint records how its data pay. If they pay one reward, at the step that ends its episode in success,
+an episode of the evaluation earns that reward at its first success: the units of the critics. Otherwise it
+earns what the environment pays, which can be compared with a prediction only if the data hold the same
+rewards. Critics of `sac`, `brac`, `mopo` and `morel` predict more than rewards: entropy or penalties as well.
 """
 
 from typing import NamedTuple

@@ -16,7 +16,7 @@ class NetworkConfig:
     sharing: Literal["shared", "separate"] = "shared"
     """Whether all share one encoder, trained by the critics, or each critic and the actor has its own."""
     critics: int = within("[1, inf)", 2)
-    """Number of Q functions in the ensemble; targets take the lowest of them."""
+    """Number of Q functions in the ensemble; the targets of most algorithms take the lowest of them."""
     bottleneck: int = within("[0, inf)", 128)
     """Width of the tanh layer that ends the encoder; 0 omits this layer."""
     use_proprio: bool = True

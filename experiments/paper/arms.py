@@ -124,7 +124,10 @@ RISE: tuple[Arm, ...] = (
     _on_all("rise", "idql", "RISE: its clone and its labels", "sky", {"algorithm": WIDE}, labels="expert"),
     _on_all("cog_expert", "cql", "COG with RISE's labels", "green", {}, None, "expert"),
 )
-"""A fair comparison with RISE: its two changes one after the other, then its labels, also for COG."""
+"""After RISE, in this toolkit's form: its two changes one after the other, then its labels, also for COG.
+
+`cog.algorithms.idql` says how that form differs from RISE's code.
+"""
 
 REFERENCE = Arm(
     "cog_reference",

@@ -10,7 +10,8 @@ It is a norm of standardised states here, and of raw ones there: their lambda do
 
 Departures from the authors' code: no stored rollouts, held-out set or elites (see `base`), one network with
 two heads where their settings for D4RL have one for means and one for variances, one weight decay for all
-layers, and a learned end of the episode where theirs is a function for each task.
+layers, a learned end of the episode where theirs is a function for each task, and a target entropy of minus
+the number of components that move where theirs is -3 for every task.
 """
 
 from collections.abc import Mapping
@@ -55,7 +56,8 @@ PAPER = MOPOConfig(
     initial_temperature=1.0,
     penalty_weight=1.0,
 )
-"""The authors' settings (github.com/tianheyu927/mopo); lambda 0.5 to 5 and 1 or 5 steps, by task."""
+"""The authors' settings (github.com/tianheyu927/mopo), lambda 0.5 to 5 and 1 or 5 steps by task, but for
+their target entropy, -3 for every task."""
 
 
 class MOPO(ModelBased[MOPOConfig]):

@@ -54,7 +54,9 @@ def branch(
 ) -> tuple[list[Rows], dict[str, Tensor]]:
     """The rows of each step, B a step, and means of what `imagine` measures over all of them.
 
-    Where a rollout may have ended, its later rows weigh as much as it is likely that it has not.
+    Where a rollout may have ended, its later rows weigh as much as it is likely that it has not. The means
+    (`penalty` of MOPO, `unknown_share` of MOReL) are plain ones, over all steps of all rollouts, also those
+    after an end.
     """
     weight = torch.ones_like(states[:, 0])
     steps = draws.members.shape[1]

@@ -16,7 +16,11 @@ class Returns(NamedTuple):
     discount: float = 0.0
     """Discount per step."""
     steps: int = 1
-    """Steps of reward in a transition before the bootstrap."""
+    """Steps of reward in a transition before the bootstrap.
+
+    Over these steps the return is that of the data's own behaviour, uncorrected for the policy's: a bias that
+    the papers' one-step targets do not have, accepted because rewards are far away.
+    """
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ class Meters:
     def read(self, agent: Algorithm[Any]) -> dict[str, float]:
         """Every meter that this algorithm has, by the name under which it is logged.
 
-        What acts in evaluation is read: the averaged policy, and the critics that choose.
+        The averaged policy is read, which acts in evaluation, and the target critics, which also choose with
+        `--acting critic`.
         """
         if self._built is None:
             self._built = self._build(agent)

@@ -1,7 +1,9 @@
 """Support: how far an action is from what the data hold at similar states.
 
 A state is described by its standardised pose and, where there are images, by its picture reduced to a few
-pixels. Both parts have a total variance of 1 over the data, so that they count the same.
+pixels. The picture has a total variance of 1 over the reference steps. The pose has one of the share of its
+components that vary over the data: 1, so that both parts count the same, if all do; a constant component adds
+0 but is counted.
 
 Shapes: B states, P components of the pose, D numbers that describe a state, R reference steps, A action
 dimensions.

@@ -153,6 +153,10 @@ def report(found: Found, config: ExtrapolationConfig, picture: str) -> str:
         "actions there; `Q(data)`: for state-action pairs of the buffer; `stopped`: seeds whose values "
         "overflowed.",
         "",
+        "For `cql`, `brac` and `sac`, whose policies are stochastic, Q(start) is the value of their draws "
+        "(`brac` less its penalty, `sac` with its entropy), while `true value` is that of their modes: the "
+        "difference of the two is not over-estimation alone.",
+        "",
         "| experiment | agent | return | return in the data | true value | Q(start) | Q(data) | stopped |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
