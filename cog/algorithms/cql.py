@@ -313,7 +313,7 @@ class CQL(ActorCritic[CQLConfig]):
 
     def alpha(self) -> Tensor:
         """The learned conservative weight."""
-        return self.log_weight.exp().clamp(max=1e6)
+        return self.log_weight.exp()
 
     def actor_loss(
         self, pi: PolicyActions, q_data: Tensor, states: States, batch: Batch, phase: Phase
@@ -350,3 +350,7 @@ class CQL(ActorCritic[CQLConfig]):
     def update_targets(self) -> None:
         """Move the target critics by `target_rate` towards the critics."""
         self.move_target_critics(self.config.target_rate)
+        if self.config.lagrange_gap is not None:
+            # Held here and not in `alpha`, where a weight above the limit would have no gradient to fall by.
+            with torch.no_grad():
+                self.log_weight.clamp_(max=math.log(1e6))

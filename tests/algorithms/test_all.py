@@ -86,6 +86,27 @@ def test_every_loss_and_metric_is_finite_and_progress_names_some(
     assert set(agent.progress) <= seen
 
 
+NEVER_TRAINED = {"cql": {"log_weight"}}
+"""Parameters without an optimiser by default: CQL learns this weight in its Lagrange form alone."""
+
+
+@EVERY
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_every_parameter_that_can_learn_belongs_to_exactly_one_optimiser(name: str, sharing: str) -> None:
+    agent, _ = made(name, sharing=sharing)
+    of_optimisers = [
+        id(weight)
+        for optimiser in agent.optimizers.values()
+        for group in optimiser.param_groups
+        for weight in group["params"]
+    ]
+    assert len(set(of_optimisers)) == len(of_optimisers), "a parameter of two optimisers"
+    learning = {key: id(weight) for key, weight in agent.named_parameters() if weight.requires_grad}
+    assert set(of_optimisers) <= set(learning.values()), "an optimiser of what is no part of the agent"
+    left_out = {key for key, weight in learning.items() if weight not in set(of_optimisers)}
+    assert left_out == NEVER_TRAINED.get(name, set())
+
+
 @EVERY
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
 def test_each_loss_moves_the_parameters_of_its_own_optimiser_and_no_others(name: str, sharing: str) -> None:

@@ -1,6 +1,7 @@
 """The CQL losses against closed forms, finite differences and the naive plan."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from cog.algorithms.cql import CQL, FULL, States
 from cog.algorithms.shared.base import Metrics, Shifts
-from cog.networks.distribution import TanhGaussian
+from cog.networks.critic import Critic
+from cog.networks.distribution import Noise, TanhGaussian
 from cog.replay.buffer import Batch, Buffer
 from cog.training.setup import create
 from tests.helpers.learner_data import config, noise, steps_of
@@ -74,13 +76,52 @@ def test_conservative_loss_converges_to_the_integral_over_actions(dimensions: in
     assert errors[30_000] < errors[30]
 
 
-def test_every_sampled_action_is_scored_at_the_present_state() -> None:
-    agent, batch = make()
-    _, states, actions = critic_total(agent, batch)
-    assert actions.shape == (8, 6, 3) and float(actions.abs().max()) <= 1
-    for i in range(6):
-        alone = agent.critic.q(states.critic, actions[:, i : i + 1])
-        torch.testing.assert_close(agent.critic.q(states.critic, actions)[..., i : i + 1], alone)
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_actions_of_the_policy_at_s_prime_are_scored_at_s_and_have_their_density_at_s_prime(
+    sharing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, batch = make(dtype=torch.float64, sharing=sharing)
+    draws = agent.draws(8)
+    scored, densities = [], []
+    healthy_q, healthy_loss = Critic.q, CQL.conservative_loss
+
+    def q(self: Critic, states: Tensor, actions: Tensor) -> Tensor:
+        if self is agent.critic and actions.shape[1] == 1 + 6:  # the data's action and 3N, N = 2
+            scored.append((states, actions[:, 1:]))
+        return healthy_q(self, states, actions)
+
+    def loss(self: CQL, q_data: Tensor, q_sampled: Tensor, log_density: Tensor) -> tuple[Tensor, Metrics]:
+        densities.append(log_density)
+        return healthy_loss(self, q_data, q_sampled, log_density)
+
+    monkeypatch.setattr(Critic, "q", q)
+    monkeypatch.setattr(CQL, "conservative_loss", loss)
+    agent.losses(batch, draws, FULL)
+    ((states, actions),), (density,) = scored, densities
+
+    now = agent.critic.project(agent.critic.encode(batch.images, batch.proprio))
+    following = agent.critic.project(agent.critic.encode(batch.next_images, batch.next_proprio))
+    assert float((now - following).detach().abs().amax(-1).min()) > 1e-3  # s and s' differ everywhere
+    torch.testing.assert_close(states, now)
+
+    encoder = agent.policy_encoder()
+    present = agent.actor(encoder(batch.images, batch.proprio))
+    next_policy = agent.actor(encoder(batch.next_images, batch.next_proprio))
+
+    def drawn(policy: TanhGaussian, normal: Tensor) -> Tensor:
+        return torch.tanh(policy.mean[:, None] + policy.log_std.exp()[:, None] * normal)
+
+    def densities_at(policy: TanhGaussian, these: Tensor) -> Tensor:
+        return torch.stack([policy.log_prob(these[:, i], 1 - 1e-12) for i in range(2)], 1)
+
+    torch.testing.assert_close(actions[:, :2], 2 * draws.uniform - 1)
+    torch.testing.assert_close(actions[:, 2:4], drawn(present, draws.sampled.normal))
+    torch.testing.assert_close(actions[:, 4:], drawn(next_policy, draws.next_sampled.normal))
+    torch.testing.assert_close(density[:, :2], torch.full((8, 2), -3 * math.log(2), dtype=torch.float64))
+    torch.testing.assert_close(density[:, 2:4], densities_at(present, actions[:, 2:4]))
+    torch.testing.assert_close(density[:, 4:], densities_at(next_policy, actions[:, 4:]))
+    at_s = densities_at(present, actions[:, 4:])
+    assert float((density[:, 4:] - at_s).detach().abs().min()) > 1e-6
 
 
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
@@ -209,10 +250,69 @@ def test_lagrange_weight_grows_while_the_gap_is_too_large_and_shrinks_otherwise(
         assert (agent.log_weight.item() > before) == grows
 
 
-def test_warm_up_imitates_without_looking_at_q() -> None:
-    agent, batch = make(bc_updates=1)
-    assert "q_policy" not in agent.update(batch)
-    assert "q_policy" in agent.update(batch)
+def test_a_weight_pushed_above_its_limit_comes_back_and_can_fall_again() -> None:
+    limit = math.log(1e6)
+    for wanted, falls in ((50.0, True), (-50.0, False)):  # the gap lies between: a lower or a higher weight
+        agent, batch = make(lagrange_gap=wanted, temperature_lr=0.01)
+        with torch.no_grad():
+            agent.log_weight.fill_(limit + 1)
+        seen = []
+        for _ in range(3):
+            agent.update(batch)
+            seen.append(agent.log_weight.item())
+        assert seen[0] == pytest.approx(limit, abs=1e-6)
+        if falls:
+            assert seen[1] < limit - 0.005 and seen[2] < seen[1] - 0.005
+        else:
+            assert seen[1:] == seen[:1] * 2
+
+
+def test_a_weight_below_its_limit_is_left_as_it_is_to_the_bit() -> None:
+    agent, _ = make(lagrange_gap=1.0)
+    for value in (-3.0, 0.0, 2.5, 13.8):
+        with torch.no_grad():
+            agent.log_weight.fill_(value)
+        agent.update_targets()
+        assert torch.equal(agent.log_weight.detach(), torch.tensor(value))
+        assert torch.equal(agent.alpha().detach(), torch.tensor(value).exp())
+
+
+def test_warm_up_imitates_with_weight_1_and_without_q_and_the_actor_climbs_q_after_it() -> None:
+    agent, batch = make(dtype=torch.float64, bc_updates=1, bc_weight=0.3, initial_temperature=0.2)
+    draws = agent.draws(8)
+
+    def gradient() -> Tensor:
+        (phase,) = agent.phases()
+        return flat(agent.gradients(batch, draws, phase)[0]["actor"])
+
+    def flat(parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([part.reshape(-1) for part in parts])
+
+    def scale_q(factor: float) -> None:
+        with torch.no_grad():
+            agent.critic.last.weight.mul_(factor)
+            agent.critic.last.bias.mul_(factor)
+
+    policy = agent.actor(agent.policy_encoder()(batch.images, batch.proprio).detach())
+    pi_actions, log_pi = policy.sample(Noise(draws.policy))
+    likelihood = policy.log_prob(batch.actions, agent.settings.network.action_limit).mean()
+    warm_up = 0.2 * log_pi.mean() - likelihood
+    features = agent.critic.project(agent.critic.encode(batch.images, batch.proprio)).detach()
+    q = agent.critic.q(features, pi_actions).amin(0).mean()
+    full = 0.2 * log_pi.mean() - q - 0.3 * likelihood
+    weights = agent.optimizers["actor"].param_groups[0]["params"]
+    expected = {
+        done: flat(torch.autograd.grad(loss, weights, retain_graph=True))
+        for done, loss in ((0, warm_up), (1, full))
+    }
+    for done in (0, 1):
+        agent.updates_done = done
+        found = gradient()
+        torch.testing.assert_close(found, expected[done])
+        scale_q(7)
+        change = float((gradient() - found).abs().max())
+        scale_q(1 / 7)
+        assert (change > 1e-4) if done else (change == 0)
 
 
 def test_log_density_agrees_with_torch_distributions_also_far_out() -> None:

@@ -92,7 +92,9 @@ def test_the_critics_target_holds_the_value_after_its_step_and_ends_at_terminals
     losses, metrics = agent.gradients(batch, agent.draws(8), CRITIC_AND_ACTOR)
     expected = batch.rewards + torch.tensor([0.5] * 7 + [0.0]) * after
     assert float(metrics["q_target"]) == pytest.approx(float(expected.mean()), rel=1e-5)
-    assert expected[-1] == batch.rewards[-1]
+    ended = batch._replace(bootstrap=torch.zeros(8), rewards=torch.arange(8.0))
+    _, metrics = agent.gradients(ended, agent.draws(8), CRITIC_AND_ACTOR)
+    assert float(metrics["q_target"]) == 3.5  # the mean of 0 to 7, and nothing of V
 
 
 @pytest.mark.parametrize("sharing", ["shared", "separate"])

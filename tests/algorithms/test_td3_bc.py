@@ -39,6 +39,25 @@ def test_scaling_q_by_a_factor_leaves_the_actor_s_gradient_as_it_is_and_shifting
     assert float((actor_gradients(agent, batch) - before).abs().max()) > 1e-4
 
 
+def test_the_actor_s_gradient_is_that_of_the_error_less_q_1_at_a_scale_of_weight_over_its_mean_size() -> None:
+    agent, batch = made(weight=2.5)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        agent.critic.last.weight.copy_(torch.randn(agent.critic.last.weight.shape, generator=generator))
+    features = agent.critic.encode(None, batch.proprio)
+    actions = agent.actor(features[0].detach()).mode()
+    q_1 = agent.critic.q(agent.critic.project(features).detach(), actions[:, None])[0, :, 0]
+    assert bool((q_1 > 0).any()) and bool((q_1 < 0).any())  # so that mean |Q_1| is not |mean Q_1|
+    scale = 2.5 / q_1.detach().abs().sum() * 8
+    loss = (actions - batch.actions).square().sum() / (8 * 3) - scale * q_1.sum() / 8
+    expected = torch.autograd.grad(loss, agent.optimizers["actor"].param_groups[0]["params"])
+    flat = torch.cat([gradient.reshape(-1) for gradient in expected])
+    torch.testing.assert_close(actor_gradients(agent, batch), flat, rtol=1e-4, atol=1e-6)
+    _, metrics = agent.gradients(batch, agent.draws(8), ACTOR)
+    assert float(metrics["q_scale"]) == pytest.approx(float(scale), rel=1e-5)
+    assert float(metrics["actor_loss"]) == pytest.approx(float(loss.detach()), rel=1e-5)
+
+
 @pytest.mark.parametrize("constant", [False, True])
 def test_without_weight_or_with_a_constant_q_the_actor_clones_the_data(constant: bool) -> None:
     agent, batch = made() if constant else made(weight=0.0)

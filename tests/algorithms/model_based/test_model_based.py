@@ -194,6 +194,50 @@ def test_from_recorded_rows_alone_critics_actor_and_temperature_learn_as_soft_ac
 
 
 @BOTH
+def test_the_model_is_to_predict_the_standardised_change_the_reward_and_where_bootstrapping_ends(
+    name: str,
+) -> None:
+    agent, buffer = made(name, switches=1)
+    agent.standardise(torch.tensor([1.0, -1.0, 0.0, 2.0]), torch.tensor([1.0, 2.0, 4.0, 0.5]))
+    batch = buffer.sample(agent.generator)
+    bootstrap = torch.tensor([0.97, 0.0, 0.97, 0.5, 0.0, 0.0, 1.0, 1e-6])
+    state, change = torch.tensor([3.0, 3.0, 3.0, 3.0]), torch.tensor([3.0, -2.0, 1.0, 4.0])
+    batch = batch._replace(
+        proprio=state.expand(8, 4),
+        next_proprio=(state + change).expand(8, 4),
+        rewards=torch.arange(8.0),
+        bootstrap=bootstrap,
+        actions=torch.tensor([0.25, -0.5, 0.1]).expand(8, 3),
+    )
+    recorded = agent.recorded(batch)
+    torch.testing.assert_close(recorded.states, torch.tensor([2.0, 2.0, 0.75, 2.0]).expand(8, 4))
+    assert torch.equal(recorded.actions, torch.tensor([0.25, -0.5, 1.0]).expand(8, 3))
+    torch.testing.assert_close(recorded.targets[:, :4], torch.tensor([3.0, -1.0, 0.25, 8.0]).expand(8, 4))
+    assert recorded.targets[:, 4].tolist() == list(range(8))
+    assert recorded.terminals.tolist() == [0, 1, 0, 0, 1, 1, 0, 0]
+
+
+@BOTH
+def test_the_critics_target_of_a_recorded_step_is_its_reward_and_the_value_after_it_but_at_terminals(
+    name: str,
+) -> None:
+    agent, buffer = made(name, real_share=0.5)
+    with torch.no_grad():
+        agent.target.last.weight.zero_()
+        agent.target.last.bias.fill_(100.0)
+        agent.log_temperature.fill_(-100.0)  # no entropy in the value after a step
+    batch = buffer.sample(agent.generator)._replace(
+        rewards=torch.arange(8.0), bootstrap=torch.tensor([0.9, 0.0] * 4)
+    )
+    targets = []
+    for row in range(8):
+        alone = Batch(*(one if one is None else one[row : row + 1] for one in batch))
+        metrics = agent.losses(alone, agent.draws(1), POLICY)[1]
+        targets.append(float(metrics["q_target"]))  # of the recorded row, which is the only one
+    assert targets == pytest.approx([90, 1, 92, 3, 94, 5, 96, 7], rel=1e-5)
+
+
+@BOTH
 def test_terminal_rows_bootstrap_nothing(name: str) -> None:
     agent, buffer = made(name)
     batch = buffer.sample(agent.generator)

@@ -8,6 +8,7 @@ import torch
 from cog.algorithms.model_based.base import POLICY
 from cog.algorithms.model_based.losses import gaussian_loss, largest_deviation
 from cog.algorithms.model_based.mopo import MOPO
+from cog.replay.buffer import Batch
 from tests.algorithms.model_based.test_model_based import made
 
 
@@ -68,6 +69,41 @@ def test_the_model_s_loss_is_twice_the_negative_log_likelihood_but_for_its_const
     twice = -2 * density - math.log(2 * math.pi)  # (3, 4, 2)
     expected = sum((counts[:, member] * twice[member].mean(1)).sum() / 4 for member in range(3))
     torch.testing.assert_close(gaussian_loss(mean, log_variance, target, counts), expected)
+
+
+def test_the_model_s_whole_loss_adds_terminals_and_the_weighed_spread_of_bounds_and_squared_weights() -> None:
+    agent, buffer = made("mopo", bounds_weight=0.3, model_decay=0.2)
+    assert isinstance(agent, MOPO)
+    agent.double()
+    with torch.no_grad():
+        agent.model.highest.copy_(torch.tensor([0.5, 1.0, 0.0, 2.0, 0.25]))
+        agent.model.lowest.copy_(torch.tensor([-10.0, -4.0, -1.0, -8.0, -3.0]))
+    batch = buffer.sample(agent.generator)
+    batch = Batch(*(one if one is None else one.double() for one in batch))
+    batch = batch._replace(bootstrap=torch.tensor([0.9, 0.0] * 4).double())
+    recorded = agent.recorded(batch)
+    counts = torch.randint(0, 4, (8, 4), generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        loss, metrics = agent.model_loss(recorded, counts)
+        mean, log_variance, terminal = agent.model(recorded.states, recorded.actions)
+    density = torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(recorded.targets)
+    end = terminal.sigmoid()
+    expected, terminals = 0.0, 0.0
+    for member in range(4):
+        for row in range(8):
+            twice = -2 * density[member, row] - math.log(2 * math.pi)
+            expected += float(counts[row, member] * twice.mean()) / 8
+            chance = end[member, row] if row % 2 else 1 - end[member, row]
+            terminals -= float(counts[row, member] * chance.log()) / 8
+    spread = (0.5 + 1.0 + 0.0 + 2.0 + 0.25) + (10.0 + 4.0 + 1.0 + 8.0 + 3.0)
+    squares = sum(
+        float(one.detach().square().sum())
+        for key, one in agent.model.named_parameters()
+        if key.endswith(".weight")
+    )
+    expected += terminals + 0.3 * spread + 0.5 * 0.2 * squares
+    assert float(loss) == pytest.approx(expected, rel=1e-9)
+    assert float(metrics["terminal_loss"]) == pytest.approx(terminals / 4, rel=1e-9)
 
 
 def test_the_penalty_is_measured_while_the_policy_learns() -> None:
