@@ -99,7 +99,7 @@ def test_cloning_two_ways_to_switch_takes_one_of_them_instead_of_the_middle() ->
 
 def test_a_policy_of_switches_alone_or_of_more_than_there_are_is_refused() -> None:
     for switches in (2, 3):
-        with pytest.raises(UsageError, match=r"network\.switches is .; actions have 2 components"):
+        with pytest.raises(UsageError, match=r"network\.switches is ., but at least one of the 2 components"):
             create(config(switches=switches), buffer(actions=2))
 
 
