@@ -164,11 +164,9 @@ def methods_known() -> str:
     return "\n".join(methods.known())
 
 
-def methods_measured() -> str:
-    """The committed results of every method."""
-    return "\n".join(
-        methods.measured([json.loads(file.read_text()) for file in sorted(DATA.glob("methods_*.json"))])
-    )
+def methods_measured(name: str) -> str:
+    """The committed results of methods in `methods_NAME.json`."""
+    return "\n".join(methods.measured([json.loads((DATA / f"methods_{name}.json").read_text())]))
 
 
 def row_summary() -> str:
