@@ -28,7 +28,7 @@ from torch import Tensor
 from cog.algorithms.shared.actor_critic import ActorCritic, Features
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts, move_towards
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import soft_clipped, td_loss, td_target, vae_loss
+from cog.algorithms.shared.losses import measured_td_loss, soft_clipped, td_target, vae_loss
 from cog.core.bounds import within
 from cog.networks.best_of import BestOf
 from cog.networks.config import NetworkConfig
@@ -132,6 +132,11 @@ class BCQ(ActorCritic[BCQConfig]):
         features = self.policy_encoder().features
         self.vae = VAE(features, actions, self.latents, config.vae_widths, network.layer_norm)
         self.vae.to(settings.device)
+        limits = (config.perturbation, config.latent_limit)
+        drawn = PerturbedVAE(self.vae.decoder, self.actor, *limits, network.switches)
+        chosen = BestOf(self.actor_encoder, drawn, self.critic, config.acting_draws, self.latents)
+        # In a tuple, it is no module of this one: its weights are the agent's, and would be saved twice.
+        self.chosen = (chosen,)
         self.ready()
         encoder = self.actor_encoder.parameters() if self.actor_encoder else ()
         self.add_optimizer("vae", [*self.vae.parameters(), *encoder], config.vae_lr)
@@ -188,13 +193,7 @@ class BCQ(ActorCritic[BCQConfig]):
             next_q = self.target.q(self.target.project(features.next_target), next_actions)  # (K, B, N)
             best = soft_clipped(next_q, self.config.min_weight).amax(1)
             target = td_target(batch.rewards, batch.bootstrap, best)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def actor_loss(self, features: Features, normal: Tensor) -> tuple[Tensor, Metrics]:
         """-mean Q_1(s, a + xi(s, a)) for one action a of the VAE at each state."""
@@ -211,9 +210,7 @@ class BCQ(ActorCritic[BCQConfig]):
 
     def policy(self) -> BestOf:
         """The current policy: the best by the critics of many perturbed draws."""
-        limits = (self.config.perturbation, self.config.latent_limit)
-        actor = PerturbedVAE(self.vae.decoder, self.actor, *limits, self.settings.network.switches)
-        return BestOf(self.actor_encoder, actor, self.critic, self.config.acting_draws, self.latents)
+        return self.chosen[0]
 
     @classmethod
     def build_policy(

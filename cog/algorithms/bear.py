@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from cog.algorithms.shared.actor_critic import ActorCritic, Features
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import soft_clipped, td_loss, td_target, vae_loss
+from cog.algorithms.shared.losses import measured_td_loss, soft_clipped, td_target, vae_loss
 from cog.algorithms.shared.mmd import Kernel, mmd
 from cog.core.bounds import within
 from cog.errors import UsageError
@@ -143,6 +143,9 @@ class BEAR(ActorCritic[BEARConfig]):
         self.vae = VAE(features, actions, self.latents, config.vae_widths, network.layer_norm)
         self.vae.to(settings.device)
         self.log_multiplier = nn.Parameter(torch.zeros((), device=settings.device))
+        chosen = BestOf(self.actor_encoder, self.actor, self.critic, config.acting_draws, actions)
+        # In a tuple, it is no module of this one: its weights are the agent's, and would be saved twice.
+        self.chosen = (chosen,)
         self.ready()
         encoder = self.actor_encoder.parameters() if self.actor_encoder else ()
         self.add_optimizer("vae", [*self.vae.parameters(), *encoder], config.vae_lr)
@@ -210,13 +213,7 @@ class BEAR(ActorCritic[BEARConfig]):
             next_q = self.target.q(self.target.project(features.next_target), next_actions)  # (K, B, N)
             best = soft_clipped(next_q, self.config.min_weight).amax(1)
             target = td_target(batch.rewards, batch.bootstrap, best)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def distance(self, features: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """N actions (B, N, A) of pi(.|s), and the mean over states of their MMD to the VAE's actions.
@@ -257,8 +254,7 @@ class BEAR(ActorCritic[BEARConfig]):
 
     def policy(self) -> BestOf:
         """The current policy: the best by the critics of several draws of the actor."""
-        draws = self.config.acting_draws
-        return BestOf(self.actor_encoder, self.actor, self.critic, draws, self.action_dimensions)
+        return self.chosen[0]
 
     @classmethod
     def build_policy(

@@ -29,7 +29,7 @@ from cog.algorithms.shared.actor_critic import ActorCritic, Features
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
 from cog.algorithms.shared.divergences import kl_estimate
-from cog.algorithms.shared.losses import td_loss, td_target
+from cog.algorithms.shared.losses import measured_td_loss, td_target
 from cog.core.bounds import within
 from cog.networks.actor import Actor
 from cog.networks.distribution import TanhGaussian, snap_switches
@@ -193,13 +193,7 @@ class BRAC(ActorCritic[BRACConfig]):
         data_actions = snap_switches(batch.actions, self.settings.network.switches)
         q = self.critic.q(states, data_actions[:, None])[..., 0]  # (K, B)
         target = td_target(batch.rewards, batch.bootstrap, next_value)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def actor_loss(
         self, states: Tensor, policy: TanhGaussian, behaviour: TanhGaussian, normal: Tensor, phase: Phase

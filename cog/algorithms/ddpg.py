@@ -21,7 +21,7 @@ from torch import Tensor
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
 from cog.algorithms.shared.deterministic import DeterministicActorCritic, Next
-from cog.algorithms.shared.losses import td_loss, td_target
+from cog.algorithms.shared.losses import measured_td_loss, td_target
 from cog.core.bounds import within
 from cog.networks.encoder import ObservationShape
 from cog.replay.buffer import Batch
@@ -103,13 +103,7 @@ class DDPG(DeterministicActorCritic[DDPGConfig]):
             next_states = self.target.project(following.critic)
             next_q = self.target.q(next_states, next_actions[:, None], first=1)[0, :, 0]
             target = td_target(batch.rewards, batch.bootstrap, next_q)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def actor_loss(self, states: Tensor, features: Tensor) -> tuple[Tensor, Metrics]:
         """-mean Q_1(s, pi(s)): `states` (K, B, H) carry no gradient, `features` (B, F) are the actor's."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from cog.algorithms.shared.actor_critic import ActorCritic, Features
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import td_loss, td_target
+from cog.algorithms.shared.losses import measured_td_loss, td_target
 from cog.core.bounds import within
 from cog.core.parallel import averaged, size
 from cog.errors import UsageError
@@ -161,13 +161,7 @@ class FQL(ActorCritic[FQLConfig]):
             next_q = self.target.q(self.target.project(features.next_target), next_actions)[..., 0]
             aggregate = next_q.mean(0) if self.config.q_aggregate == "mean" else next_q.amin(0)
             target = td_target(batch.rewards, batch.bootstrap, aggregate)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def clone_loss(
         self, features: Features, batch: Batch, data_actions: Tensor, draws: Draws

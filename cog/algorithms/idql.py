@@ -34,7 +34,7 @@ from torch import Tensor
 from cog.algorithms.shared.actor_critic import ActorCritic
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import expectile_loss, td_loss, td_target
+from cog.algorithms.shared.losses import expectile_loss, measured_td_loss, td_target
 from cog.core.bounds import within
 from cog.core.parallel import size
 from cog.errors import UsageError
@@ -199,13 +199,7 @@ class IDQL(ActorCritic[IDQLConfig]):
         with torch.no_grad():
             next_v = self.value(self.target.encode(next_images, batch.next_proprio)[0])
             target = td_target(batch.rewards, batch.bootstrap, next_v)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def clone_loss(self, features: Tensor, data_actions: Tensor, draws: Draws) -> tuple[Tensor, Metrics]:
         """mean (v(s, x_t, t) - (a - z))^2 + `spectral_weight` * sum_W sigma_max(W)^2, features (B, F).

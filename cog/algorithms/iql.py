@@ -31,7 +31,7 @@ from torch import Tensor
 from cog.algorithms.shared.actor_critic import ActorCritic
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import expectile_loss, td_loss, td_target
+from cog.algorithms.shared.losses import expectile_loss, measured_td_loss, td_target
 from cog.core.bounds import within
 from cog.networks.distribution import TanhGaussian, snap_switches
 from cog.networks.encoder import Encoder, ObservationShape
@@ -179,13 +179,7 @@ class IQL(ActorCritic[IQLConfig]):
         """sum_k mean (Q_k(s, a) - r - gamma * V(s'))^2 over the data."""
         q = self.critic.q(states.critic, data_actions[:, None])[..., 0]  # (K, B)
         target = td_target(batch.rewards, batch.bootstrap, states.next_value)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def actor_loss(self, states: States, target_q: Tensor, batch: Batch) -> tuple[Tensor, Metrics]:
         """-mean min(exp(beta * (min_k Q'_k(s, a) - V(s))), limit) * log pi(a|s) over the data."""

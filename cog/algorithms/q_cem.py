@@ -23,7 +23,7 @@ from torch import Tensor
 
 from cog.algorithms.shared.base import Algorithm, Losses, Metrics, Phase, Shifts, move_towards
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import td_loss, td_target
+from cog.algorithms.shared.losses import measured_td_loss, td_target
 from cog.core.bounds import within
 from cog.errors import UsageError
 from cog.networks.config import NetworkConfig
@@ -143,13 +143,7 @@ class QCEM(Algorithm[QCEMConfig]):
         data_actions = snap_switches(batch.actions, self.search.switches)
         q = self.critic.q(states, data_actions[:, None])[..., 0]  # (K, B)
         target = td_target(batch.rewards, batch.bootstrap, next_q)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     @torch.no_grad()
     def max_gap(self, states: Tensor, batch: Batch, noise: Tensor) -> Tensor:

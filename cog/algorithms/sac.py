@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cog.algorithms.shared.actor_critic import ActorCritic, Features
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
-from cog.algorithms.shared.losses import td_loss, td_target, temperature_loss
+from cog.algorithms.shared.losses import measured_td_loss, td_target, temperature_loss
 from cog.core.bounds import within
 from cog.networks.distribution import snap_switches
 from cog.networks.encoder import ObservationShape
@@ -129,13 +129,7 @@ class SAC(ActorCritic[SACConfig]):
             next_q = self.target.q(self.target.project(features.next_target), next_actions).amin(0)
             soft_q = (probability * (next_q - self.log_temperature.exp() * log_pi)).sum(1)
             target = td_target(batch.rewards, batch.bootstrap, soft_q)
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def actor_loss(self, states: Tensor, features: Tensor, normal: Tensor) -> tuple[Tensor, Tensor, Metrics]:
         """mean(temperature * log pi(a|s) - min_k Q_k(s, a)), a ~ pi(.|s), and the expected log pi(a|s), (B,).

@@ -20,7 +20,7 @@ from torch import Tensor
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
 from cog.algorithms.shared.deterministic import DeterministicActorCritic, Next
-from cog.algorithms.shared.losses import td_loss, td_target
+from cog.algorithms.shared.losses import measured_td_loss, smoothed, td_target
 from cog.core.bounds import within
 from cog.networks.encoder import ObservationShape
 from cog.replay.buffer import Batch
@@ -114,10 +114,8 @@ class TD3(DeterministicActorCritic[TD3Config]):
     @torch.no_grad()
     def target_actions(self, following: Next, normal: Tensor) -> Tensor:
         """clip(pi'(s') + clip(sigma * epsilon, -c, c), -1, 1), (B, A): target policy smoothing."""
-        limit = self.config.smoothing_limit
-        noise = (self.config.smoothing * normal).clamp(-limit, limit)
         actions: Tensor = self.target_actor(following.actor).mode()
-        return (actions + noise).clamp(-1, 1)
+        return smoothed(actions, normal, self.config.smoothing, self.config.smoothing_limit)
 
     def critic_loss(
         self, states: Tensor, batch: Batch, following: Next, next_actions: Tensor
@@ -127,13 +125,7 @@ class TD3(DeterministicActorCritic[TD3Config]):
         with torch.no_grad():
             next_q = self.target.q(self.target.project(following.critic), next_actions[:, None])[..., 0]
             target = td_target(batch.rewards, batch.bootstrap, next_q.amin(0))
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def actor_loss(self, states: Tensor, features: Tensor) -> tuple[Tensor, Metrics]:
         """-mean Q_1(s, pi(s)): `states` (K, B, H) carry no gradient, `features` (B, F) are the actor's."""

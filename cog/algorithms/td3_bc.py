@@ -18,7 +18,7 @@ from torch import Tensor
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
 from cog.algorithms.shared.deterministic import DeterministicActorCritic, Next, Now
-from cog.algorithms.shared.losses import td_loss, td_target
+from cog.algorithms.shared.losses import measured_td_loss, smoothed, td_target
 from cog.core.bounds import within
 from cog.core.parallel import averaged, size
 from cog.errors import UsageError
@@ -127,10 +127,8 @@ class TD3BC(DeterministicActorCritic[TD3BCConfig]):
     @torch.no_grad()
     def target_actions(self, following: Next, normal: Tensor) -> Tensor:
         """clip(pi'(s') + clip(sigma * epsilon, -c, c), -1, 1), (B, A): target policy smoothing."""
-        limit = self.config.smoothing_limit
-        noise = (self.config.smoothing * normal).clamp(-limit, limit)
         actions: Tensor = self.target_actor(following.actor).mode()
-        return (actions + noise).clamp(-1, 1)
+        return smoothed(actions, normal, self.config.smoothing, self.config.smoothing_limit)
 
     def critic_loss(
         self, states: Tensor, batch: Batch, following: Next, next_actions: Tensor
@@ -140,13 +138,7 @@ class TD3BC(DeterministicActorCritic[TD3BCConfig]):
         with torch.no_grad():
             next_q = self.target.q(self.target.project(following.critic), next_actions[:, None])[..., 0]
             target = td_target(batch.rewards, batch.bootstrap, next_q.amin(0))
-        loss = td_loss(q, target)
-        return loss, {
-            "td_loss": loss.detach() / len(q),
-            "q_data": q.detach().mean(),
-            "q_target": target.mean(),
-            "q_size": q.detach().abs().amax(),
-        }
+        return measured_td_loss(q, target)
 
     def actor_loss(self, now: Now, batch: Batch) -> tuple[Tensor, Metrics]:
         """-lambda * mean Q_1(s, pi(s)) + mean (pi(s) - a)^2, lambda = weight / mean |Q_1(s, pi(s))|.

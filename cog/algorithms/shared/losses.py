@@ -25,6 +25,26 @@ def td_loss(q: Tensor, target: Tensor) -> Tensor:
     return (q - target).square().mean(1).sum()
 
 
+def measured_td_loss(q: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """`td_loss` of Q (K, B) at the data's actions for targets y (B,), and the metrics that go with it."""
+    loss = td_loss(q, target)
+    return loss, {
+        "td_loss": loss.detach() / len(q),
+        "q_data": q.detach().mean(),
+        "q_target": target.mean(),
+        "q_size": q.detach().abs().amax(),
+    }
+
+
+def smoothed(actions: Tensor, normal: Tensor, std: float, limit: float) -> Tensor:
+    """clip(a + clip(std * epsilon, -limit, limit), -1, 1), (B, A): the target policy smoothing of TD3.
+
+    Actions (B, A) lie in [-1, 1], epsilon is standard normal (B, A).
+    """
+    noise = (std * normal).clamp(-limit, limit)
+    return (actions + noise).clamp(-1, 1)
+
+
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
     """mean |tau - 1(u < 0)| u^2 for differences u (B,) of targets and values, and the expectile tau (IQL).
 
