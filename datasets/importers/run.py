@@ -205,6 +205,11 @@ class _Tally:
         """Count an episode without a step."""
         self._empty += 1
 
+    def see(self, rewards: np.ndarray | None) -> None:
+        """Note the rewards (T,) of an episode."""
+        if rewards is not None and len(self._values) <= SPARSE:
+            self._values.update(np.unique(rewards).tolist())
+
     def drop(self, rewards: np.ndarray | None, success: np.ndarray | None, chosen: bool) -> None:
         """Count a last action with its reward and success; (T,) are those of its whole episode."""
         self._actions += 1
@@ -214,8 +219,6 @@ class _Tally:
         marks = np.zeros(0, bool) if success is None else success
         self._rewards += float(earned[-1]) if len(earned) else 0.0
         self._successes += bool(marks[-1:].any())
-        if len(self._values) <= SPARSE:
-            self._values.update(np.unique(earned).tolist())
         gone = succeeded(marks, self._by) and not succeeded(marks[:-1], self._by)
         if chosen or not (gone or _alone(earned)):
             return
@@ -293,6 +296,7 @@ def _prepare(
         if values is not None and len(values) != steps:
             rule = f"must have one row for each of {steps} actions, found {len(values)}"
             raise DataError(Problem(source.path, f"{recording.name}/{field}", rule, "choose another array"))
+    tally.see(rewards)
     if recording.closed:
         return recording, success
     tally.drop(rewards, success, last_frame == "drop")
