@@ -97,9 +97,11 @@ def prepare(
             "choose a --batch-size of at least {size}, a larger share in the merge, or --sampling uniform",
         )
         refuse_graph(buffer, config)
-        notes = check_switches(buffer.actions[buffer.drawable()].cpu().numpy(), config.network.switches)
-        for note in notes if on_message is not None else ():
-            on_message(note)
+        if config.network.switches:
+            learnt = buffer.actions[buffer.drawable()].cpu().numpy()
+            for note in check_switches(learnt, config.network.switches):
+                if on_message is not None:
+                    on_message(note)
     # Returning only the fingerprint lets the host's copy of the transitions be freed.
     return buffer, Facts(transitions.fingerprint, inputs, scene, rewards_of(buffer))
 
