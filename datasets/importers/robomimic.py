@@ -251,18 +251,25 @@ class RobomimicSource:
         self, place: str, key: str, beyond: bool, follows: bool, episode: int
     ) -> Iterator[np.ndarray]:
         """The pictures (H, W, 3) uint8 of an episode; only the last one or two next observations are read."""
-        rows = self._checked(f"{place}/obs/{key}", beyond, episode)
+        name = f"{place}/obs/{key}"
+        rows = self._checked(name, beyond, episode)
+        pictures = self._converted(rows, name, episode)
         following = None
         if follows:
             name, steps = self._next(place, key), len(rows)
             self._checked(name, False, episode, rows=False)
-            following = self._file.read(name, max(0, steps - 2), steps)
-            check_following(self.path, name, rows[max(0, steps - 2) :], following, episode)
+            stored = self._file.read(name, max(0, steps - 2), steps)
+            check_following(self.path, name, rows[max(0, steps - 2) :], stored, episode)
+            following = self._converted(stored[-1:], name, episode)
+        yield from with_last(pictures, following, self._choice.last_frame)
+
+    def _converted(self, rows: np.ndarray, name: str, episode: int) -> np.ndarray:
+        """Pictures of any form as (T, H, W, 3) uint8."""
         try:
-            yield from self._conversion(with_last(rows, following, self._choice.last_frame))
+            return self._conversion(rows)
         except UnfitError as error:
             rule, remedy = error.args
-            raise DataError(Problem(self.path, f"{place}/obs/{key}", rule, remedy, episode)) from error
+            raise DataError(Problem(self.path, name, rule, remedy, episode)) from error
 
     def _next(self, place: str, key: str) -> str:
         """Name of the next observations of a key.
