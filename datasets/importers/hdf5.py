@@ -174,7 +174,7 @@ class ForeignFile:
                 named = " and ".join(f"{number} ({FILTERS.get(number, 'unknown')})" for number in missing)
                 return (
                     f"is compressed by HDF5's filter {named}, which is not installed here",
-                    "install it with: pip install hdf5plugin; or rewrite the file where it is installed: h5repack -f GZIP=1",
+                    "pip install hdf5plugin makes it known; or rewrite the file with gzip where it is known",
                 )
         return None
 
