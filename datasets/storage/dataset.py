@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cog.core.lock import content, locked
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
-from cog.datasets.storage.problem import RECOLLECT, DataError, Problem
+from cog.datasets.storage.problem import DataError, Problem, mendable
 from cog.datasets.storage.shard import read_shard, write_shard
 from cog.errors import CogError
 
@@ -105,7 +105,7 @@ class Dataset:
         try:
             episodes = read_shard(path, file_hash=entry.hash, spec_hash=self.spec_hash, index=shard)
         except DataError as error:
-            raise self._mendable(error) from error
+            raise DataError(mendable(error.problem, self.spec)) from error
         if (held := shard_entry(entry.file, entry.hash, episodes)) != entry:
             rule = f"shard {shard} holds {_counts(held)}; the manifest says {_counts(entry)}"
             raise DataError(Problem(self.path / MANIFEST, "shards", rule, MANIFEST_AGAIN))
@@ -115,13 +115,6 @@ class Dataset:
                 rule = f"the manifest says {self.environment.get(field)}, the shard holds {value}"
                 raise DataError(Problem(path, field, rule, MANIFEST_AGAIN))
         return episodes
-
-    def _mendable(self, error: DataError) -> DataError:
-        """The error of a shard, with a remedy that serves data of this origin."""
-        problem = error.problem
-        if problem.remedy != RECOLLECT or "kind" not in self.spec:  # what was collected has no kind
-            return error
-        return DataError(replace(problem, remedy=f"restore it from a copy, or {_made_again(self.spec)}"))
 
     def episodes(self) -> Iterator[Episode]:
         """All episodes in order, one shard in memory at a time."""
@@ -324,14 +317,6 @@ def episode_facts(episode: Episode) -> dict[str, Any]:
 
 def _counts(entry: ShardEntry) -> str:
     return f"{entry.episodes} episodes, {entry.steps} steps and {entry.successes} successes"
-
-
-def _made_again(spec: Mapping[str, Any]) -> str:
-    """How a dataset that was not collected comes to be again."""
-    origin = spec.get("origin")
-    if isinstance(origin, dict) and origin.get("kind") == "import":
-        return "import it again from its source (cog why names it)"
-    return "write it again in the way in which it was written (cog why names what it was made from)"
 
 
 def shard_name(shard: int) -> str:
