@@ -32,6 +32,7 @@ from cog.online.config import FinetuneConfig, Mix
 from cog.online.curve import Point, handover, handover_table, read_curve
 from cog.online.explore import Explorer, online_seed
 from cog.online.finetune import finetune, online_settings
+from cog.online.payment import AtSuccess
 from cog.online.replay import Replay
 from cog.provenance.lineage import trace
 from cog.provenance.recheck import recheck, upstream_first
@@ -206,7 +207,7 @@ def test_steps_that_may_not_be_imitated_do_not_move_the_likelihood() -> None:
 def test_an_explored_episode_follows_from_its_seed_alone_and_pays_once_at_success(chain: Path) -> None:
     policy = Policy.load(chain / "cql")
     policy.network.actor.mean.bias[0] = 2.0  # it goes right, and its noise decides how fast
-    with closing(Explorer(SCENE, "left", 2, 7, reward=10.0)) as explorer:
+    with closing(Explorer(SCENE, "left", 2, 7, AtSuccess(10.0))) as explorer:
         pair = explorer.roll(policy, [2, 3])
         alone = explorer.roll(policy, [3])
     assert_same_episode(alone[0], pair[1])
