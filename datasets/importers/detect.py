@@ -1,6 +1,7 @@
 """Which format a file or folder has, from its names and keys alone; nothing of its data is read."""
 
 import contextlib
+import itertools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from cog.errors import CogError, UsageError
 HDF5, NPY, ZIP, GZIP = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"PK", b"\x1f\x8b"
 START = 8  # bytes that tell the kinds of files apart
 EPISODES = (".npz", ".hdf5", ".h5")  # of a folder with a file for each
+LOOKED_AT = 1000  # entries of a folder
 DEPTH = 3  # folders above a file of a Minari or LeRobot dataset
 HDF5_OFFSETS = (0, 512, 1024, 2048)
 UNKNOWABLE = (OSError, RuntimeError, KeyError, ValueError)
@@ -161,7 +163,7 @@ def _in_zip(path: Path) -> Iterator[str]:
 
 def _first_within(path: Path) -> tuple[Path, str] | None:
     """The first file of a folder that looks like a format, and that format."""
-    for entry in sorted(path.iterdir()):
+    for entry in itertools.islice(sorted(path.iterdir()), LOOKED_AT):
         found = [] if entry.name.startswith(".") else detect(entry)
         if found:
             return entry, found[0]
@@ -173,7 +175,10 @@ def _unread(path: Path) -> str:
     if (path / "manifest.json").is_file():
         return "this is a dataset of cog already, which needs no import"
     files = [path] if path.is_file() else sorted(path.rglob("*"))
-    kinds = {UNREAD[ending] for file in files[:1000] for ending in UNREAD if ending in file.suffixes}
+    endings = {
+        suffix.split("-")[0] for file in files[:1000] for suffix in file.suffixes
+    }  # shards add -N-of-M
+    kinds = {UNREAD[ending] for ending in endings & UNREAD.keys()}
     if kinds:
         return f"it is {' and '.join(sorted(kinds))}, which is not read yet"
     return "it looks like none that is read"

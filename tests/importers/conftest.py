@@ -41,7 +41,7 @@ def read_all(options: ImportOptions, path: Path) -> tuple[list[Recording], str]:
     """Every episode of a source, its pictures in one array, and the notes, in one line."""
     with contextlib.closing(options.open(path)) as source:
         found = [source.read(episode) for episode in range(len(source))]
-        seen = [None if one.images is None else np.stack(list(one.images)) for one in found]
+        seen = [None if one.images is None else np.asarray(one.images) for one in found]
         whole = [replace(one, images=images) for one, images in zip(found, seen, strict=True)]
         return whole, " ".join(source.notes)
 

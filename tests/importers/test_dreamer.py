@@ -36,7 +36,7 @@ def save(folder, episodes, without=()):
     folder.mkdir(exist_ok=True, parents=True)
     for number, columns in enumerate(episodes):
         kept = {name: values for name, values in columns.items() if name not in without}
-        name = f"20261201T0000{number:02d}-abc-{len(columns['action'])}.npz"
+        name = f"20261201T0000{number:02d}-abc-{len(columns['image'])}.npz"
         np.savez_compressed(folder / name, **kept)
     return folder
 
@@ -77,7 +77,7 @@ def test_an_action_leads_to_the_frame_of_its_own_row(tmp_path_factory, kinds, ol
     given = [episode(steps, number, terminal) for number, (steps, terminal) in enumerate(kinds)]
     left = ("is_first", "is_last", "is_terminal") if old else ()  # older files have the discount alone
     folder = save(tmp_path_factory.mktemp("made"), given, left)
-    found, notes = read_all(DreamerOptions(proprio=("velocity",)), folder)
+    found, _ = read_all(DreamerOptions(proprio=("velocity",)), folder)
     assert_same(found, given)
     for mine, columns in zip(found, given, strict=True):
         np.testing.assert_array_equal(mine.vectors, columns["velocity"])

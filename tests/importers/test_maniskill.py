@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cog.datasets.importers.maniskill import ManiSkillOptions
 from tests.importers.conftest import read_all
 
-MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CAMERA, POSE = "sensor_data/base_camera/rgb", ("agent/qpos", "extra/tcp_pose")
 
 

@@ -50,15 +50,13 @@ class ZarrStore:
         self._texts: dict[str, Mapping[str, Any] | None] = {}
         self._store: Any = None
         try:
-            if path.is_dir():
-                self._store = str(path)
-            else:
+            if not path.is_dir():
                 self._zip = zipfile.ZipFile(path)
                 self._prefix = self._find(marker)
-                self._store = zarr.storage.ZipStore(path, mode="r")
             if self._metadata(marker) is None:
                 rule = f"must hold the array {marker}; this is not such a Zarr store"
                 raise DataError(Problem(path, marker, rule, ANOTHER))
+            self._store = str(path) if self._zip is None else zarr.storage.ZipStore(path, mode="r")
             self._group = self._open(zarr)
         except (OSError, zipfile.BadZipFile) as error:
             self.close()
