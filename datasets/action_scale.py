@@ -41,13 +41,15 @@ class ActionScale:
 
     @staticmethod
     def measured(actions: Iterable[np.ndarray]) -> "ActionScale":
-        """The smallest bounds that contain all arrays (T, A); a constant component becomes 0.
+        """The smallest bounds that contain all arrays (T, A) with rows; a constant component becomes 0.
 
         Raises:
             CogError: there are no actions, or they differ in shape or are not finite.
         """
         lows, highs = [], []
         for array in actions:
+            if len(array) == 0:
+                continue
             lows.append(np.min(np.asarray(array, np.float64), axis=0))
             highs.append(np.max(np.asarray(array, np.float64), axis=0))
         if not lows or len({low.shape for low in lows}) > 1 or lows[0].ndim != 1:

@@ -16,6 +16,8 @@ from cog.datasets.importers import pictures
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts, new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
+from cog.signals.success import FACT as SUCCESS_BY
+from cog.signals.success import SuccessBy, succeeded
 
 REWARD, SUCCESS, FRAME = "reward", "success", "frame"
 Values = np.ndarray | Sequence[Any]
@@ -49,6 +51,7 @@ class DatasetWriter:
         origin: Mapping[str, Any] | None = None,
         inputs: Sequence[Input] = (),
         episodes_per_shard: int = 50,
+        success_by: SuccessBy = "any",
     ) -> None:
         """Prepare to write into `folder`, which is created when the `with` block begins.
 
@@ -61,6 +64,7 @@ class DatasetWriter:
             origin: origin of the episodes, in JSON; part of the dataset's identity.
             inputs: files that they were made from, if any.
             episodes_per_shard: episodes in one shard, the unit of possible loss.
+            success_by: whether an episode counts as a success by any of its frames, or by its last.
 
         Raises:
             UsageError: an option is invalid, or facts are not JSON.
@@ -77,6 +81,7 @@ class DatasetWriter:
         self._new = NewDataset(self.folder, spec, episodes_per_shard)
         self._place = new_folder(self.folder)
         self._image_size, self._colour, self._scale = image_size, colour, action_scale
+        self._success_by = success_by
         self._environment = {"id": "unknown", **_json("environment", environment or {})}
         self._inputs = tuple(inputs)
         self._facts: dict[str, Any] | None = None
@@ -142,7 +147,8 @@ class DatasetWriter:
             proprio: (T+1, P), the robot's pose, along with the images.
             state: (T+1, S), the full state, instead of images.
             rewards: (T,), the reward of each step.
-            success: whether the episode ends in success, or (T+1,) whether each frame shows it.
+            success: whether the episode ends in success, or (T+1,) whether each frame shows it; which of them
+                count, `success_by` says.
             signals: name -> (T+1,), further numbers from which rewards can be computed.
             start: name of the distribution of initial states.
             behaviour: name of the policy that acted.
@@ -183,13 +189,16 @@ class DatasetWriter:
             start=start,
             behaviour=behaviour,
             options=dict(options or {}),
-            success=SUCCESS in named and bool(named[SUCCESS][-1] > 0),
+            success=SUCCESS in named and succeeded(named[SUCCESS][1:], self._success_by),
             terminated=self._flag("terminated", terminated),
             truncated=self._flag("truncated", truncated),
         )
         self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
+        marks = named.get(SUCCESS, np.zeros(1))[1:]
+        if succeeded(marks, "any") != succeeded(marks, "last"):
+            self._environment[SUCCESS_BY] = self._success_by  # only where the rule makes a difference
 
     def _actions(self, actions: Values) -> np.ndarray:
         """The toolkit's actions (T, A), checked."""

@@ -59,7 +59,6 @@ class Explorer(Environments):
         """A finished episode with its rewards (T,) and terminals (T,)."""
         rewards = np.zeros(len(recorder), np.float32)
         rewards[-1] = self.reward * recorder.success
-        terminals = np.zeros(len(recorder), bool)
-        terminals[-1] = recorder.success or recorder.terminated
         episode = recorder.episode("policy", {"update": update}, noise=0.0)
-        return replace(episode, rewards=rewards, terminals=terminals)
+        succeeded = np.arange(len(recorder)) == len(recorder) - 1 if recorder.success else rewards > 0
+        return replace(episode.ending(succeeded, terminate=True), rewards=rewards)

@@ -125,7 +125,10 @@ def out(tmp_path):
 def test_every_array_comes_in_but_for_actions_that_nothing_follows(video, tmp_path, out, frozen, capsys):
     source = write_lerobot(tmp_path / "source", episodes(), video=video)
     before = frozen(source)
-    assert run(source, "--out", out, *KEYS, "--success", "next.success") == 0
+    arguments = [*KEYS, "--success", "next.success"]
+    assert run(source, "--out", out, *arguments) == 2 and not out.exists()
+    assert "3 episodes would lose the only one" in " ".join(capsys.readouterr().err.split())
+    assert run(source, "--out", out, *arguments, "--last-frame", "drop") == 0
     assert frozen(source) == before and verify(out) == []
     dataset, given = open_dataset(out), [episodes()[0], episodes()[2]]
     assert dataset.episode_count == 2 and dataset.environment["id"] == "so100"

@@ -92,7 +92,10 @@ def test_a_mask_chooses_episodes_in_the_order_of_their_numbers(tmp_path, out):
 def test_without_next_observations_last_actions_are_dropped_and_counted(tmp_path, out, capsys):
     source = write_robomimic(tmp_path / "demo.hdf5", robomimic_arrays(), following=False)
     arguments = ["robomimic", source, "--out", out, *KEYS, "--image-size", 0, "--success", "reward>0"]
-    assert run(*arguments) == 0
+    assert run(*arguments) == 2 and not out.exists()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "rewards of 2 and 2 successes would be gone, and 2 episodes would lose the only one" in said
+    assert run(*arguments, "--last-frame", "drop") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "3 last actions were dropped" in said and "rewards of 2 and 2 successes" in said
     assert "1 episodes had no other action and were left out" in said

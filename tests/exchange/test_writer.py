@@ -122,7 +122,7 @@ def test_success_is_a_flag_of_the_episode_or_of_each_frame(tmp_path):
         arrays(3) | {"success": np.array([*frames[:4], False])},
     )
     episodes = list(dataset.episodes())
-    assert [episode.success for episode in episodes] == [True, False, True, False]
+    assert [episode.success for episode in episodes] == [True, False, True, True]
     assert episodes[0].signals["success"].tolist() == [0, 0, 0, 0, 1]
     assert episodes[2].signals["success"].tolist() == frames
     view = relabel(dataset.path, "recorded_success", "success", terminate=False)
