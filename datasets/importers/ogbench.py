@@ -91,7 +91,7 @@ class OGBenchSource:
     def read(self, episode: int) -> Recording:
         begin, steps = self._episodes[episode]
         rows = self._file.read(OBSERVATIONS, begin, begin + steps + (not self._appended))
-        if self._regular:
+        if self._regular and steps:
             following = self._file.read(FOLLOWING, begin, begin + steps)
             check_following(self.path, FOLLOWING, rows[:steps], following, episode)
             rows = np.concatenate([rows, following[-1:]]) if self._appended else rows
