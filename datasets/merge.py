@@ -1,13 +1,15 @@
 """Merge: task and prior sources, each with its rewards and its share of a batch, in one small file."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cog.core.files import code_version, hash_json, home
+from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, since
 from cog.core.inputs import Input
+from cog.core.lock import reserved
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.action_scale import FACT
 from cog.datasets.relabel.view import STORED, View, open_view
@@ -19,7 +21,6 @@ from cog.errors import CogError, UsageError
 MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
-OTHER_NAME = "choose another name, or delete it first"
 
 
 @dataclass(frozen=True)
@@ -151,12 +152,12 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
             for source in sources
         ],
     }
-    if out.exists():
-        existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
-        if existing | {"code_version": ""} != value | {"code_version": ""}:
-            raise CogError(f"{out} exists already with other content", remedy=OTHER_NAME)
-    else:
-        write_sealed(out, "merge", value)
+    if not out.exists():
+        with reserved(out), contextlib.suppress(Taken):  # what is there by now is compared
+            write_sealed(out, "merge", value, new=True)
+    existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
+    if existing | {"code_version": ""} != value | {"code_version": ""}:
+        raise CogError(f"{out} exists already with other content{since(out)}", remedy=OTHER_NAME)
     return open_merge(out)
 
 

@@ -40,7 +40,7 @@ class D3RLPYExport(ExportOptions):
     def write(self, contents: Contents, out: Path) -> int:
         names = observation_names(contents, self.observation)
         sampled: list[int] = []
-        write_atomically(out, lambda path: sampled.append(write(path, contents, names)))
+        write_atomically(out, lambda path: sampled.append(write(path, contents, names)), new=True)
         return sampled[0]
 
 

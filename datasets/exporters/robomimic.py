@@ -53,7 +53,7 @@ class RobomimicExport(ExportOptions):
     def write(self, contents: Contents, out: Path) -> int:
         if self.valid_share and contents.episode_count < 2:
             raise UsageError("valid_share needs at least two episodes")
-        write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed))
+        write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed), new=True)
         return contents.step_count
 
 

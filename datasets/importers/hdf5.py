@@ -8,11 +8,14 @@ from types import TracebackType
 import h5py
 import numpy as np
 
+from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
 
 ELSEWHERE = "copy the data into one plain file, for example with h5repack or h5copy"
 ANOTHER = "check that this is the right file, or restore it from a copy"
+UNLOCKED = "end that program, or set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
+SPARE = 2**26  # bytes, larger than most chunks
 
 
 class ForeignFile:
@@ -29,6 +32,9 @@ class ForeignFile:
             self._size = path.stat().st_size
             self._file = h5py.File(path, "r")
         except OSError as error:
+            if "unable to lock" in str(error):
+                rule = f"HDF5 cannot lock it ({error}): a program is writing it, or this disk grants no locks"
+                raise DataError(Problem(path, "file", rule, UNLOCKED)) from error
             raise DataError(Problem(path, "file", f"cannot be read as HDF5 ({error})", ANOTHER)) from error
 
     def __enter__(self) -> "ForeignFile":
@@ -108,9 +114,10 @@ class ForeignFile:
         """Turn whatever h5py raises over damaged bytes into an error that names the field."""
         try:
             yield
-        except DataError:
+        except (DataError, MemoryError):
             raise
         except Exception as error:
+            refuse_shortage(error, SPARE, f"to read {field} of {self.path}")
             rule = f"is damaged and cannot be read ({error})"
             raise DataError(Problem(self.path, field, rule, ANOTHER)) from error
 

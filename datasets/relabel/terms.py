@@ -130,6 +130,8 @@ def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode)
         values = np.asarray(function(episode), dtype=np.float64)
     except KeyError as error:
         raise _no_signal(text, error, episode) from error
+    except MemoryError:
+        raise
     except Exception as error:  # the user's function may raise anything
         raise TermError(text, f"failed with {type(error).__name__}: {error}") from error
     if values.shape != (len(episode),):

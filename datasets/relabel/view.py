@@ -7,6 +7,7 @@ computed again whenever the data are loaded and must have that hash, so a rule t
 noticed; so is a classifier that the rule names, by its own hash.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -18,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from cog.core.files import code_version, hash_json
+from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, since
 from cog.core.inputs import Input, inputs_from_json, inputs_to_json
+from cog.core.lock import reserved
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.rules import Rule, parse_rule, relocate
@@ -159,16 +161,22 @@ def relabel(
             where=dataset.path,
             remedy="choose another rule or collect more episodes",
         )
-    path = _path(dataset, name)
-    if exists(path):
-        if open_view(dataset, name) != view:
-            raise CogError(
-                f"{path} exists already with other content",
-                remedy="choose another name, or delete it first",
-            )
-        return view
-    write_sealed(path, "relabel", {"code_version": code_version(), **view.to_json()})
+    _publish(dataset, view)
     return view
+
+
+def _publish(dataset: Dataset, view: View) -> None:
+    """Write the file of a view, unless it is there already.
+
+    Raises:
+        CogError: another view has that name, another process is writing it, or it cannot be written.
+    """
+    path = _path(dataset, view.name)
+    if not exists(path):
+        with reserved(path), contextlib.suppress(Taken):  # what is there by now is compared
+            write_sealed(path, "relabel", {"code_version": code_version(), **view.to_json()}, new=True)
+    if open_view(dataset, view.name) != view:
+        raise CogError(f"{path} exists already with other content{since(path)}", remedy=OTHER_NAME)
 
 
 def view_names(dataset: Dataset) -> list[str]:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cog.core.files import write_bytes
+from cog.core.files import OTHER_NAME, write_bytes
+from cog.core.lock import reserved
 from cog.datasets.merge import MERGE
 from cog.datasets.relabel.view import STORED, open_view, view_names
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes, write_container
@@ -23,7 +24,8 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
     """Write manifest, header, shards and views of a dataset into the one file `out`; nothing else is packed.
 
     Raises:
-        CogError: there is no sound dataset at `path`, it is a merge, or `out` exists; nothing is written.
+        CogError: there is no sound dataset at `path`, it is a merge, `out` exists, or another process writes
+            it; nothing is written.
     """
     if (path.is_dir() and (path / MERGE).is_file()) or (path.is_file() and not is_container(path)):
         raise CogError(
@@ -32,10 +34,7 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
             remedy="pack each dataset of a merge, then merge the packed files",
         )
     dataset = open_dataset(path)
-    if out.exists():
-        raise CogError(
-            f"{out} exists already; nothing was written", remedy="choose another name, or delete it first"
-        )
+    _refuse_existing(out)
     names = [MANIFEST, *([COLLECTION] if exists(path / COLLECTION) else [])]
     names += [entry.file for entry in dataset.shards]
     for view in view_names(dataset):
@@ -58,8 +57,15 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
             if on_progress is not None:
                 on_progress(number + 1, len(names))
 
-    write_container(out, members())
+    with reserved(out):
+        _refuse_existing(out)
+        write_container(out, members())
     return open_dataset(out)
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise CogError(f"{out} exists already; nothing was written", remedy=OTHER_NAME)
 
 
 def unpack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -> Dataset:

@@ -31,7 +31,7 @@ def folder(make_dataset):
     """A dataset with two views."""
     dataset = make_dataset("task")
     relabel(dataset.path, "grasp_success", "reward")
-    relabel(dataset.path, "zero", "höhe.0")
+    relabel(dataset.path, "zero", "height.0")
     return dataset.path
 
 
