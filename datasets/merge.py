@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, since
 from cog.core.inputs import Input
 from cog.core.lock import reserved
+from cog.core.options import usable_path
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.action_scale import FACT
 from cog.datasets.relabel.view import STORED, View, open_view
@@ -97,6 +98,8 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
     If the whole text is an existing path, the '@' belongs to the name of the folder.
     """
+    if text.startswith("~"):  # which no shell wrote out
+        text = str(usable_path(Path(text)))
     folder, at, view = text.rpartition("@")
     if not at or "/" in view or Path(text).exists():
         return Path(text), None

@@ -152,4 +152,4 @@ def _no_signal(term: str, error: KeyError, episode: Episode) -> TermError:
 
 def _place(folder: str, base: Path) -> Path:
     """A folder relative to `base`; this works even if `base` is a packed file, which has no `..`."""
-    return Path(os.path.normpath(base.resolve() / folder))
+    return Path(os.path.normpath(base.resolve() / Path(folder).expanduser()))
