@@ -15,7 +15,7 @@ from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.action_scale import FACT
 from cog.datasets.relabel.view import STORED, View, open_view
 from cog.datasets.storage.container import is_container
-from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
@@ -50,7 +50,7 @@ class Source:
 
     def as_input(self, folder: Path) -> Input:
         """The view as an input, its path relative to `folder`."""
-        dataset = self.dataset.path.resolve()
+        dataset = self.dataset.place.resolve()
         return Input.of(
             "view", dataset.with_name(f"{dataset.name}@{self.view.name}"), self.view.hash(), folder
         )
@@ -145,7 +145,7 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
         "code_version": code_version(),
         "sources": [
             {
-                "path": os.path.relpath(source.dataset.path.resolve(), base),
+                "path": os.path.relpath(source.dataset.place.resolve(), base),
                 "role": source.role,
                 "relabel": source.view.name,
                 "share": source.share,
@@ -178,6 +178,8 @@ def open_merge(path: Path) -> Merge:
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
+    if path.name == MANIFEST:
+        raise CogError("is the manifest of a dataset", where=path, remedy=f"pass its folder: {path.parent}")
     value = read_sealed(path, "merge", "a merge", AGAIN)
     entries = value.get("sources")
     if not isinstance(entries, list) or not entries:

@@ -27,7 +27,7 @@ from cog.datasets.storage.dataset import (
 )
 from cog.datasets.storage.problem import DataError
 from cog.datasets.storage.shard import hash_bytes, read_shard
-from cog.errors import CogError, missing_extra
+from cog.errors import CogError, UsageError, missing_extra
 
 SHARDS_IN_FLIGHT = 2  # per worker: one being computed, one waiting
 
@@ -55,9 +55,11 @@ def collect(
         on_progress: called after every finished shard.
 
     Raises:
-        UsageError: the environment, a start, a behaviour or an option does not exist.
+        UsageError: the environment, a start, a behaviour or an option does not exist, or workers is negative.
         CogError: the folder holds something else, the disk is full, or a worker died; finished shards stay.
     """
+    if workers < 0:
+        raise UsageError(f"workers is {workers}; it must be at least 0")
     environment = environment_facts(spec)
     with claimed(out, spec.to_json(), environment):
         entries = {

@@ -7,7 +7,6 @@ computed again whenever the data are loaded and must have that hash, so a rule t
 noticed; so is a classifier that the rule names, by its own hash.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import math
@@ -19,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, since
+from cog.core.files import OTHER_NAME, code_version, hash_json, since
 from cog.core.inputs import Input, inputs_from_json, inputs_to_json
-from cog.core.lock import reserved
-from cog.core.sealed import read_sealed, write_sealed
+from cog.core.sealed import read_sealed
 from cog.datasets.episode import Episode
+from cog.datasets.relabel.place import publish_view, seen_from, view_file
 from cog.datasets.relabel.rules import Rule, parse_rule, relocate
-from cog.datasets.storage.container import exists, is_container, listed, read_bytes
+from cog.datasets.storage.container import is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
@@ -108,6 +107,7 @@ def relabel(
     scale: float = 1.0,
     terminate: bool = True,
     only: str | None = None,
+    out: Path | None = None,
 ) -> View:
     """Apply a rule to a dataset and write the view `relabels/<name>.json`.
 
@@ -118,6 +118,8 @@ def relabel(
         scale: factor on the rule's values.
         terminate: whether the first rewarded step ends its episode.
         only: rule that the last recorded frame of an episode must satisfy for the view to keep it.
+        out: another folder for the view, for a dataset that cannot be written; it is used as `out`@`name`.
+            Default: the dataset's own.
 
     Raises:
         UsageError: the rule, name or scale is invalid, or the rule looks beyond the end that it sets.
@@ -132,15 +134,17 @@ def relabel(
     if not math.isfinite(scale) or scale <= 0:
         raise UsageError(f"scale must be finite and positive, got {scale}")
     dataset = open_dataset(dataset_path)
-    if is_container(dataset_path) and name not in view_names(dataset):
+    if out is not None:
+        dataset = seen_from(out, dataset)
+    if is_container(dataset.place) and name not in view_names(dataset):
         raise CogError(
             "a packed dataset cannot get new views",
             where=dataset_path,
-            remedy="unpack it with cog unpack, then relabel the folder",
+            remedy="unpack it with cog unpack, then relabel the folder; or write the view elsewhere: --out",
         )
     here = Path()
-    rule = relocate(rule, here, dataset.path)
-    only = None if only is None else relocate(only, here, dataset.path)
+    rule = relocate(rule, here, dataset.place)
+    only = None if only is None else relocate(only, here, dataset.place)
     rules = Rules.of(dataset, rule, only)
     if terminate and rules.reward.looks_ahead:
         raise UsageError(
@@ -161,28 +165,17 @@ def relabel(
             where=dataset.path,
             remedy="choose another rule or collect more episodes",
         )
-    _publish(dataset, view)
-    return view
-
-
-def _publish(dataset: Dataset, view: View) -> None:
-    """Write the file of a view, unless it is there already.
-
-    Raises:
-        CogError: another view has that name, another process is writing it, or it cannot be written.
-    """
-    path = _path(dataset, view.name)
-    if not exists(path):
-        with reserved(path), contextlib.suppress(Taken):  # what is there by now is compared
-            write_sealed(path, "relabel", {"code_version": code_version(), **view.to_json()}, new=True)
-    if open_view(dataset, view.name) != view:
+    publish_view(dataset, name, {"code_version": code_version(), **view.to_json()})
+    if open_view(dataset, name) != view:
+        path = view_file(dataset, name)
         raise CogError(f"{path} exists already with other content{since(path)}", remedy=OTHER_NAME)
+    return view
 
 
 def view_names(dataset: Dataset) -> list[str]:
     """Names of the views of a dataset, `stored` among them if its shards hold rewards."""
     stored = [STORED] if dataset.materialised else []
-    files = (path for path in listed(dataset.path / RELABELS) if path.suffix == ".json")
+    files = (path for path in listed(dataset.place / RELABELS) if path.suffix == ".json")
     return stored + [path.stem for path in files if not path.name.startswith(".")]
 
 
@@ -198,13 +191,13 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     if name is None:
         if len(names) != 1:
             what = "it has several reward views" if names else "it has no reward view"
-            raise CogError(what, where=dataset.path, remedy=remedy)
+            raise CogError(what, where=dataset.place, remedy=remedy)
         name = names[0]
     if name not in names:
-        raise CogError(f"there is no view '{name}'", where=dataset.path, remedy=remedy)
+        raise CogError(f"there is no view '{name}'", where=dataset.place, remedy=remedy)
     if name == STORED:
         return View(STORED, STORED, 1.0, False, dataset.hash, dataset.hash, 0.0, dataset.step_count, 0, 0)
-    path = _path(dataset, name)
+    path = view_file(dataset, name)
     value = read_sealed(path, "relabel", "a reward view", AGAIN, read_bytes)
     value.pop("code_version", None)  # who wrote it is not part of what it is
     fields = {item.name: item.type for item in dataclasses.fields(View)}
@@ -244,12 +237,12 @@ def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
     if [entry.hash for entry in view.inputs] != [entry.hash for entry in rules.inputs]:
         found = ", ".join(f"{entry.kind} {entry.path}" for entry in rules.inputs)
         rule = f"{found or 'what its rule was read from'} is not what it was when the view was written"
-        raise DataError(Problem(_path(dataset, view.name), "inputs", rule, AGAIN))
+        raise DataError(Problem(view_file(dataset, view.name), "inputs", rule, AGAIN))
     tally = _Tally()
     yield from _apply(dataset, view, rules, tally)
     if tally.complete(view) != view:
         rule = f"rule {view.rule} now gives other rewards than when the view was written"
-        raise DataError(Problem(_path(dataset, view.name), "reward_hash", rule, AGAIN))
+        raise DataError(Problem(view_file(dataset, view.name), "reward_hash", rule, AGAIN))
 
 
 def count_ending_in(dataset: Dataset, rule: str) -> int:
@@ -285,7 +278,7 @@ class Rules:
     @staticmethod
     def of(dataset: Dataset, reward: str, only: str | None) -> "Rules":
         """Rules as a view of the dataset names them."""
-        base, signals = dataset.path, dataset.signal_names
+        base, signals = dataset.place, dataset.signal_names
         return Rules(
             parse_rule(reward, signals, base), None if only is None else parse_rule(only, signals, base)
         )
@@ -348,7 +341,3 @@ def _apply(dataset: Dataset, view: View, rules: Rules, tally: _Tally) -> Iterato
             )
         tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
         yield replace(episode, rewards=rewards, terminals=terminals[:steps])
-
-
-def _path(dataset: Dataset, name: str) -> Path:
-    return dataset.path / RELABELS / f"{name}.json"

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cog.core.lock import content, locked
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
+from cog.datasets.storage.elsewhere import AGAIN, REFERENCE, read_reference
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import read_shard, write_shard
 from cog.errors import CogError
@@ -61,6 +62,13 @@ class Dataset:
     """Identity of the content: hash over the spec and all shards."""
     inputs: tuple[Input, ...] = ()
     """What it was made from, if it was made from something on disk; not part of its identity."""
+    views: Path | None = None
+    """Folder that holds its views, where that is another one (`cog.datasets.storage.elsewhere`)."""
+
+    @property
+    def place(self) -> Path:
+        """What FOLDER is in FOLDER@VIEW: where its views are."""
+        return self.path if self.views is None else self.views
 
     @property
     def signal_names(self) -> tuple[str, ...]:
@@ -126,6 +134,8 @@ def open_dataset(path: Path) -> Dataset:
     if is_container(path):
         check_container(path)
     if not exists(manifest):
+        if (path / REFERENCE).exists():
+            return _of_views(path)
         if exists(path / COLLECTION):
             raise CogError(
                 "this collection is unfinished", where=path, remedy="run the same collect command again"
@@ -139,9 +149,8 @@ def open_dataset(path: Path) -> Dataset:
             raise CogError(
                 "this takes a dataset, not a view", where=path, remedy=f"pass {path.with_name(name)}"
             )
-        raise CogError(
-            f"there is no dataset here ({MANIFEST} is missing)", where=path, remedy="check the path"
-        )
+        remedy = f"pass its folder: {path.parent}" if path.name == MANIFEST else "check the path"
+        raise CogError(f"there is no dataset here ({MANIFEST} is missing)", where=path, remedy=remedy)
     remedy = "restore the manifest, or delete it and run the same collection again"
     value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)
     try:
@@ -182,6 +191,16 @@ def open_dataset(path: Path) -> Dataset:
         if broken:
             raise DataError(Problem(manifest, field, rule, remedy))
     return dataset
+
+
+def _of_views(folder: Path) -> Dataset:
+    """The dataset of a folder that holds nothing but views of it."""
+    path, digest = read_reference(folder)
+    dataset = open_dataset(path)
+    if dataset.hash != digest:
+        rule = f"the dataset at {path} is not the one that these views are of, or has changed"
+        raise DataError(Problem(folder / REFERENCE, "hash", rule, AGAIN))
+    return replace(dataset, views=folder)
 
 
 def write_manifest(

@@ -35,7 +35,7 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
         )
     dataset = open_dataset(path)
     _refuse_existing(out)
-    names = [MANIFEST, *([COLLECTION] if exists(path / COLLECTION) else [])]
+    names = [MANIFEST, *([COLLECTION] if exists(dataset.path / COLLECTION) else [])]
     names += [entry.file for entry in dataset.shards]
     for view in view_names(dataset):
         if view != STORED:
@@ -45,10 +45,11 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
 
     def members() -> Iterator[tuple[str, bytes]]:
         for number, name in enumerate(names):
-            data = _read(path / name)
+            file = (dataset.place if name.startswith(RELABELS) else dataset.path) / name
+            data = _read(file)
             if name in hashes and hash_bytes(data) != hashes[name]:
                 rule = "the file differs from the hash in the manifest"
-                raise DataError(Problem(path / name, "file", rule, CHECK))
+                raise DataError(Problem(file, "file", rule, CHECK))
             if name == MANIFEST and json.loads(data)["hash"] != dataset.hash:
                 raise CogError(
                     f"{path} changed while it was read", remedy="pack it when nothing writes to it"
