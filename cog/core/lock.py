@@ -91,9 +91,10 @@ def reserved(path: Path) -> Iterator[None]:
     """
     made = [folder for folder in path.parents if not folder.exists()]
     file = beside(path, LOCK[1:])
-    descriptor = _reserve(path, file)
+    descriptor, held = _reserve(path, file)
     try:
-        _sweep_beside(path)
+        if held:  # otherwise another may be writing
+            _sweep_beside(path)
         with contextlib.suppress(OSError):  # a lock that does not say whose it is still is one
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
@@ -112,8 +113,8 @@ def reserved(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _reserve(path: Path, file: Path) -> int:
-    """The open file beside an output that stands for its name, locked if the file system can.
+def _reserve(path: Path, file: Path) -> tuple[int, bool]:
+    """The open file beside an output that stands for its name, and whether it is locked.
 
     Raises:
         Locked, CogError: as `reserved` does.
@@ -127,8 +128,9 @@ def _reserve(path: Path, file: Path) -> int:
         except OSError as error:
             raise unwritten(path, error, "nothing was written") from error
         try:
-            if not _lock(descriptor, path, file, "writing this", needed=False) or _same(descriptor, file):
-                return descriptor
+            held = _lock(descriptor, path, file, "writing this", needed=False)
+            if not held or _same(descriptor, file):
+                return descriptor, held
         except BaseException:
             os.close(descriptor)
             raise
