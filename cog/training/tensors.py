@@ -41,7 +41,8 @@ def refuse_unfit(
             )
     moments = _shapes(folder / OPTIMIZER, remedy)
     for name, size in moments.items():
-        if name not in APART and size not in ((), _parameter(agent, name)):
+        parameter = None if name in APART else _parameter(agent, name)
+        if name not in APART and (parameter is None or size not in ((), parameter)):
             raise CogError(
                 f"belongs to no parameter of its settings: it holds {_shape(size)}",
                 where=f"{folder / OPTIMIZER}: tensor '{name}'",
