@@ -13,7 +13,7 @@ from cog.classifier.network import SuccessNetwork, judge, save, to_tensor
 from cog.classifier.verdicts import Verdict, best_threshold, measure
 from cog.core.configs import identity
 from cog.core.inputs import inputs_to_json
-from cog.datasets.storage.dataset import new_folder
+from cog.datasets.storage.folder import new_folder
 from cog.errors import CogError, UsageError
 from cog.networks.augment import random_shift
 from cog.networks.config import NetworkConfig

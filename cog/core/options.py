@@ -5,26 +5,25 @@ import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cog.core.files import REMEDIES
 from cog.errors import CogError, UsageError
 
 SHOWN = 60  # characters at either end of a path that is too long to be shown
-T = TypeVar("T")
 
 
-def with_usable_paths(settings: T) -> T:
+def with_usable_paths(settings: Any) -> Any:
     """The same settings with `~` written out in all their paths, which no shell did for `--out=~/data`.
 
     Raises:
         CogError: as `usable_path`.
     """
     if isinstance(settings, Path):
-        return usable_path(settings)  # type: ignore[return-value]
+        return usable_path(settings)
     if type(settings) is tuple:
         values = tuple(with_usable_paths(entry) for entry in settings)
-        return values if values != settings else settings  # type: ignore[return-value]
+        return values if values != settings else settings
     if not dataclasses.is_dataclass(settings) or isinstance(settings, type):
         return settings
     before = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings) if item.init}

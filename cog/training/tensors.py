@@ -83,7 +83,7 @@ def _shapes(file: Path, remedy: str) -> dict[str, tuple[int, ...]]:
 
 def _read(file: Path, remedy: str) -> Iterator[tuple[str, Tensor]]:
     try:
-        with safe_open(file, "pt") as tensors:  # type: ignore[no-untyped-call]
+        with safe_open(file, "pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - it is no mapping
                 yield name, tensors.get_tensor(name)
     except (OSError, SafetensorError) as error:

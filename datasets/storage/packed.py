@@ -9,7 +9,8 @@ from cog.core.lock import reserved
 from cog.datasets.merge import MERGE
 from cog.datasets.relabel.view import STORED, open_view, view_names
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes, write_container
-from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, new_folder, open_dataset
+from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, open_dataset
+from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import hash_bytes
 from cog.errors import CogError

@@ -72,8 +72,8 @@ def repair(path: Path, workers: int = 0, on_progress: OnProgress | None = None) 
             remedy="unpack a packed one first, and name the datasets of a merge one by one",
         )
     if (path / REFERENCE).exists():
-        dataset, _ = read_reference(path)
-        raise CogError("holds views alone", where=path, remedy=f"repair their dataset: {dataset}")
+        whose, _ = read_reference(path)
+        raise CogError("holds views alone", where=path, remedy=f"repair their dataset: {whose}")
     with locked(path):
         sweep(path / SHARDS)
         mended: list[Path] = []
