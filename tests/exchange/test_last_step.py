@@ -1,4 +1,4 @@
-"""No import loses a step that counts: the last is kept, repeated, refused or counted; so are empty episodes."""
+"""No import loses a step that counts: the last is kept, repeated, refused or counted; so are empty ones."""
 
 import json
 from pathlib import Path
