@@ -111,6 +111,17 @@ class ForeignFile:
             values = self._array(name, texts=True)[...].tolist()
             return [text.decode() if isinstance(text, bytes) else str(text) for text in values]
 
+    def byte_rows(self, name: str) -> Iterator[np.ndarray]:
+        """The rows (L,) uint8 of an array of bytes, of one length or of a length each."""
+        with self._reading(name):
+            node = self._find(name)
+            if not isinstance(node, h5py.Dataset) or h5py.check_vlen_dtype(node.dtype) != np.uint8:
+                node = self._array(name)
+        for row in range(node.shape[0]):
+            with self._reading(name):
+                data = np.asarray(node[row], np.uint8)
+            yield data
+
     @contextlib.contextmanager
     def _reading(self, field: str) -> Iterator[None]:
         """Turn whatever h5py raises over bytes that it cannot read into an error that names the field."""

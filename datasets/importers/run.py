@@ -13,6 +13,7 @@ from cog.core.files import hash_file
 from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.actions import ActionMap, Survey, map_actions
+from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.pictures import Colour
 from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
 from cog.datasets.storage.dataset import Dataset
@@ -131,7 +132,7 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
-    with contextlib.closing(options.open(path)) as source:
+    with contextlib.closing(open_source(path, options)) as source:
         return _import(source, out, options, config, on_progress)
 
 
