@@ -99,6 +99,8 @@ class Export(Generic[Out]):
         total = sum(source.episodes for source in merge.sources)
         with progress(f"export {self.options.format}", total, "episode") as advance:
             result = export(self.options, merge, self.out, advance)
+        for note in result.notes:
+            console().print(f"note: {note}")
         console().print(str(result))
 
 

@@ -65,7 +65,7 @@ class View:
     ended: int | None = None
     """Episodes whose last step is terminal because the environment ended them, and not by the rule.
 
-    None if there are none; also in views of before 0.2, in which an end without a reward was not terminal.
+    None if there are none; also in views of earlier versions, whose ends without a reward were not terminal.
     """
     inputs: tuple[Input, ...] = ()
     """What else on disk its rules were read from, such as a classifier."""
