@@ -18,7 +18,7 @@ from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts, new
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT as SUCCESS_BY
-from cog.signals.success import SuccessBy, succeeded
+from cog.signals.success import SuccessBy, decides, succeeded
 
 REWARD, SUCCESS, FRAME = "reward", "success", "frame"
 ALIKE = {
@@ -209,9 +209,8 @@ class DatasetWriter:
         self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
-        marks = named.get(SUCCESS, np.zeros(1))[1:]
-        if succeeded(marks, "any") != succeeded(marks, "last"):
-            self._environment[SUCCESS_BY] = self._success_by  # only where the rule makes a difference
+        if SUCCESS in named and decides(named[SUCCESS][1:], self._success_by):
+            self._environment[SUCCESS_BY] = self._success_by
 
     def _actions(self, actions: Values) -> np.ndarray:
         """The toolkit's actions (T, A), checked."""
