@@ -15,7 +15,6 @@ import numpy as np
 
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
-from cog.errors import CogError
 
 ANOTHER = "check that this is the right file, or restore it from a copy"
 ITSELF = "store the values themselves: with h5py, new[name] = file[name][()] writes them into another file"
@@ -101,7 +100,7 @@ class ForeignFile:
 
         Raises:
             DataError: there is no such array, it is stored in another file, or it cannot be read.
-            CogError: there is not enough memory for it.
+            MemoryError: it does not fit.
         """
         with self._reading(name):
             return np.asarray(self._array(name)[begin:end])
@@ -128,14 +127,8 @@ class ForeignFile:
         """Turn whatever h5py raises over bytes that it cannot read into an error that names the field."""
         try:
             yield
-        except CogError:
+        except (DataError, MemoryError):
             raise
-        except MemoryError as error:
-            raise CogError(
-                f"there is not enough memory to read '{field}'",
-                where=self.path,
-                remedy="close other programs, or import a part of the episodes at a time",
-            ) from error
         except Exception as error:
             rule, remedy = self._missing_filter(field) or (f"cannot be read ({error})", ANOTHER)
             raise DataError(Problem(self.path, field, rule, remedy)) from error

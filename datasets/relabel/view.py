@@ -100,10 +100,13 @@ class View:
                 "episode; --no-terminate keeps all"
             )
         if self.rule not in ("zero", STORED) and self.rewarded_steps == 0 and self.reward_sum == 0:
-            found.append(
-                "no step has a reward; a rule that looks past an episode's first success needs data from "
+            why = (
+                "the classifier takes no frame for a success; see its recall in classifier.json"
+                if "classifier" in self.rule
+                else "a rule that looks past an episode's first success needs data from "
                 "cog collect --no-terminate-on-success"
             )
+            found.append(f"no step has a reward; {why}")
         return found
 
 
