@@ -33,6 +33,7 @@ from cog.core.inputs import Input
 from cog.core.lock import content, locked
 from cog.datasets.environment import act_in, scene_facts
 from cog.datasets.episode import Episode
+from cog.datasets.robot_interface import KEY
 from cog.envs.make import Scene
 from cog.errors import CogError
 from cog.evaluation.check import check_scene
@@ -133,7 +134,8 @@ class _Run:
             facts, str(config.data), config.env, max_episode_steps=config.max_episode_steps
         )
         self.scene = Scene(env, start.shape.image, steps, tuple(options.items()))
-        self.facts = scene_facts({"id": env, "options": options, "max_episode_steps": steps})
+        own = {"id": env, "options": options, "max_episode_steps": steps}
+        self.facts = {**scene_facts(own), KEY: start.scene.get(KEY, merge.interface.to_json())}
         check_scene(self.scene, start.shape, start.action_dimensions, (config.start,))
         record = _record(config, self.scene, start)
         _refuse_foreign(config.out, record)

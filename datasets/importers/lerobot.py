@@ -1,7 +1,7 @@
 """LeRobot folders of format v3 as a source: tables in parquet, images in videos or in the tables."""
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,15 @@ import cv2
 import numpy as np
 
 from cog.core.files import read_json
-from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, choose, untaken, with_last
+from cog.datasets.importers.source import (
+    LastFrame,
+    ObservationOptions,
+    Recording,
+    choose,
+    robot_facts,
+    untaken,
+    with_last,
+)
 from cog.datasets.importers.video import VideoReader
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError, missing_extra
@@ -77,7 +85,12 @@ class LeRobotSource:
             )
         self._episodes = self._read_episodes()
         self.files = self._list_files()
-        self.environment = {"id": str(info.get("robot_type") or "unknown"), "fps": self._rate}
+        shapes = {key: (0, *info["features"][key]["shape"]) for key in self._vectors}
+        self.environment = {
+            "id": str(info.get("robot_type") or "unknown"),
+            "fps": self._rate,
+            **robot_facts(self._image, shapes, _names(info["features"][ACTION]), self._rate),
+        }
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key)}
         self.notes = untaken(self._features.keys() - BOOKKEEPING, taken)
 
@@ -227,6 +240,15 @@ def _read_table(file: Path, columns: Sequence[str], episode: int | None = None) 
     except (pyarrow.ArrowException, OSError, KeyError) as error:
         rule = f"cannot be read ({str(error).splitlines()[0]})"
         raise DataError(Problem(file, ", ".join(columns), rule, ANOTHER, episode)) from error
+
+
+def _names(feature: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a feature's components, as far as it has one for each: a list, or lists by their kind."""
+    named, shape = feature.get("names"), feature.get("shape")
+    lists = list(named.values()) if isinstance(named, dict) else [named]
+    names = [name for one in lists if isinstance(one, list) for name in one]
+    fitting = shape == [len(names)] and all(isinstance(name, str) for name in names)
+    return tuple(names) if fitting and len(set(names)) == len(names) else ()
 
 
 def _repeat_last(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cog.core.files import read_json
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.source import ObservationOptions, Recording, choose, untaken
+from cog.datasets.importers.source import ObservationOptions, Recording, choose, robot_facts, untaken
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
@@ -69,7 +69,13 @@ class MinariSource:
             infos = [key for key in infos if key != choice.success]
             if infos:
                 self.notes.append(f"arrays not taken: {', '.join(infos)}")
-            self.environment = {"id": str(metadata.get("dataset_id", "unknown"))}
+            shapes = {
+                key: self._file.read(f"{first}/{self._place(key)}", 0, 1).shape for key in self._vectors
+            }
+            self.environment = {
+                "id": str(metadata.get("dataset_id", "unknown")),
+                **robot_facts(self._image, shapes),
+            }
 
     def close(self) -> None:
         """Let go of the file."""
