@@ -50,7 +50,7 @@ from cog.training import checkpoint as checkpoints
 from cog.training.config import TrainConfig
 from cog.training.execution import keep_freed_memory
 from cog.training.guard import refuse_bad_parameters, refuse_divergence, to_host
-from cog.training.metrics import MetricsWriter
+from cog.training.metrics import MetricsWriter, refuse_without_packages
 from cog.training.setup import create, rewards_of, usable_device
 
 FORMAT = 1
@@ -77,7 +77,7 @@ def finetune(
     with contextlib.ExitStack() as stack:
         run = _Run(config, on_message, stack)
         note = ""
-        writer = MetricsWriter(config.out, run.metrics_position, "disabled", {})
+        writer = MetricsWriter(config.out, run.metrics_position, "disabled", {}, config.tensorboard)
         explorer = Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward)
         with writer, contextlib.closing(explorer):
             run.save(writer)
@@ -116,6 +116,7 @@ class _Run:
         from cog.datasets.merge import open_merge
         from cog.datasets.storage.growing import GrowingDataset
 
+        refuse_without_packages("disabled", config.tensorboard)
         start = checkpoints.load(config.checkpoint)
         kind = algorithm(start.config.algorithm.name)
         if not kind.finetunes:

@@ -21,7 +21,7 @@ from cog.replay.buffer import Buffer
 from cog.training import checkpoint
 from cog.training.config import TrainConfig, read_config
 from cog.training.execution import keep_freed_memory, refuse_graph, set_arithmetic
-from cog.training.metrics import refuse_without_wandb
+from cog.training.metrics import refuse_without_packages
 
 if TYPE_CHECKING:
     from cog.datasets.merge import Merge
@@ -71,7 +71,7 @@ def prepare(
     with together():
         device = usable_device(config)
         if rank() == 0:
-            refuse_without_wandb(config.wandb)
+            refuse_without_packages(config.wandb, config.tensorboard)
         keep_freed_memory()
         first = config.algorithm.preparation()
         if config.updates <= first and on_message is not None:

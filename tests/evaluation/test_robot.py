@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -366,3 +368,41 @@ def test_an_action_that_is_not_finite_never_reaches_the_robot() -> None:
     policy.network.actor.mean.bias.data[1] = torch.nan
     with pytest.raises(CogError, match="actions in row 0 are not finite"):
         policy.act_robot(np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros(3))
+
+
+LIGHT = """
+import sys
+
+ALLOWED = {"cog", "torch", "torchgen", "functorch", "numpy", "safetensors"}
+ALLOWED |= {"sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "typing_extensions"}
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in ALLOWED and top not in sys.stdlib_module_names and not top.startswith("__editable__"):
+            raise ModuleNotFoundError(f"{name} is not on this machine", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import numpy
+import torch
+from cog import Policy
+
+torch.set_num_threads(1)
+for path in sys.argv[1:]:
+    policy = Policy.load(path)
+    print(policy.act_robot(numpy.full((12, 20, 3), 9, numpy.uint8), numpy.ones(3)).tolist())
+"""
+
+
+def test_a_robot_s_computer_needs_pytorch_numpy_and_safetensors_alone(tmp_path: Path) -> None:
+    data = recorded(tmp_path / "arm", interface=ARM, action_scale=SCALE)
+    train(dataclasses.replace(config(tmp_path / "run", updates=1), data=data))
+    policy = Policy.load(tmp_path / "run")
+    policy.export(tmp_path / "small")
+    command = [sys.executable, "-c", LIGHT, str(tmp_path / "run"), str(tmp_path / "small")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    expected = policy.act_robot(np.full((12, 20, 3), 9, np.uint8), np.ones(3))
+    for line in ended.stdout.splitlines():
+        np.testing.assert_allclose(json.loads(line), expected, atol=1e-6)
+    assert len(ended.stdout.splitlines()) == 2
