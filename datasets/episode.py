@@ -36,9 +36,9 @@ class Episode:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the behaviour."""
     success: bool = False
-    """Whether the environment reported success at the last frame."""
+    """Whether the episode counts as a success: by its last frame, unless the dataset says by any."""
     terminated: bool = False
-    """Whether the environment ended the episode."""
+    """Whether the environment ended the episode: there is no value beyond it."""
     truncated: bool = False
     """Whether a time limit ended the episode."""
     rewards: np.ndarray | None = None
@@ -53,13 +53,30 @@ class Episode:
         """Each signal after each step, name -> (T,)."""
         return {name: values[1:] for name, values in self.signals.items()}
 
+    def ending(self, hits: np.ndarray, *, terminate: bool, ends: bool = True) -> "Episode":
+        """The episode with its terminals, the steps that no value lies beyond; nothing else makes them.
+
+        Whatever the rewards, the last step is terminal if the environment ended the episode there.
+
+        Args:
+            hits: (T,) bool, the steps whose reward is positive.
+            terminate: whether the first of them is terminal, too; later steps are then left out.
+            ends: whether the environment's own end counts; False only as in views of earlier versions.
+        """
+        cut = terminate and bool(hits.any())
+        episode = self.first(int(np.argmax(hits)) + 1) if cut else self
+        terminals = np.zeros(len(episode), bool)
+        terminals[-1:] = cut or (ends and episode.terminated)
+        return replace(episode, terminals=terminals)
+
     def first(self, steps: int) -> "Episode":
-        """The first `steps` steps and the frames around them."""
+        """The first `steps` steps and the frames around them; what ended the whole did not end them."""
         if steps >= len(self):
             return self
         frames = slice(0, steps + 1)
         return replace(
             self,
+            terminated=False,
             actions=self.actions[:steps],
             signals={name: values[frames] for name, values in self.signals.items()},
             images=None if self.images is None else self.images[frames],

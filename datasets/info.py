@@ -14,24 +14,30 @@ from cog.datasets.relabel.terms import ZERO
 from cog.datasets.relabel.view import STORED, View, labelled, open_view, view_names
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.success import counted_by, counts
 from cog.errors import CogError, UsageError
+from cog.signals.success import SuccessBy
 
 
-def describe(path: Path, on_progress: OnProgress | None = None) -> dict[str, Any]:
+def describe(
+    path: Path, on_progress: OnProgress | None = None, success_by: SuccessBy | None = None
+) -> dict[str, Any]:
     """Facts about a dataset (folder or packed) or a merge as JSON values; reads it once for each view.
 
-    Users' functions and classifiers are not run: for a view by one, only the mean return is given.
+    Successes are counted `success_by` any frame or the last; by default as the dataset counts them. Users'
+    functions and classifiers are not run: for a view by one, only the mean return is given.
 
     Raises:
+        UsageError: the data hold no marks from which another rule could count them.
         CogError: there is nothing to describe, or it is damaged.
     """
     if is_container(path):
-        return _describe_dataset(open_dataset(path), on_progress)
+        return _describe_dataset(open_dataset(path), on_progress, success_by)
     if path.is_file() or (
         path.is_dir() and not (path / "shards").is_dir() and (path / "merge.json").is_file()
     ):
         return _describe_merge(open_merge(path))
-    return _describe_dataset(open_dataset(path), on_progress)
+    return _describe_dataset(open_dataset(path), on_progress, success_by)
 
 
 def film(path: Path, numbers: Sequence[int]) -> list[tuple[str, np.ndarray]]:
@@ -75,7 +81,9 @@ def _describe_merge(merge: Merge) -> dict[str, Any]:
     }
 
 
-def _describe_dataset(dataset: Dataset, on_progress: OnProgress | None) -> dict[str, Any]:
+def _describe_dataset(
+    dataset: Dataset, on_progress: OnProgress | None, success_by: SuccessBy | None
+) -> dict[str, Any]:
     views = {name: open_view(dataset, name) for name in view_names(dataset)}
     total = dataset.episode_count * (1 + sum(_may_run(view) for view in views.values()))
     done = content = 0
@@ -91,12 +99,15 @@ def _describe_dataset(dataset: Dataset, on_progress: OnProgress | None) -> dict[
     signals = {name: _Range() for name in dataset.signal_names}
     actions: dict[str, _Range] = {}
     lengths = []
+    successes = 0
     for episode in dataset.episodes():
         lengths.append(len(episode))
-        for counts, name in ((starts, episode.start), (behaviours, episode.behaviour)):
-            entry = counts.setdefault(name, [0, 0])
+        success = counts(episode, success_by, dataset.environment)
+        successes += success
+        for outcomes, name in ((starts, episode.start), (behaviours, episode.behaviour)):
+            entry = outcomes.setdefault(name, [0, 0])
             entry[0] += 1
-            entry[1] += episode.success
+            entry[1] += success
         content += _content(episode)
         _widen(signals, actions, episode)
         advance()
@@ -112,8 +123,9 @@ def _describe_dataset(dataset: Dataset, on_progress: OnProgress | None) -> dict[
         "episodes": episodes,
         "steps": dataset.step_count,
         "frames": dataset.step_count + episodes,
-        "successes": dataset.success_count,
-        "success_rate": round(dataset.success_count / episodes, 4),
+        "successes": successes,
+        "success_by": f"{success_by or counted_by(dataset.environment)} frame",
+        "success_rate": round(successes / episodes, 4),
         "shards": len(dataset.shards),
         "bytes": _size(dataset),
         "bytes_in_memory": content,

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from cog.core.files import code_version, hash_json, home
 from cog.core.inputs import Input
 from cog.core.sealed import read_sealed, write_sealed
-from cog.datasets.action_scale import FACT
+from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.relabel.view import STORED, View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
 from cog.datasets.storage.container import is_container
@@ -20,6 +20,7 @@ from cog.errors import CogError, UsageError
 MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
+SAME = "collect both with the same options, or import both with one image size and the same keys"
 OTHER_NAME = "choose another name, or delete it first"
 
 
@@ -218,7 +219,12 @@ def _read_source(path: Path, number: int, entry: Any) -> Source:
         raise DataError(Problem(path, f"sources[{number}].share", "must be a number from 0 to 1", AGAIN))
     if entry["role"] not in get_args(Role):
         raise DataError(Problem(path, f"sources[{number}].role", "must be 'task' or 'prior'", AGAIN))
-    dataset = open_dataset(home(path) / entry["path"])
+    place = home(path) / entry["path"]
+    if not place.exists():
+        rule = f"there is no dataset here: {place}; a merge finds its data by paths from its own folder"
+        moved = "move the merge or the data back to where they were, or make the merge again with: cog merge"
+        raise DataError(Problem(path, f"sources[{number}].path", rule, moved))
+    dataset = open_dataset(place)
     view = open_view(dataset, entry["relabel"])
     for name, found in (("dataset_hash", dataset.hash), ("relabel_hash", view.hash())):
         if entry[name] != found:
@@ -235,13 +241,37 @@ def _check_alike(sources: Sequence[Source]) -> None:
             one, other = first.environment[field], source.dataset.environment[field]
             if one != other:
                 raise CogError(
-                    f"{first.path} and {source.dataset.path} cannot be merged: {field} {one} and {other} "
-                    "differ",
-                    remedy="collect both with the same environment options",
+                    f"{first.path} and {source.dataset.path} cannot be merged: {field} differ; "
+                    f"the first holds {_told(first, field)}, the second {_told(source.dataset, field)}",
+                    remedy=SAME if field == "observations" else "merge data of one kind of robot",
                 )
         if first.environment.get(FACT) != source.dataset.environment.get(FACT):
             raise CogError(
                 f"{first.path} and {source.dataset.path} cannot be merged: their actions were scaled from "
-                "different bounds",
-                remedy="import or write both with the same bounds",
+                f"different bounds; the first's {_scaled(first)}, the second's {_scaled(source.dataset)}",
+                remedy="import or write both with the same bounds, which contain the actions of both",
             )
+
+
+def _told(dataset: Dataset, field: str) -> str:
+    """The shapes of a dataset's observations or actions, for people."""
+    shapes = dataset.environment[field]
+    if field == "action":
+        return f"actions of {shapes[0]} components"
+    words = {"image": "images of {}", "proprio": "poses of {} numbers", "state": "states of {} numbers"}
+    absent = dataset.environment.get("proprio_absent")
+    parts = [
+        words[name].format("x".join(map(str, shape)))
+        for name, shape in shapes.items()
+        if name in words and not (name == "proprio" and absent)
+    ]
+    return " and ".join([*parts, "no pose"] if absent else parts)
+
+
+def _scaled(dataset: Dataset) -> str:
+    """How a dataset's actions were scaled, for people."""
+    scale = ActionScale.of(dataset.environment)
+    if scale is None:
+        return "were taken as they are, in [-1, 1]"
+    low, high = (", ".join(f"{value:g}" for value in bounds) for bounds in (scale.low, scale.high))
+    return f"from ({low}) to ({high})"

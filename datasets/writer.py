@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +14,22 @@ from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.importers import pictures
-from cog.datasets.robot_interface import KEY, RobotInterface
+from cog.datasets.labels import as_json, is_unicode
+from cog.datasets.robot_interface import KEY, Resize, RobotInterface, held_fact
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts, new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
+from cog.signals.success import FACT as SUCCESS_BY
+from cog.signals.success import SuccessBy, succeeded
 
 REWARD, SUCCESS, FRAME = "reward", "success", "frame"
+ALIKE = {
+    "observations": "write another dataset for other poses or states; image_size brings pictures to one size",
+    "action": "write another dataset for another robot",
+    "signal_names": "pass the same signals, rewards and success with every episode, or write another dataset",
+    "rewards": "write another dataset",
+}
+"""What to do where episodes differ, by the fact in which they do."""
 Values = np.ndarray | Sequence[Any]
 
 
@@ -52,6 +62,7 @@ class DatasetWriter:
         origin: Mapping[str, Any] | None = None,
         inputs: Sequence[Input] = (),
         episodes_per_shard: int = 50,
+        success_by: SuccessBy = "any",
     ) -> None:
         """Prepare to write into `folder`, which is created when the `with` block begins.
 
@@ -66,6 +77,7 @@ class DatasetWriter:
             origin: origin of the episodes, in JSON; part of the dataset's identity.
             inputs: files that they were made from, if any.
             episodes_per_shard: episodes in one shard, the unit of possible loss.
+            success_by: whether an episode counts as a success by any of its frames, or by its last.
 
         Raises:
             UsageError: an option is invalid, or facts are not JSON.
@@ -77,12 +89,13 @@ class DatasetWriter:
         self.dataset: Dataset | None = None
         """The dataset, once the block has ended without error."""
         scale = None if action_scale is None else action_scale.to_json()
-        spec: dict[str, Any] = {"kind": "written", "origin": _json("origin", origin or {}), FACT: scale}
+        spec: dict[str, Any] = {"kind": "written", "origin": as_json("origin", origin or {}), FACT: scale}
         spec |= {"image_size": image_size, "colour": colour}
         self._new = NewDataset(self.folder, spec, episodes_per_shard)
         self._place = new_folder(self.folder)
         self._image_size, self._colour, self._scale = image_size, colour, action_scale
-        self._environment = {"id": "unknown", **_json("environment", environment or {})}
+        self._success_by = success_by
+        self._environment = {"id": "unknown", **as_json("environment", environment or {})}
         held = self._environment.pop(KEY, None)
         self._interface = interface or RobotInterface.from_json(held or {})
         self._inputs = tuple(inputs)
@@ -149,7 +162,8 @@ class DatasetWriter:
             proprio: (T+1, P), the robot's pose, along with the images.
             state: (T+1, S), the full state, instead of images.
             rewards: (T,), the reward of each step.
-            success: whether the episode ends in success, or (T+1,) whether each frame shows it.
+            success: whether the episode ends in success, or (T+1,) whether each frame shows it; which of them
+                count, `success_by` says.
             signals: name -> (T+1,), further numbers from which rewards can be computed.
             start: name of the distribution of initial states.
             behaviour: name of the policy that acted.
@@ -171,8 +185,13 @@ class DatasetWriter:
             )
         unit = self._actions(actions)
         frames = len(unit) + 1
-        if (images is None) == (state is None):
-            raise self._problem("images", "give either images or state", "leave out one of them")
+        if images is None and state is None:
+            rule = "there are no observations: give either images or state"
+            has_pose = "pass the pose as state=, since there are no images"
+            raise self._problem("images", rule, "pass images= or state=" if proprio is None else has_pose)
+        if images is not None and state is not None:
+            rule = "give either images or state, not both"
+            raise self._problem("images", rule, "pass the state as proprio=, or leave out the images")
         if state is not None and proprio is not None:
             raise self._problem("proprio", "must come with images", "join it to the state")
         pose = None
@@ -190,13 +209,16 @@ class DatasetWriter:
             start=start,
             behaviour=behaviour,
             options=dict(options or {}),
-            success=SUCCESS in named and bool(named[SUCCESS][-1] > 0),
+            success=SUCCESS in named and succeeded(named[SUCCESS][1:], self._success_by),
             terminated=self._flag("terminated", terminated),
             truncated=self._flag("truncated", truncated),
         )
         self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
+        marks = named.get(SUCCESS, np.zeros(1))[1:]
+        if succeeded(marks, "any") != succeeded(marks, "last"):
+            self._environment[SUCCESS_BY] = self._success_by  # only where the rule makes a difference
 
     def _actions(self, actions: Values) -> np.ndarray:
         """The toolkit's actions (T, A), checked."""
@@ -220,7 +242,16 @@ class DatasetWriter:
 
     def _images(self, images: Iterable[np.ndarray], frames: int) -> np.ndarray:
         try:
-            fitted = pictures.fit(images, self._image_size, self._colour)
+            frames_given = iter(images)
+        except TypeError as error:
+            rule = f"must be pictures (T + 1, H, W, 3), found {type(images).__name__}"
+            raise self._problem("images", rule, "pass an array or an iterable of pictures") from error
+        first = next(frames_given, None)
+        if first is None:
+            rule = f"must be {frames} pictures for {frames - 1} actions, found none"
+            raise self._problem("images", rule, "add the pictures, or pass a state instead")
+        try:
+            fitted = pictures.fit(chain([first], frames_given), self._image_size, self._colour)
         except pictures.UnfitError as error:
             rule, remedy = error.args
             raise self._problem("images", rule, remedy) from error
@@ -259,10 +290,19 @@ class DatasetWriter:
     def _numbers(self, field: str, given: Values, rows: int | None, axes: int) -> np.ndarray:
         """Finite numbers with `axes` axes and, if given, `rows` rows, float64."""
         values = self._array(field, given)
-        if values.ndim != axes or values.size == 0:
-            rule = f"must have {axes} axes and not be empty, found shape {values.shape}"
+        if values.ndim != axes:
+            rule = f"must have {axes} ax{'e' if axes > 1 else 'i'}s, found shape {values.shape}"
             remedy = "reshape it: one row per step for actions and rewards, one row per frame for all else"
+            if (values.ndim, axes) == (1, 2):
+                remedy = "reshape it: one number a row is values[:, None]"
             raise self._problem(field, rule, remedy)
+        if values.size == 0:
+            remedy = (
+                "leave the episode out: it has no step"
+                if field == "actions"
+                else "reshape it to at least one number a row, or leave it out"
+            )
+            raise self._problem(field, f"must not be empty, found shape {values.shape}", remedy)
         if rows is not None:
             self._check_rows(field, len(values), rows)
         values = values.astype(np.float64)
@@ -270,7 +310,9 @@ class DatasetWriter:
             finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1)
         broken = np.flatnonzero(~finite.all(axis=1))
         if len(broken):
-            rule = f"must be finite in float32, found another number in row {broken[0]}"
+            row = values[broken[0]].reshape(-1)
+            found = row[~finite[broken[0]]][0]
+            rule = f"must be finite in float32, found {found:g} in row {broken[0]}"
             raise self._problem(field, rule, "leave the episode out, or repair the recording")
         return values
 
@@ -282,7 +324,7 @@ class DatasetWriter:
             raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
         if values.dtype.kind not in "fiub":
             rule = f"must be numbers or booleans, found type {values.dtype}"
-            raise self._problem(field, rule, "convert it")
+            raise self._problem(field, rule, "convert it, such as by np.asarray(values, np.float32)")
         return values
 
     def _flag(self, field: str, given: Any) -> bool:
@@ -298,7 +340,7 @@ class DatasetWriter:
             rule = f"must lie in [0, 2^63) and be a whole number, got {seed!r}"
             raise self._problem("seed", rule, "leave it out")
         for field, text in texts.items():
-            if not isinstance(text, str) or "\0" in text or not _is_unicode(text):
+            if not isinstance(text, str) or "\0" in text or not is_unicode(text):
                 raise self._problem(field, f"must be UTF-8 text without NUL, got {text!r}", "leave it out")
         try:
             json.dumps(dict(options), sort_keys=True, allow_nan=False)
@@ -311,64 +353,31 @@ class DatasetWriter:
         if found != expected:
             steps = expected - 1 if field != "rewards" else expected
             rule = f"must have {expected} rows for {steps} actions, found {found}"
-            remedy = "add the observation after the last action, or drop that action and its reward"
+            remedy = "add or drop rows: there is one for each frame before, between and after the actions"
+            if field == "rewards":
+                remedy = "give each action its reward, and no more"
+            elif found == steps:
+                remedy = "add the observation after the last action, or drop that action and its reward"
             raise self._problem(field, rule, remedy)
 
     def _check_consistent(self, episode: Episode, no_proprio: bool) -> None:
         """Refuse an episode whose shapes or signals differ from the first."""
-        facts = episode_facts(episode) | {"proprio_absent": no_proprio}
+        facts = {"proprio_absent": no_proprio} | episode_facts(episode)
         if self._facts is None:
             self._facts = facts
             self._environment |= {"proprio_absent": True} if no_proprio else {}
             if self._scale is not None:
                 self._environment[FACT] = self._scale.to_json()
-            self._environment[KEY] = self._held_interface(episode, no_proprio)
+            resize: Resize = "stretch" if self._image_size else "keep"
+            self._environment[KEY] = held_fact(self._interface, facts, resize, no_proprio)
+        if no_proprio != self._facts["proprio_absent"]:
+            held = "one" if no_proprio else "none"
+            rule = f"must be given with all episodes or with none; the first has {held}"
+            raise self._problem("proprio", rule, "leave it out of all episodes, or write another dataset")
         for field, value in facts.items():
             if value != self._facts[field]:
                 rule = f"must be the same in all episodes; the first has {self._facts[field]}, this {value}"
-                raise self._problem(field, rule, "write another dataset, and merge the two")
-
-    def _held_interface(self, episode: Episode, no_proprio: bool) -> dict[str, Any]:
-        """The robot's interface with what the writer does, as a fact of the environment.
-
-        Raises:
-            UsageError: it does not fit the episode.
-        """
-        known = self._interface
-        if episode.images is not None:
-            known = replace(known, resize="stretch" if self._image_size else "keep")
-        if no_proprio:
-            known = replace(known, pose=())
-        pose = episode.state if episode.proprio is None else episode.proprio
-        assert pose is not None
-        known.check(episode.images is not None, pose.shape[1], episode.actions.shape[1])
-        return {name: value for name, value in known.to_json().items() if name != "scale"}  # its own fact
+                raise self._problem(field, rule, ALIKE[field])
 
     def _problem(self, field: str, rule: str, remedy: str) -> DataError:
         return DataError(Problem(self.folder, field, rule, remedy, self._count))
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it can be encoded; surrogates for undecoded bytes cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _json(option: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as they are in a file; refused before any episode is added, because they are written last.
-
-    Raises:
-        UsageError: they are not JSON.
-    """
-    for name, value in facts.items():
-        try:
-            json.dumps({name: value}, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise UsageError(
-                f"{option}: field {name!r} must be JSON ({error})",
-                remedy="convert NumPy's values with .item() or .tolist(), and leave out what is not finite",
-            ) from error
-    return dict(json.loads(json.dumps(dict(facts))))

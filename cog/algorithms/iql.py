@@ -7,9 +7,9 @@ and policy with the new V; the policy's advantages are of the target critics.
 
 What differs from that code:
 
-- Its policy is a Gaussian around tanh of a mean, with one standard deviation for all states and draws that
-  are clipped; this one is the toolkit's tanh-Gaussian, whose deviation depends on the state and whose last
-  components may be switches.
+- Its policy, `policy="gaussian"` here and in the preset `paper`, is a Gaussian around tanh of a mean, with
+  one standard deviation for all states and draws that are clipped. The default is the toolkit's
+  tanh-Gaussian, whose deviation depends on the state and whose last components may be switches.
 - It lowers the policy's step size alone over the run; `schedule` is the same for all parts here.
 - Its networks have no LayerNorm; here all have it unless `network.layer_norm` is off.
 - It clips the data's actions to 1 - 1e-5; here the likelihood clamps them to `network.action_limit`, 0.999 by
@@ -23,17 +23,19 @@ Shapes: K critics, B states, F features, A action dimensions.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from cog.algorithms.shared.actor_critic import ActorCritic
+from cog.algorithms.shared.actor_critic import ActorCritic, ActorKind
 from cog.algorithms.shared.base import Losses, Metrics, Phase, Shifts
 from cog.algorithms.shared.config import AlgorithmConfig, Returns, Settings
 from cog.algorithms.shared.losses import expectile_loss, measured_td_loss, td_target
 from cog.core.bounds import within
-from cog.networks.distribution import TanhGaussian, snap_switches
+from cog.errors import UsageError
+from cog.networks.actor import Actor, GaussianActor
+from cog.networks.distribution import ClippedGaussian, TanhGaussian, snap_switches
 from cog.networks.encoder import Encoder, ObservationShape
 from cog.networks.value import Value
 from cog.replay.buffer import Batch
@@ -55,6 +57,8 @@ class IQLConfig(AlgorithmConfig):
     """Inverse temperature: an action is imitated with weight exp(beta * advantage); 0 clones the data."""
     weight_limit: float = within("(0, inf)", 100.0)
     """Largest weight of an action."""
+    policy: Literal["tanh_gaussian", "gaussian"] = "tanh_gaussian"
+    """Policy: the toolkit's, or the paper's Gaussian, better where many actions lie on their bounds."""
     discount: float = within("[0, 1)", 0.97)
     """Discount of the return per step."""
     steps: int = within("[1, inf)", 5)
@@ -71,7 +75,7 @@ class IQLConfig(AlgorithmConfig):
         return Returns(self.discount, self.steps)
 
 
-PAPER = IQLConfig(expectile=0.7, beta=3.0, discount=0.99, steps=1, target_rate=5e-3)
+PAPER = IQLConfig(expectile=0.7, beta=3.0, policy="gaussian", discount=0.99, steps=1, target_rate=5e-3)
 """The original's settings for locomotion, whose rewards are scaled to about 1 per step."""
 
 
@@ -79,7 +83,9 @@ class States(NamedTuple):
     """A batch of states as the losses of critics and actor see it."""
 
     critic: Tensor  # (K, B, H) of s, projected to the critics' first layer, with gradient
-    policy: TanhGaussian  # pi(.|s), with gradient to the actor (and to its own encoder, if it has one)
+    policy: (
+        TanhGaussian | ClippedGaussian
+    )  # pi(.|s), with gradient to the actor (and to its own encoder, if it has one)
     value: Tensor  # (B,) V(s), without gradient
     next_value: Tensor  # (B,) V(s'), without gradient
 
@@ -119,6 +125,26 @@ class IQL(ActorCritic[IQLConfig]):
         self.add_optimizers(self.config.critic_lr, self.config.actor_lr)
         encoder = self.value_encoder.parameters() if self.value_encoder else ()
         self.add_optimizer("value", [*self.value.parameters(), *encoder], self.config.critic_lr)
+
+    @classmethod
+    def actor_of(cls, config: IQLConfig) -> ActorKind:
+        """The actor of either policy."""
+        return GaussianActor if config.policy == "gaussian" else Actor
+
+    @classmethod
+    def check(cls, settings: Settings, shape: ObservationShape, actions: int) -> None:
+        """Refuse settings that this algorithm cannot use, before anything is built.
+
+        Raises:
+            UsageError: some components are declared switches, which a Gaussian policy has not.
+        """
+        super().check(settings, shape, actions)
+        config, switches = settings.algorithm, settings.network.switches
+        if isinstance(config, IQLConfig) and config.policy == "gaussian" and switches:
+            raise UsageError(
+                f"network.switches is {switches}, and the policy is a Gaussian, which has none",
+                remedy="leave network.switches out, or choose --iql.policy tanh_gaussian",
+            )
 
     def phases(self) -> tuple[Phase, ...]:
         """The value function first; critics and actor see it after its step."""

@@ -10,6 +10,7 @@ import tyro
 from cog.core.console import console, counting, messages, table
 from cog.datasets.edit.config import FilterConfig
 from cog.errors import CogError, UsageError
+from cog.signals.success import SuccessBy
 
 if TYPE_CHECKING:
     from cog.datasets.storage.dataset import Dataset
@@ -126,6 +127,8 @@ class Info:
     """Dataset (a folder or packed) or merge file."""
     json: bool = False
     """Whether to print JSON instead of a table."""
+    success_by: SuccessBy | None = None
+    """Whether episodes count as successes by any frame or by the last. Default: as the dataset counts."""
     film: Path | None = None
     """PNG to write, with a row of frames for each chosen episode of a dataset. Default: not written."""
     episodes: tuple[int, ...] = (0,)
@@ -139,7 +142,7 @@ class Info:
         if self.film is not None:
             self._write_film(self.film)
         with counting("read", "episode") as on_progress:
-            facts = describe(self.path, on_progress)
+            facts = describe(self.path, on_progress, self.success_by)
         if self.json:
             console().print_json(json.dumps(facts))
             return

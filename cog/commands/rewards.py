@@ -26,7 +26,7 @@ class Relabel:
     scale: float = 1.0
     """Reward of a step on which the rule holds."""
     terminate: bool = True
-    """Whether the first rewarded step ends the episode, or rewards persist and nothing terminates."""
+    """Whether the first rewarded step ends the episode, or only the environment does."""
     only: str | None = None
     """Keep only episodes whose last frame satisfies this rule, such as drawer_opened. Default: all."""
 

@@ -3,10 +3,11 @@
 Shapes: B states, F features, A action dimensions.
 """
 
+import torch
 from torch import Tensor, nn
 
 from cog.networks.config import NetworkConfig
-from cog.networks.distribution import ActionDistribution, Deterministic, TanhGaussian
+from cog.networks.distribution import ActionDistribution, ClippedGaussian, Deterministic, TanhGaussian
 from cog.networks.encoder import Encoder
 from cog.networks.precision import full_precision, widened
 from cog.networks.trunk import init_near_zero, trunk
@@ -34,6 +35,22 @@ class Actor(nn.Module):
             mean, log_std = self.mean(hidden), self.log_std(hidden)
             odds = None if self.odds is None else self.odds(hidden)
         return TanhGaussian(mean, log_std.clamp(*LOG_STD_RANGE), odds)
+
+
+class GaussianActor(nn.Module):
+    """Features (B, F) -> a Gaussian around tanh of the last layer, one deviation for all states (IQL)."""
+
+    def __init__(self, features: int, actions: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.trunk, width = trunk(features, config.actor_widths, config.layer_norm)
+        self.mean = nn.Linear(width, actions)
+        self.log_std = nn.Parameter(torch.zeros(actions))
+        init_near_zero(self.mean)
+
+    def forward(self, features: Tensor) -> ClippedGaussian:
+        hidden = self.trunk(features)
+        with full_precision(hidden):
+            return ClippedGaussian(self.mean(widened(hidden)).tanh(), self.log_std.clamp(*LOG_STD_RANGE))
 
 
 class DeterministicActor(nn.Module):

@@ -1,4 +1,4 @@
-"""The policy at a state: a tanh-Gaussian with Bernoulli switches, or one deterministic action.
+"""The policy at a state: a tanh-Gaussian with Bernoulli switches, a Gaussian, or one deterministic action.
 
 A gripper either opens or closes. The mode of one Gaussian between data that open and data that close does
 neither; the mode of a Bernoulli switch is one of the two, and critics can score both.
@@ -127,6 +127,29 @@ class TanhGaussian(NamedTuple):
         normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
         squash = 2 * (math.log(2) - pre_tanh - F.softplus(-2 * pre_tanh))
         return (normal - squash).sum(-1)
+
+
+class ClippedGaussian(NamedTuple):
+    """pi(.|s) at B states: Normal(mean, exp(log_std)), one deviation for all, draws clipped to [-1, 1].
+
+    Unlike a tanh-Gaussian it can put its mode on a bound that many recorded actions lie on.
+    """
+
+    mean: Tensor  # (B, A) in [-1, 1]
+    log_std: Tensor  # (A,)
+
+    def log_prob(self, actions: Tensor, limit: float) -> Tensor:
+        """Log-density (B,) of the Gaussian at recorded actions (B, A), clamped to +-limit first."""
+        noise = (actions.clamp(-limit, limit) - self.mean) * (-self.log_std).exp()
+        return (-0.5 * noise.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def mode(self) -> Tensor:
+        """The mean, (B, A)."""
+        return self.mean
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """The actions (B, n, A) that standard normal `noise` (B, n, A) determines."""
+        return (self.mean[:, None] + self.log_std.exp() * noise).clamp(-1, 1)
 
 
 class Deterministic(NamedTuple):

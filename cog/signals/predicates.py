@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cog.signals.success import SuccessBy, success_frames
+
 Signals = Mapping[str, Any]
 """Name -> values (T,) of an episode, or the one value of a frame."""
 Predicate = Callable[[Signals], np.ndarray]
@@ -90,6 +92,11 @@ def recorded_success(signals: Signals) -> np.ndarray:
     return np.asarray(signals["success"] > 0)
 
 
+def lasting_success(signals: Signals) -> np.ndarray:
+    """It did so here and at all later frames, (T,) bool; `recorded_success` where data count by the last."""
+    return success_frames(signals["success"], "last")
+
+
 PREDICATES: dict[str, Predicate] = {
     "grasp_success": grasp_success,
     "drawer_opened": drawer_opened,
@@ -99,6 +106,9 @@ PREDICATES: dict[str, Predicate] = {
     "recorded_success": recorded_success,
 }
 """What a reward rule may name."""
+
+BY: Mapping[SuccessBy, Mapping[str, Predicate]] = {"any": {}, "last": {"recorded_success": lasting_success}}
+"""Where the rule by which a dataset counts successes gives a predicate another meaning."""
 
 KEPT: Mapping[str, str] = {"classifier": "cog.classifier.network:open_classifier"}
 """Rules stored in folders: kind -> the `module:function` that opens one, imported when a rule names it."""

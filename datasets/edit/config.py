@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cog.signals.success import SuccessBy
+
 
 @dataclass(frozen=True)
 class FilterConfig:
@@ -17,7 +19,9 @@ class FilterConfig:
     start: tuple[str, ...] = ()
     """Starts, one of which the episode began at."""
     success: Literal["any", "true", "false"] = "any"
-    """Whether the environment called the last frame a success."""
+    """Whether the episode counts as a success."""
+    success_by: SuccessBy | None = None
+    """Whether any frame makes it one, or the last does. Default: as cog info says."""
     min_length: int | None = None
     """Fewest steps."""
     max_length: int | None = None
@@ -31,6 +35,7 @@ class FilterConfig:
             "behaviours": list(self.behaviour),
             "starts": list(self.start),
             "success": None if self.success == "any" else self.success == "true",
+            "success_by": None if self.success == "any" else self.success_by,
             "min_length": self.min_length,
             "max_length": self.max_length,
         }

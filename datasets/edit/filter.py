@@ -8,6 +8,7 @@ from cog.datasets.edit.subset import OnProgress, write_subset
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.view import rule_for
 from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.success import counts
 from cog.errors import CogError, UsageError
 
 
@@ -46,6 +47,9 @@ def select(dataset: Dataset, wanted: FilterConfig, on_progress: OnProgress | Non
     behaviours: set[str] = set()
     starts: set[str] = set()
 
+    def succeeds(episode: Episode) -> bool:
+        return counts(episode, wanted.success_by, dataset.environment)
+
     def keeps(episode: Episode, number: int) -> bool:
         holds = {name: rule(episode, number) > 0 for name, rule in rules.items()}
         return (
@@ -53,7 +57,7 @@ def select(dataset: Dataset, wanted: FilterConfig, on_progress: OnProgress | Non
             and all(holds[name].any() for name in wanted.reaches)
             and (not wanted.behaviour or episode.behaviour in wanted.behaviour)
             and (not wanted.start or episode.start in wanted.start)
-            and wanted.success in ("any", "true" if episode.success else "false")
+            and (wanted.success == "any" or (wanted.success == "true") == succeeds(episode))
             and (wanted.min_length is None or len(episode) >= wanted.min_length)
             and (wanted.max_length is None or len(episode) <= wanted.max_length)
         )

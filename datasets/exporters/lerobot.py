@@ -1,10 +1,11 @@
 """LeRobot's dataset folder, version 3, with images as PNG in its tables: no video, nothing lost.
 
-    meta/info.json, meta/stats.json      features and counts; statistics of each feature, without quantiles
+    meta/info.json, meta/stats.json      features and counts; statistics of each feature
     meta/tasks.parquet, meta/episodes/   task descriptions; a row for every episode
     data/chunk-000/file-000.parquet      a row for every step; a new file after 100 MB
       observation.images.image           (H, W, 3) uint8
       observation.state                  (P,) float32, proprio; or observation.environment_state (N,)
+                                         as a number where P or N is 1, which is how LeRobot reads it
       action, next.reward                (A,) and a number, float32
       next.done, next.truncated          whether a step is terminal, or the last of a cut-off episode
 
@@ -251,15 +252,15 @@ class _Data:
 
 
 def _column(values: np.ndarray) -> Any:
-    """An array (T, ...) as a column: images as PNG, vectors as lists of their length."""
+    """An array (T, ...) as a column: images as PNG, vectors as lists, and those of one number as numbers."""
     import pyarrow
 
     if values.ndim == 4:
         return pyarrow.array([{"bytes": _png(image), "path": None} for image in values], _image_type())
-    if values.ndim == 2:
+    if values.ndim == 2 and values.shape[1] > 1:
         flat = pyarrow.array(values.reshape(-1))
         return pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    return pyarrow.array(values)
+    return pyarrow.array(values.reshape(-1))
 
 
 def _image_type() -> Any:

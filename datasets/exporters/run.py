@@ -1,11 +1,11 @@
 """Export: write a dataset under a view, or a merge, in another tool's format, completely or not at all."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from cog.datasets.exporters.contents import Contents, Progress
+from cog.datasets.exporters.contents import Contents, Progress, Units
 from cog.datasets.merge import Merge
 from cog.errors import CogError
 
@@ -16,6 +16,9 @@ class ExportOptions(ABC):
 
     format: ClassVar[str]
     """Name of the format."""
+
+    units: Units = field(default="robot", kw_only=True)
+    """Actions in the units of the robot, if the data hold the scale they were mapped by, or in [-1, 1]."""
 
     @abstractmethod
     def write(self, contents: Contents, out: Path) -> int:
@@ -39,6 +42,8 @@ class Exported:
     """Number of steps."""
     sampled: int
     """Number of steps that the other tool draws transitions from."""
+    notes: tuple[str, ...] = ()
+    """What the user should know: the units of the actions, and what the other tool will not do by itself."""
 
     def __str__(self) -> str:
         left = self.steps - self.sampled
@@ -57,9 +62,9 @@ def export(
             nothing is left at `out`.
     """
     refuse_existing(out)
-    contents = Contents(merge, on_progress)
+    contents = Contents(merge, on_progress, options.units)
     sampled = options.write(contents, out)
-    return Exported(out, contents.episode_count, contents.step_count, sampled)
+    return Exported(out, contents.episode_count, contents.step_count, sampled, tuple(contents.notes))
 
 
 def refuse_existing(out: Path) -> None:

@@ -1,24 +1,32 @@
-"""Minari datasets as a source: a folder with `metadata.json` and `main_data.hdf5`, one group per episode."""
+"""Minari datasets as a source: a folder with `metadata.json`, and episodes in HDF5, Arrow or Parquet."""
 
-import contextlib
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
 import numpy as np
 
 from cog.core.files import read_json
-from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
+from cog.datasets.importers.folders.minari import (
+    ENCODED,
+    MAIN,
+    METADATA,
+    SOLE,
+    Box,
+    open_storage,
+    read_spaces,
+)
+from cog.datasets.importers.hdf5 import ANOTHER
+from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
+from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import ObservationOptions, Recording, choose, robot_facts, untaken
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
+from cog.signals.pictures import encoding
 
-METADATA, MAIN = "metadata.json", "main_data.hdf5"
-SOLE = "observations"  # key of observations that are not a dictionary
-LOSSLESS = "write it again with jpeg_encoding=False; JPEG does not preserve the recorded images"
+LOSSLESS = "write the dataset again with jpeg_encoding=False; JPEG keeps neither classes nor distances"
 
 
 @dataclass(frozen=True)
@@ -38,138 +46,176 @@ class MinariSource:
         """Open the folder (the dataset's, or its `data`) and choose what to take.
 
         Raises:
-            UsageError: a chosen key does not exist.
+            UsageError: a chosen key does not exist, or holds no colour pictures.
+            CogError: pyarrow is needed and not installed.
             DataError: this is not a Minari dataset, or it is stored in an unsupported form.
         """
-        self.path = path
+        self.path, self._choice = path, choice
         folder = path / "data" if (path / "data").is_dir() else path
+        if (folder / MAIN).is_file() and not (folder / METADATA).exists():
+            rule = f"is missing: Minari before 0.5 kept the description in {MAIN}, a layout that is not read"
+            remedy = "download it again with a newer Minari, or write its episodes with cog.DatasetWriter"
+            raise DataError(Problem(folder, METADATA, rule, remedy))
         try:
             metadata = read_json(folder / METADATA, "the metadata of a Minari dataset")
         except CogError as error:
             raise DataError(Problem(path, METADATA, str(error), ANOTHER)) from error
-        form = metadata.get("data_format")
-        if form != "hdf5":
-            rule = f"must be 'hdf5', found {form!r}"
-            remedy = "write it again with data_format='hdf5'"
-            raise DataError(Problem(folder / METADATA, "data_format", rule, remedy))
-        self.files = [folder / METADATA, folder / MAIN]
-        self._file, self._choice = ForeignFile(folder / MAIN), choice
-        with self._file.closed_on_error():
-            self._episodes = self._list(metadata)
-            first = self._episodes[0]
-            images, vectors, encoded, others = self._classify(first, _picture_keys(metadata))
-            if choice.image in encoded or (choice.image is None and encoded and not images):
-                rule = "holds images as JPEG"
-                key = choice.image or encoded[0]
-                raise DataError(Problem(folder / MAIN, f"{first}/{self._place(key)}", rule, LOSSLESS))
-            self._image, self._vectors = choose(path, choice, images, vectors)
-            names = [*images, *vectors, *encoded, *others]
-            self.notes = untaken(names, [*self._vectors, *([self._image] if self._image else [])])
-            infos = [f"infos/{key}" for key in self._file.arrays(f"{first}/infos")]
-            infos = [key for key in infos if key != choice.success]
-            if infos:
-                self.notes.append(f"arrays not taken: {', '.join(infos)}")
-            shapes = {
-                key: self._file.read(f"{first}/{self._place(key)}", 0, 1).shape for key in self._vectors
-            }
-            self.environment = {
-                "id": str(metadata.get("dataset_id", "unknown")),
-                **robot_facts(self._image, shapes),
-            }
+        self._spaces = read_spaces(metadata)
+        self._storage = open_storage(folder, metadata, self._spaces)
+        self.files = self._storage.files
+        self._conversion = Conversion()
+        try:
+            self._choose(choice)
+        except BaseException:
+            self.close()
+            raise
+        shapes = {key: self._storage.read(self._episodes[0], f"{SOLE}/{key}").shape for key in self._vectors}
+        self.environment = {
+            "id": str(metadata.get("dataset_id", "unknown")),
+            **robot_facts(self._image, shapes),
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not taken, and what was done to the pictures that were read so far."""
+        return self._notes + [f"{self._image}: {rule}" for rule in self._conversion.rules]
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Let go of the files."""
+        self._storage.close()
 
     def __len__(self) -> int:
         return len(self._episodes)
 
     def actions(self, episode: int) -> np.ndarray:
-        field = f"{self._episodes[episode]}/actions"
-        actions = self._file.read(field)
+        number = self._episodes[episode]
+        actions = self._storage.read(number, "actions")
+        if actions.dtype.kind == "f" and actions.ndim == 1:
+            actions = actions[:, None]
         if actions.ndim != 2 or actions.dtype.kind != "f":
+            field = f"{self._storage.episodes[number]}/actions"
             rule = f"must be continuous vectors (T, A), found {actions.dtype} of shape {actions.shape}"
             remedy = "import data with a Box of one axis as its action space"
-            raise DataError(Problem(self.files[1], field, rule, remedy, episode))
+            raise DataError(Problem(self._storage.where(number), field, rule, remedy, episode))
         return actions
 
     def read(self, episode: int) -> Recording:
-        name = self._episodes[episode]
+        number, storage = self._episodes[episode], self._storage
         actions = self.actions(episode)
-        columns = [self._file.read(f"{name}/{self._place(key)}") for key in self._vectors]
-        images = None if self._image is None else self._file.read(f"{name}/{self._place(self._image)}")
-        seed = self._file.attribute(name, "seed")
+        columns = [storage.read(number, f"{SOLE}/{key}") for key in self._vectors]
+        columns = [column.reshape(len(column), -1) for column in columns]
+        seed = storage.seed(number)
         return Recording(
-            name=name,
+            name=storage.episodes[number],
             actions=actions,
             closed=True,
-            images=images,
+            images=None if self._image is None else self._pictures(number, self._image),
             vectors=np.concatenate(columns, axis=1) if columns else None,
-            rewards=self._file.read(f"{name}/rewards").reshape(-1),
-            success=self._success(name, len(actions)),
-            terminated=bool(self._file.read(f"{name}/terminations")[-1]),
-            truncated=bool(self._file.read(f"{name}/truncations")[-1]),
+            rewards=storage.read(number, "rewards").reshape(-1),
+            success=self._success(number, len(actions)),
+            terminated=bool(storage.read(number, "terminations")[-1]),
+            truncated=bool(storage.read(number, "truncations")[-1]),
             seed=int(seed) if isinstance(seed, int | np.integer) and 0 <= seed < 2**63 else 0,
         )
 
-    def _list(self, metadata: Mapping[str, object]) -> list[str]:
-        names = [name for name in self._file.names("") if re.fullmatch(r"episode_\d+", name)]
-        total = metadata.get("total_episodes")
-        if not names or len(names) != total:
-            rule = f"must contain the {total} episodes of {METADATA}, found {len(names)}"
-            raise DataError(Problem(self._file.path, "episode_*", rule, ANOTHER))
-        return sorted(names, key=lambda name: int(name.removeprefix("episode_")))
+    def _choose(self, choice: MinariOptions) -> None:
+        """Decide which episodes and which arrays to take, and note what is left out."""
+        storage = self._storage
+        every = range(len(storage.episodes))
+        self._episodes = [k for k in every if not storage.is_empty(k)]
+        if not self._episodes:
+            rule = "no episode has a step"
+            raise DataError(Problem(self.path, "episodes", rule, "check that this is the right dataset"))
+        first = self._episodes[0]
+        arrays = storage.arrays(first, SOLE)
+        observed = self._sort(first, arrays)
+        vectors = observed.vectors_for(choice.proprio)
+        self._image, self._vectors = choose(
+            self.path, choice, observed.images(self.path, choice.image), vectors
+        )
+        taken = [*self._vectors, *([self._image] if self._image else [])]
+        self._notes = untaken(arrays, taken) + observed.notes(taken)
+        infos = [f"infos/{key}" for key in storage.arrays(first, "infos")]
+        infos = [key for key in infos if key != choice.success]
+        if infos:
+            self._notes.append(f"arrays not taken: {', '.join(infos)}")
+        if len(self._episodes) < len(every):
+            left = len(every) - len(self._episodes)
+            self._notes.append(f"{left} episodes without a step were left out")
+        if self._image in self._coded:
+            how = "decoded from JPEG, which keeps the recorded pictures approximately"
+            self._notes.append(f"{self._image}: {how} (Minari's default; jpeg_encoding=False keeps them)")
+        self._conversion = Conversion(self._declared(str(self._image)))
 
-    def _classify(self, episode: str, pictures: set[str]) -> tuple[list[str], ...]:
-        """Keys of the observations that are images, vectors, encoded images and others."""
-        kinds: tuple[list[str], ...] = ([], [], [], [])
-        arrays = self._file.arrays(f"{episode}/{SOLE}")
-        if not arrays:
-            arrays = {key: value for key, value in self._file.arrays(episode).items() if key == SOLE}
-        for key, (kind, shape) in arrays.items():
-            if kind == np.uint8 and len(shape) == 4 and shape[3] == 3:
-                kinds[0].append(key)
-            elif key in pictures and (kind.kind == "O" or (kind == np.uint8 and len(shape) == 2)):
-                kinds[2].append(key)
-            elif kind.kind in "fiu" and len(shape) == 2:
-                kinds[1].append(key)
-            else:
-                kinds[3].append(key)
-        return kinds
+    def _sort(self, first: int, arrays: dict[str, Array]) -> Observed:
+        """The observations by what they are; encoded pictures by what the first frame decodes to."""
+        self._coded = {key for key, array in arrays.items() if self._is_coded(first, key, array)}
+        raw = {key: array for key, array in arrays.items() if key not in self._coded}
+        found = sort(raw, {key: self._declared(key) for key in raw})
+        pictures = dict(found.pictures)
+        for key in arrays:
+            if key in self._coded:
+                picture = _decoded(self._first_file(first, key))
+                plane = picture is not None and picture.ndim == 2
+                what = "a plane without colour, coded as JPEG" if plane else "colour pictures as JPEG"
+                pictures[key] = Verdict("unfit" if plane else "picture", what, LOSSLESS)
+        return Observed(pictures, found.vectors, found.numbers, found.others)
 
-    def _place(self, key: str) -> str:
-        """Path, within an episode, of the observations of a key."""
-        alone = key == SOLE and not self._file.names(f"{self._episodes[0]}/{SOLE}")
-        return SOLE if alone else f"{SOLE}/{key}"
+    def _is_coded(self, first: int, key: str, array: Array) -> bool:
+        """Whether a key holds files of pictures; those of one length lie in an array of two axes."""
+        kind, shape = array
+        if kind != np.uint8 or len(shape) != 2:
+            return kind == ENCODED
+        box: Box | None = self._spaces.get(key)
+        if box is not None:
+            return len(box.shape) in (2, 3)
+        return encoding(self._first_file(first, key)) is not None
 
-    def _success(self, name: str, steps: int) -> np.ndarray | None:
+    def _first_file(self, first: int, key: str) -> np.ndarray:
+        """The bytes (L,) of the first frame."""
+        return next(self._storage.encoded(first, f"{SOLE}/{key}"), np.zeros(0, np.uint8))
+
+    def _declared(self, key: str) -> Declared:
+        box = self._spaces.get(key)
+        return Declared() if box is None else Declared(high=box.high)
+
+    def _pictures(self, number: int, key: str) -> Iterator[np.ndarray]:
+        """The pictures (H, W, 3) uint8 of an episode."""
+        field = f"{SOLE}/{key}"
+        if key in self._coded:
+            for data in self._storage.encoded(number, field):
+                picture = _decoded(data)
+                if picture is None or picture.ndim != 3:
+                    raise self._problem(number, field, "must hold a colour JPEG for every frame", ANOTHER)
+                yield picture
+            return
+        try:
+            yield from self._conversion(self._storage.read(number, field))
+        except UnfitError as error:
+            rule, remedy = error.args
+            raise self._problem(number, field, rule, remedy) from error
+
+    def _problem(self, number: int, field: str, rule: str, remedy: str) -> DataError:
+        name = f"{self._storage.episodes[number]}/{field}"
+        return DataError(Problem(self._storage.where(number), name, rule, remedy))
+
+    def _success(self, number: int, steps: int) -> np.ndarray | None:
         """The chosen success entries after each step; those of `infos` may begin at the reset."""
         key = self._choice.success
         if key is None or ">" in key:
             return None
-        if f"{name}/{key}" not in self._file:
-            have = ", ".join(self._file.arrays(name))
+        arrays = self._storage.arrays(number, "")
+        if key not in arrays:
+            have = ", ".join(arrays)
+            name = self._storage.episodes[number]
             raise UsageError(
                 f"{name} has no array '{key}' that marks success; it has: {have}", where=self.path
             )
-        values = self._file.read(f"{name}/{key}").reshape(-1)
+        values = self._storage.read(number, key).reshape(-1)
         return values[1:] if len(values) == steps + 1 else values
 
 
-def _picture_keys(metadata: Mapping[str, object]) -> set[str]:
-    """Keys of the observations that the metadata describe as pictures: bytes on three axes."""
-    found: set[str] = set()
-
-    def visit(space: object, key: str) -> None:
-        if not isinstance(space, dict):
-            return
-        below = space.get("subspaces")
-        for name, subspace in below.items() if isinstance(below, dict) else ():
-            visit(subspace, f"{key}/{name}" if key else name)
-        shape = space.get("shape")
-        if space.get("dtype") == "uint8" and isinstance(shape, list) and len(shape) == 3:
-            found.add(key or SOLE)
-
-    with contextlib.suppress(ValueError, RecursionError):  # when the metadata name an environment instead
-        visit(json.loads(str(metadata.get("observation_space"))), "")
-    return found
+def _decoded(data: np.ndarray) -> np.ndarray | None:
+    """A picture from the bytes of its file: RGB (H, W, 3), or grey (H, W); None if they are none."""
+    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if encoding(data) else None
+    return picture if picture is None or picture.ndim == 2 else picture[:, :, ::-1]

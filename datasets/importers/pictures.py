@@ -1,18 +1,108 @@
-"""Pictures from any source as frames of episodes: (T, H, W, 3) uint8, RGB, of one square size."""
+"""Pictures from any source as frames of episodes: (T, H, W, 3) uint8, RGB, of one square size.
 
-from collections.abc import Iterable
+What counts as a picture is decided in `cog.signals.pictures`; `sort_observations` applies it to a
+source's arrays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
 from cog.errors import UsageError
+from cog.signals.pictures import (
+    UNDECLARED,
+    Conversion,
+    Declared,
+    UnfitError,
+    Verdict,
+    check_picture,
+    encoding,
+    judge,
+)
 
 Colour = Literal["rgb", "bgr"]
+Flip = Literal["none", "vertical", "horizontal", "both"]
+Array = tuple[np.dtype, tuple[int, ...]]
+"""Type and shape (T, ...) of an array."""
+
+_FLIPS = {"vertical": (0,), "horizontal": (1,), "both": (0, 1)}
+__all__ = ["Conversion", "Declared", "UnfitError", "Verdict", "judge"]
 
 
-class UnfitError(ValueError):
-    """A picture cannot be used: (rule, remedy)."""
+@dataclass(frozen=True)
+class Observed:
+    """The observations of a source by what they are: pictures, vectors, and what is neither."""
+
+    pictures: Mapping[str, Verdict]
+    """Every key with the axes of a picture, and the verdict on it."""
+    vectors: tuple[str, ...]
+    """Keys of vectors (T, P)."""
+    numbers: tuple[str, ...]
+    """Keys of single numbers (T,), taken as vectors (T, 1) where they are named."""
+    others: tuple[str, ...]
+    """All other keys."""
+
+    def images(self, path: Path, chosen: str | None) -> list[str]:
+        """The keys to choose from: pictures as they are, or else those that can be converted; and `chosen`.
+
+        Raises:
+            UsageError: `chosen` has the axes of a picture but cannot be used.
+        """
+        verdict = self.pictures.get(chosen or "")
+        if verdict is not None and verdict.standing == "unfit":
+            raise UsageError(f"'{chosen}' {verdict.rule}", where=path, remedy=verdict.remedy)
+        by = {
+            standing: [key for key, one in self.pictures.items() if one.standing == standing]
+            for standing in ("picture", "convertible")
+        }
+        offered = by["picture"] or by["convertible"]
+        return offered + ([chosen] if verdict is not None and chosen and chosen not in offered else [])
+
+    def vectors_for(self, named: Sequence[str]) -> list[str]:
+        """The keys of the vectors to choose from, with the single numbers among `named`."""
+        return [*self.vectors, *(key for key in self.numbers if key in named)]
+
+    def notes(self, taken: Iterable[str]) -> list[str]:
+        """Why pictures were not taken; colour cameras that were not chosen need no reason."""
+        left = {key: one for key, one in self.pictures.items() if key not in set(taken)}
+        asked = "name it with --image if it is a grey picture"
+        return [
+            f"{key} is no colour picture but {one.found}" + (f"; {asked}" if one.standing == "asked" else "")
+            for key, one in left.items()
+            if one.standing in ("asked", "unfit")
+        ]
+
+
+def sort_observations(
+    arrays: Mapping[str, Array],
+    declared: Mapping[str, Declared] | None = None,
+    first_row: Callable[[str], np.ndarray] | None = None,
+) -> Observed:
+    """Sort the arrays (T, ...) of a source; `declared` is what it says of some, `first_row` reads a row (L,)
+    of bytes, to tell encoded pictures from vectors.
+    """
+    pictures: dict[str, Verdict] = {}
+    vectors, numbers, others = [], [], []
+    for key, (kind, shape) in arrays.items():
+        said = (declared or {}).get(key, UNDECLARED)
+        number = kind.kind in "fiu"
+        if len(shape) in (3, 4) and kind.kind in "fiub":
+            pictures[key] = judge(kind, shape[1:], said)
+        elif kind == np.uint8 and len(shape) == 2 and shape[0] and first_row and encoding(first_row(key)):
+            name = encoding(first_row(key))
+            remedy = "decode it to (T, H, W, 3) uint8, or write it with cog.DatasetWriter"
+            pictures[key] = Verdict("unfit", f"the bytes of one {name} file a step", remedy)
+        elif number and len(shape) == 2 and said.meaning is None:
+            vectors.append(key)
+        elif number and len(shape) == 1:
+            numbers.append(key)
+        else:
+            others.append(key)
+    return Observed(pictures, tuple(vectors), tuple(numbers), tuple(others))
 
 
 def check_options(size: int | None, colour: str) -> None:
@@ -27,6 +117,12 @@ def check_options(size: int | None, colour: str) -> None:
         raise UsageError(f"colour order must be one of {', '.join(get_args(Colour))}, got {colour!r}")
 
 
+def flipped(pictures: Iterable[np.ndarray], flip: Flip) -> Iterator[np.ndarray]:
+    """Pictures (H, W, 3) upside down ("vertical"), mirrored ("horizontal"), or by half a turn ("both")."""
+    for picture in pictures:
+        yield np.flip(picture, _FLIPS[flip]) if flip in _FLIPS else picture
+
+
 def fit(pictures: Iterable[np.ndarray], size: int | None, colour: Colour) -> np.ndarray:
     """Pictures (H, W, 3) uint8 as frames (T, size, size, 3), stretched to the square.
 
@@ -39,14 +135,18 @@ def fit(pictures: Iterable[np.ndarray], size: int | None, colour: Colour) -> np.
     return np.stack([_fit_one(np.asarray(picture), size, colour) for picture in pictures])
 
 
+def resizing(shape: tuple[int, ...], size: int | None) -> str:
+    """How `fit` changes the size of pictures (H, W, 3), for people to read; empty if it does not."""
+    if size is None or shape[:2] == (size, size):
+        return ""
+    height, width = shape[:2]
+    how = "averaging over areas" if size <= min(height, width) else "interpolating linearly"
+    aspect = "" if height == width else ", which changes their proportions"
+    return f"pictures of {height}x{width} (height x width) were resized to {size}x{size}, {how}{aspect}"
+
+
 def _fit_one(picture: np.ndarray, size: int | None, colour: Colour) -> np.ndarray:
-    if picture.dtype != np.uint8:
-        raise UnfitError(f"must be uint8, found {picture.dtype}", "scale and round them to 0 to 255")
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        remedy = (
-            "move the colour channels to the end, repeat a grey channel three times or leave out a fourth"
-        )
-        raise UnfitError(f"each must be (H, W, 3), found {picture.shape}", remedy)
+    check_picture(picture.dtype, picture.shape)
     if colour == "bgr":
         picture = picture[:, :, ::-1]
     if size is not None and picture.shape[:2] != (size, size):

@@ -8,15 +8,20 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cog.core.bounds import refuse_below
 from cog.core.files import hash_file
 from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.importers.actions import ActionMap, Survey, map_actions
+from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.pictures import Colour
-from cog.datasets.importers.source import ImportOptions, Recording, Source
+from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.writer import DatasetWriter
 from cog.errors import UsageError
+from cog.signals.success import FACT as SUCCESS_BY
+from cog.signals.success import SuccessBy, succeeded
 
 OnProgress = Callable[[int, int], None]
 
@@ -31,6 +36,9 @@ NOT_TAKEN: Mapping[str, Any] = {
 }
 
 
+SPARSE = 2  # values that sparse rewards take, such as 0 and 1
+
+
 @dataclass(frozen=True)
 class ImportConfig:
     """How an import is written, for every format."""
@@ -41,28 +49,50 @@ class ImportConfig:
     """Lower bounds of the source's actions, one per component or one for all; they become -1."""
     action_high: tuple[float, ...] = ()
     """Upper bounds of the source's actions, one per component or one for all; they become 1."""
+    switches: int = 0
+    """Number of last components that are switches: their two values become -1 and 1; 0 between them stays."""
+    switch_start: Literal[-1, 1] | None = None
+    """Side of such a switch before an episode's first command. Default: the other one than that command's."""
     image_size: int = 48
     """Height and width to which images are stretched, in pixels; 0 keeps theirs."""
     colour: Colour = "rgb"
     """Channel order of the source's images."""
+    success_by: SuccessBy = "any"
+    """Whether an episode counts as a success by any of its frames, or by its last."""
     episodes_per_shard: int = 50
     """Episodes in one shard, the unit of possible loss."""
 
-    def scale(self, source: Source) -> ActionScale | None:
-        """The bounds of the source's actions, or None if they already lie in [-1, 1].
+    def __post_init__(self) -> None:
+        """Refuse a negative number of switches.
 
         Raises:
-            UsageError: bounds are both given and to be measured, or their number is wrong.
+            UsageError: naming it.
         """
-        if not self.action_low and not self.action_high:
-            if self.action_bounds == "unit":
-                return None
-            return ActionScale.measured(source.actions(episode) for episode in range(len(source)))
-        if self.action_bounds == "measured":
+        refuse_below(self, 0, "switches")
+
+    def action_map(self, source: Source) -> ActionMap:
+        """How the source's actions become those of the dataset.
+
+        Raises:
+            UsageError: bounds are both given and to be measured, their number is wrong, or a component that
+                should be a switch is none.
+        """
+        measured = self.action_bounds == "measured"
+        if (self.action_low or self.action_high) and measured:
             raise UsageError(
                 "action bounds are both given and to be measured", remedy="choose one of the two"
             )
-        parts = source.actions(0).shape[-1]
+        given = self._given(source)
+        every = (source.actions(episode) for episode in range(len(source)))
+        if self.switches:
+            return map_actions(every, self.switches, given, measured, self.switch_start)
+        return ActionMap(ActionScale.measured(every) if measured else given)
+
+    def _given(self, source: Source) -> ActionScale | None:
+        """The bounds that the options give, one for each component."""
+        if not self.action_low and not self.action_high:
+            return None
+        parts = _first_actions(source).shape[-1]
         low, high = (
             bounds * parts if len(bounds) == 1 else bounds for bounds in (self.action_low, self.action_high)
         )
@@ -102,7 +132,7 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
-    with contextlib.closing(options.open(path)) as source:
+    with contextlib.closing(open_source(path, options)) as source:
         return _import(source, out, options, config, on_progress)
 
 
@@ -111,15 +141,17 @@ def _import(
 ) -> Imported:
     """Write the episodes of an open source."""
     judge = success_rule(options.success)
-    scale = config.scale(source)
+    mapped = config.action_map(source)
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
     taken = {**NOT_TAKEN, **vars(options)}
-    tally = _Tally()
+    if mapped.stays:  # else the scale says it all
+        taken |= {"stays": [stay.part for stay in mapped.stays], "switch_start": mapped.start}
+    tally, survey = _Tally(source.path, config.success_by), Survey()
     writer = DatasetWriter(
         out,
         image_size=config.image_size or None,
         colour=config.colour,
-        action_scale=scale,
+        action_scale=mapped.scale,
         environment=source.environment,
         origin={
             "kind": "import",
@@ -129,23 +161,33 @@ def _import(
         },
         inputs=inputs,
         episodes_per_shard=config.episodes_per_shard,
+        success_by=config.success_by,
     )
     with writer:
         for episode in range(len(source)):
-            recording = source.read(episode)
+            prepared = None
             try:
-                _add(writer, recording, judge, tally, options.format)
+                prepared = _prepare(source, episode, judge, taken["last_frame"], tally)
+                if prepared is not None and not tally.refused:
+                    recording, success = prepared
+                    commands = mapped.commands(recording.actions, recording.name)
+                    survey.add(mapped.unit(commands))
+                    _add(writer, replace(recording, actions=commands), success, options.format)
             except DataError as error:
                 problem = replace(error.problem, episode=episode)
                 if problem.file == out:  # from the writer; lazily read pictures name their own file
-                    problem = _renamed(problem, source, recording.name)
+                    problem = _renamed(problem, source, prepared[0].name if prepared else "")
                 raise DataError(problem) from error
             on_progress(episode + 1, len(source))
+        tally.refuse()
         if len(writer) == 0:
             rule = "no episode has a step that is followed by an observation"
             raise DataError(Problem(source.path, "actions", rule, "import with --last-frame repeat"))
     assert writer.dataset is not None
-    return Imported(writer.dataset, (*source.notes, *tally.notes(), *_facts(writer.dataset, options)))
+    notes = [*source.notes, *tally.notes(), *_facts(writer.dataset, options), *mapped.notes]
+    if mapped.scale is None:
+        notes.append(survey.range_note())
+    return Imported(writer.dataset, (*notes, *survey.switch_notes()))
 
 
 def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
@@ -177,19 +219,66 @@ def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
 
 
 class _Tally:
-    """Counts of what was dropped because it lacks a last observation."""
+    """Counts of what is left out: episodes without steps, and last actions that no observation follows."""
 
-    def __init__(self) -> None:
-        self._actions = self._episodes = self._successes = 0
+    def __init__(self, source: Path, by: SuccessBy) -> None:
+        self._source, self._by = source, by
+        self._empty = self._actions = self._episodes = self._successes = self._lost = self._short = 0
         self._rewards = 0.0
+        self._values: set[float] = set()  # of rewards, no more than say whether they are sparse
 
-    def drop(self, reward: float, success: bool, whole: bool) -> None:
+    @property
+    def refused(self) -> bool:
+        """Whether the import is refused, so that the other episodes are only counted."""
+        return self._lost > 0
+
+    def empty(self) -> None:
+        """Count an episode without a step."""
+        self._empty += 1
+
+    def see(self, rewards: np.ndarray | None) -> None:
+        """Note the rewards (T,) of an episode."""
+        if rewards is not None and len(self._values) <= SPARSE:
+            self._values.update(np.unique(rewards).tolist())
+
+    def drop(self, rewards: np.ndarray | None, success: np.ndarray | None, chosen: bool) -> None:
+        """Count a last action with its reward and success; (T,) are those of its whole episode."""
         self._actions += 1
-        self._episodes += whole
-        self._successes += success
-        self._rewards += reward
+        whole = next((len(rows) for rows in (rewards, success) if rows is not None), 0)
+        self._episodes += whole == 1
+        earned = np.zeros(0) if rewards is None else np.asarray(rewards, np.float64)
+        marks = np.zeros(0, bool) if success is None else success
+        self._rewards += float(earned[-1]) if len(earned) else 0.0
+        self._successes += bool(marks[-1:].any())
+        gone = succeeded(marks, self._by) and not succeeded(marks[:-1], self._by)
+        if chosen or not (gone or _alone(earned)):
+            return
+        if gone or len(earned) > SPARSE:
+            self._lost += 1
+        else:
+            self._short += 1
+
+    def refuse(self) -> None:
+        """Refuse to drop what an episode has no second of.
+
+        Raises:
+            UsageError: naming how many episodes would lose their only reward or their success.
+        """
+        self._lost += self._short if len(self._values) <= SPARSE else 0  # dense rewards differ at any step
+        if self.refused:
+            raise UsageError(
+                f"no observation follows {self._actions} last actions; without them, rewards of "
+                f"{self._rewards:g} and {self._successes} successes would be gone, and {self._lost} "
+                "episodes would lose the only one they have",
+                where=self._source,
+                remedy="choose --last-frame repeat, which shows the last frame once more after them, or "
+                "--last-frame drop, which leaves them out",
+            )
 
     def notes(self) -> Iterator[str]:
+        """What was left out."""
+        if self._empty:
+            yield f"{self._empty} episodes without a step were left out"
         if self._actions:
             yield (
                 f"{self._actions} last actions were dropped, since no observation follows them, with rewards "
@@ -199,47 +288,83 @@ class _Tally:
             yield f"{self._episodes} episodes had no other action and were left out"
 
 
-def _add(
-    writer: DatasetWriter,
-    recording: Recording,
+def _alone(rewards: np.ndarray) -> bool:
+    """Whether the last of these rewards (T,) is the only one that says anything: the others are all alike."""
+    if len(rewards) < 2:
+        return bool(rewards.any())
+    return bool((rewards[:-1] == rewards[0]).all() and rewards[-1] != rewards[0])
+
+
+def _first_actions(source: Source) -> np.ndarray:
+    """The actions (T, A) of the first episode that has any, or (0, A)."""
+    for episode in range(len(source)):
+        if len(actions := source.actions(episode)):
+            return actions
+    return source.actions(0)
+
+
+Prepared = tuple[Recording, np.ndarray | None]
+
+
+def _prepare(
+    source: Source,
+    episode: int,
     judge: Callable[[Recording], np.ndarray | None],
+    last_frame: LastFrame,
     tally: _Tally,
-    kind: str,
-) -> None:
-    """Write one recording, without its last action if no observation follows it."""
-    steps = len(recording.actions) - (not recording.closed)
-    rewards, success = recording.rewards, judge(recording)
-    if not recording.closed:
-        reward = 0.0 if rewards is None or len(rewards) <= steps else float(rewards[steps])
-        tally.drop(reward, success is not None and bool(success[steps:].any()), steps == 0)
-        if steps == 0:
-            return
-    rows = {"rewards": rewards, "success": success}
-    for field, values in rows.items():
-        if values is not None and len(values) != len(recording.actions):
-            rule = f"must have one row for each of {len(recording.actions)} actions, found {len(values)}"
-            raise DataError(Problem(writer.folder, field, rule, "choose another array"))
-    options: dict[str, Any] = {"source_episode": recording.name, **recording.options}
+) -> Prepared | None:
+    """An episode with T actions and T + 1 observations, and its marks of success (T,), if any step is left.
+
+    Raises:
+        DataError: rewards or marks have another number of rows than the actions.
+    """
+    if len(source.actions(episode)) == 0:
+        tally.empty()
+        return None
+    recording = followed(source.read(episode), last_frame)
+    rewards, success, steps = recording.rewards, judge(recording), len(recording.actions)
+    for field, values in {"rewards": rewards, "success": success}.items():
+        if values is not None and len(values) != steps:
+            rule = f"must have one row for each of {steps} actions, found {len(values)}"
+            raise DataError(Problem(source.path, f"{recording.name}/{field}", rule, "choose another array"))
+    tally.see(rewards)
+    if recording.closed:
+        return recording, success
+    tally.drop(rewards, success, last_frame == "drop")
+    if steps == 1:
+        return None
+    left = replace(
+        recording,
+        actions=recording.actions[:-1],
+        rewards=None if rewards is None else rewards[:-1],
+        terminated=False,
+        truncated=True,
+    )
+    return left, None if success is None else success[:-1]
+
+
+def _add(writer: DatasetWriter, recording: Recording, success: np.ndarray | None, kind: str) -> None:
+    """Write one prepared recording."""
     in_pictures = recording.images is not None
     writer.add_episode(
-        recording.actions[:steps],
+        recording.actions,
         images=recording.images,
         proprio=recording.vectors if in_pictures else None,
         state=None if in_pictures else recording.vectors,
-        rewards=None if rewards is None else rewards[:steps],
-        success=None if success is None else np.concatenate([[False], success[:steps]]),
+        rewards=recording.rewards,
+        success=None if success is None else np.concatenate([[False], success]),
         behaviour=kind,
         seed=recording.seed,
-        terminated=recording.terminated and recording.closed,
-        truncated=recording.truncated or not recording.closed,
-        options=options,
+        terminated=recording.terminated,
+        truncated=recording.truncated,
+        options={"source_episode": recording.name, **recording.options},
     )
 
 
 def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     """A problem of the writer, in terms of the import."""
     remedy = problem.remedy
-    if "action_scale=" in remedy:
+    if "action scale" in remedy or "action_scale=" in remedy:
         remedy = "import with --action-bounds measured, or pass --action-low and --action-high"
     return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 
@@ -252,5 +377,9 @@ def _facts(dataset: Dataset, options: ImportOptions) -> Iterator[str]:
         yield "the source has no rewards"
     if options.success is None:
         yield "no success was taken (--success); no episode counts as one"
+    if SUCCESS_BY in dataset.environment:
+        others = {"any": "not all of them in their last", "last": "others are one in an earlier frame"}
+        by = dataset.environment[SUCCESS_BY]
+        yield f"episodes count as successes by {by} frame, {others[by]} (--success-by)"
     if FACT in dataset.environment:
         yield "actions were scaled to [-1, 1]; the map is recorded as 'action_scale' in the manifest"

@@ -2,8 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -15,7 +15,10 @@ from cog.errors import UsageError
 
 NONE = "none"  # as an option: take nothing
 LastFrame = Literal["next", "drop", "repeat"]
-"""What follows the last action: the source's next observation, nothing, or the last frame once more."""
+"""What follows the last action: the source's next observation, nothing, or the last frame once more.
+
+A source passes on what it holds; `run` decides about last actions that no observation follows: `followed`.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Recording:
     actions: np.ndarray
     """(T, A), in the source's units."""
     closed: bool
-    """Whether it includes the observation after the last action."""
+    """Whether it includes the observation after the last action, T + 1 in all."""
     images: Iterable[np.ndarray] | None = None
     """Pictures (H, W, 3) uint8, RGB."""
     vectors: np.ndarray | None = None
@@ -67,7 +70,7 @@ class Recording:
     success: np.ndarray | None = None
     """(T,) the chosen success entries; None if the rule uses rewards."""
     terminated: bool = False
-    """Whether the environment ended the episode, as far as the source records it."""
+    """Whether the environment ended the episode, as far as the source records it: no value lies beyond it."""
     truncated: bool = False
     """Whether a time limit ended it, as far as the source records it."""
     seed: int = 0
@@ -161,6 +164,44 @@ def untaken(names: Iterable[str], taken: Iterable[str]) -> list[str]:
     return [f"observations not taken: {', '.join(left)}"] if left else []
 
 
+def followed(recording: Recording, last_frame: LastFrame) -> Recording:
+    """The recording with an observation after its last action, unless that has none and is to be dropped.
+
+    A step that the environment ended needs no observation after it, since no value is taken from there: its
+    last frame is repeated, as all are by "repeat". Other last actions stay without one.
+    """
+    if recording.closed or last_frame == "drop" or not (recording.terminated or last_frame == "repeat"):
+        return recording
+    vectors = recording.vectors
+    return replace(
+        recording,
+        closed=True,
+        images=None if recording.images is None else repeat_last(recording.images),
+        vectors=None if vectors is None else np.concatenate([vectors, vectors[-1:]]),
+    )
+
+
+def repeat_last(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The pictures, and the last one again."""
+    picture = None
+    for picture in pictures:
+        yield picture
+    if picture is not None:
+        yield picture
+
+
+def has_last(path: Path, field: str, found: int, steps: int, episode: int) -> bool:
+    """Whether `found` observations of an episode of T `steps` are T + 1, not T.
+
+    Raises:
+        DataError: they are neither.
+    """
+    if found in (steps, steps + 1):
+        return found == steps + 1
+    rule = f"must have {steps} or {steps + 1} rows for {steps} actions, found {found}"
+    raise DataError(Problem(path, field, rule, "check how the file was written", episode))
+
+
 def with_last(rows: np.ndarray, following: np.ndarray | None, last_frame: LastFrame) -> np.ndarray:
     """Observations (T, ...), and the one after them if `last_frame` and `following` (T, ...) give one."""
     if last_frame == "repeat":
@@ -174,11 +215,13 @@ def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndar
     """Refuse next observations (T, ...) that differ from the observations (T, ...) one step later.
 
     Raises:
-        DataError: naming the first step.
+        DataError: naming the first step; a number that is not finite is named as such.
     """
     if following.shape != rows.shape:
         rule = f"must have the shape of the observations, {rows.shape}, found {following.shape}"
         raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
+    check_finite(path, f"the observations before {field}", rows, episode)
+    check_finite(path, field, following, episode)
     if len(rows) < 2:
         return
     same = np.isclose(following[:-1], rows[1:], rtol=1e-5, atol=1e-6).reshape(len(rows) - 1, -1)
@@ -186,6 +229,24 @@ def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndar
     if len(apart):
         rule = f"must be the observation of the step after; it is not at step {apart[0]}"
         raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
+
+
+def check_finite(path: Path, field: str, values: np.ndarray, episode: int | None, first: int = 0) -> None:
+    """Refuse an array (T, ...) that holds NaN or an infinite number; `first` is the number of its first row.
+
+    Raises:
+        DataError: naming the first row and the number found there.
+    """
+    if values.dtype.kind != "f":
+        return
+    broken = ~np.isfinite(values).reshape(len(values), -1)
+    if broken.any():
+        row = int(np.argmax(broken.any(axis=1)))
+        found = values[row].reshape(-1)[np.argmax(broken[row])]
+        rule = f"must be finite, found {found} at step {first + row}"
+        raise DataError(
+            Problem(path, field, rule, "repair the recording, or leave that episode out", episode)
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -21,7 +21,8 @@ class VideoReader:
         self._current: Any = None  # the picture decoded last; None at the end of the file
 
     def frames(self, path: Path, times: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
-        """The pictures (H, W, 3) uint8, RGB, at increasing times (T,) in seconds.
+        """The pictures at increasing times (T,) in seconds: RGB (H, W, 3), with transparency (H, W, 4), or
+        grey (H, W); uint8, and of 16 bits where a grey picture has more than 8.
 
         Raises:
             DataError: the file cannot be decoded, or has no picture within `tolerance` of a time.
@@ -31,7 +32,12 @@ class VideoReader:
             if self._current is None or self._current.time > time + tolerance:
                 rule = f"has no picture at {time:.3f} s, frame {number} of the episode"
                 raise DataError(Problem(path, "video", rule, ANOTHER))
-            yield self._current.to_ndarray(format="rgb24")
+            yield self._current.to_ndarray(format=_layout(self._current))
+
+    @property
+    def codec(self) -> str:
+        """Name of the coding of the file that is open."""
+        return "" if self._container is None else str(self._container.streams.video[0].codec_context.name)
 
     def close(self) -> None:
         """Let go of the file that was read last."""
@@ -61,3 +67,11 @@ class VideoReader:
         self._container = av.open(str(path), format="mp4")
         self._path, self._frames = path, self._container.decode(video=0)
         self._current = next(self._frames, None)
+
+
+def _layout(frame: Any) -> str:
+    """The layout to decode to, which keeps what makes a picture unfit: more bits of grey, transparency."""
+    parts = frame.format.components
+    if len(parts) == 1 and not frame.format.has_palette:
+        return "gray" if parts[0].bits <= 8 else "gray16le"
+    return "rgba" if any(part.is_alpha for part in parts) else "rgb24"

@@ -19,6 +19,7 @@ from cog.datasets.relabel.operations import Numbers, held, nonzero, number, once
 from cog.datasets.relabel.terms import Term
 from cog.datasets.relabel.words import FUNCTION, OWN, REFERENCES, SIGNAL, Word, expected, fault, split
 from cog.signals.predicates import KEPT
+from cog.signals.success import SuccessBy
 
 COMPARE: dict[type[ast.cmpop], np.ufunc] = {
     ast.Lt: np.less,
@@ -40,11 +41,11 @@ FORMS = ", ".join([*FUNCTIONS.values(), *(f'{kind}("...")' for kind in REFERENCE
 class Parser:
     """Reads one rule."""
 
-    def __init__(self, text: str, signals: Sequence[str], base: Path) -> None:
+    def __init__(self, text: str, signals: Sequence[str], base: Path, success_by: SuccessBy) -> None:
         """`text` is a rule over data with these signals; folders in it are relative to `base`."""
         self.inputs: list[Input] = []
         self.looks_ahead = False
-        self._text, self._signals, self._base = text, signals, base
+        self._text, self._signals, self._base, self._success_by = text, signals, base, success_by
         self._words = split(text)
         self._signs = 0  # how many `not` and `-` the present node lies in
 
@@ -159,7 +160,7 @@ class Parser:
             meaning = terms.signal(name) if name in self._signals else None
             known = ", ".join(self._signals)
         else:
-            meaning = terms.named(name, self._signals)
+            meaning = terms.named(name, self._signals, self._success_by)
             known = f"{terms.known_names(self._signals)}, or your own as module:function"
         if meaning is None:
             raise fault(self._text, word.start, f"{name!r} is unknown", f"use one of: {known}")

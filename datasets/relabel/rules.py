@@ -43,6 +43,7 @@ from cog.datasets.relabel.terms import TermError, Values, relocated
 from cog.datasets.relabel.words import FUNCTION, SIGNAL, split
 from cog.errors import CogError
 from cog.signals.predicates import KEPT
+from cog.signals.success import SuccessBy
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,17 @@ class Rule:
         return values
 
 
-def parse_rule(text: str, signals: Sequence[str], base: Path) -> Rule:
+def parse_rule(text: str, signals: Sequence[str], base: Path, success_by: SuccessBy = "any") -> Rule:
     """Read a rule over data with these signals; folders in it are relative to `base`.
 
-    Importing `module:function` runs the user's module.
+    `success_by` says which of the frames that a source marked are a `recorded_success`. Importing
+    `module:function` runs the user's module.
 
     Raises:
         UsageError: naming the rule, the place in it and what is known there.
         CogError: a folder that it names holds nothing of the kind.
     """
-    parser = Parser(text, signals, base)
+    parser = Parser(text, signals, base, success_by)
     term = parser.rule()
     return Rule(text, term.values, tuple(dict.fromkeys(parser.inputs)), parser.looks_ahead)
 

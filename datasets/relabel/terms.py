@@ -17,7 +17,8 @@ import numpy as np
 from cog.core.inputs import Input
 from cog.datasets.episode import Episode
 from cog.errors import CogError, UsageError
-from cog.signals.predicates import KEPT, PREDICATES
+from cog.signals.predicates import BY, KEPT, PREDICATES, Predicate
+from cog.signals.success import SuccessBy
 
 ZERO = "zero"
 RECORDED = "recorded"  # the rewards of the source, which imported and written data hold as a signal
@@ -61,14 +62,18 @@ def known_names(signals: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys([*PREDICATES, *recorded, ZERO, *signals]))
 
 
-def named(name: str, signals: Sequence[str]) -> Term | None:
-    """The predicate or else the signal of that name; none if there is neither."""
+def named(name: str, signals: Sequence[str], success_by: SuccessBy = "any") -> Term | None:
+    """The predicate or else the signal of that name; none if there is neither.
+
+    `success_by` says which marked frames the data count as successes.
+    """
     if name == ZERO:
         return Term(lambda episode: 0.0)
     if name == RECORDED and "reward" in signals:
         return signal("reward")
     if name in PREDICATES:
-        return Term(lambda episode: _predicate(name, episode), truth=True)
+        predicate = BY[success_by].get(name, PREDICATES[name])
+        return Term(lambda episode: _predicate(name, predicate, episode), truth=True)
     return signal(name) if name in signals else None
 
 
@@ -117,9 +122,9 @@ def own_function(text: str) -> Term:
     return Term(lambda episode: _own_values(text, found, episode))
 
 
-def _predicate(name: str, episode: Episode) -> np.ndarray:
+def _predicate(name: str, predicate: Predicate, episode: Episode) -> np.ndarray:
     try:
-        return PREDICATES[name](episode.outcome_signals())
+        return predicate(episode.outcome_signals())
     except KeyError as error:
         raise _no_signal(name, error, episode) from error
 

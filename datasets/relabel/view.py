@@ -26,7 +26,9 @@ from cog.datasets.relabel.rules import Rule, parse_rule, relocate
 from cog.datasets.storage.container import exists, is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.success import counted_by
 from cog.errors import CogError, UsageError
+from cog.signals.success import FACT
 
 STORED = "stored"  # the rewards that materialised shards hold
 AGAIN = "relabel the dataset again under a new name"
@@ -60,6 +62,11 @@ class View:
     """Rule that the last frame of an episode must satisfy for the view to keep it. Default: all are kept."""
     episodes: int | None = None
     """Episodes kept; None if the view keeps all."""
+    ended: int | None = None
+    """Episodes whose last step is terminal because the environment ended them, and not by the rule.
+
+    None if there are none; also in views of earlier versions, whose ends without a reward were not terminal.
+    """
     inputs: tuple[Input, ...] = ()
     """What else on disk its rules were read from, such as a classifier."""
 
@@ -76,10 +83,12 @@ class View:
         if self.rule == STORED:
             return f"view '{self.name}': the rewards in the shards, {self.steps} steps"
         end = "ending their episodes" if self.terminate else "persistent"
+        ended = "" if self.ended is None else f"; the environment itself ended {self.ended} episodes"
         kept = "" if self.only is None else f"; only the {self.episodes} episodes that end in {self.only}"
         return (
             f"view '{self.name}': rule {self.rule}, {self.rewarded_steps} rewarded steps ({end}) in "
-            f"{self.episodes_rewarded} episodes, {self.steps} steps, reward sum {self.reward_sum:g}{kept}"
+            f"{self.episodes_rewarded} episodes, {self.steps} steps, "
+            f"reward sum {self.reward_sum:g}{kept}{ended}"
         )
 
     def remarks(self, steps: int) -> list[str]:
@@ -150,7 +159,7 @@ def relabel(
         name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only, inputs=rules.inputs
     )
     tally = _Tally()
-    for _ in _apply(dataset, blank, rules, tally):
+    for _ in _apply(dataset, blank, rules, tally, ends=True):
         pass
     view = tally.complete(blank)
     if view.episodes == 0:
@@ -161,7 +170,14 @@ def relabel(
         )
     path = _path(dataset, name)
     if exists(path):
-        if open_view(dataset, name) != view:
+        existing = open_view(dataset, name)
+        if existing.ended is None and existing != view and _asks(existing) == _asks(view):
+            raise CogError(
+                f"{path} exists already, from a version in which an environment's end without a reward was "
+                f"not terminal; now it is, in {view.ended} episodes",
+                remedy="choose another name; the old view stays as it is",
+            )
+        if existing != view:
             raise CogError(
                 f"{path} exists already with other content",
                 remedy="choose another name, or delete it first",
@@ -200,8 +216,8 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     value = read_sealed(path, "relabel", "a reward view", AGAIN, read_bytes)
     value.pop("code_version", None)  # who wrote it is not part of what it is
     fields = {item.name: item.type for item in dataclasses.fields(View)}
-    fields |= {"only": str, "episodes": int, "inputs": list}
-    absent = (set() if "only" in value else {"only", "episodes"}) | ({"inputs"} - value.keys())
+    fields |= {"only": str, "episodes": int, "inputs": list, "ended": int}
+    absent = (set() if "only" in value else {"only", "episodes"}) | ({"inputs", "ended"} - value.keys())
     wanted = fields.keys() - absent
     for field, kind in fields.items():
         accepted = (int, float) if kind is float else (kind,)
@@ -238,7 +254,7 @@ def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
         rule = f"{found or 'what its rule was read from'} is not what it was when the view was written"
         raise DataError(Problem(_path(dataset, view.name), "inputs", rule, AGAIN))
     tally = _Tally()
-    yield from _apply(dataset, view, rules, tally)
+    yield from _apply(dataset, view, rules, tally, ends=view.ended is not None)
     if tally.complete(view) != view:
         rule = f"rule {view.rule} now gives other rewards than when the view was written"
         raise DataError(Problem(_path(dataset, view.name), "reward_hash", rule, AGAIN))
@@ -262,7 +278,7 @@ def rule_for(dataset: Dataset, text: str) -> Rule:
         UsageError: the rule cannot be read.
         CogError: a folder that it names holds nothing of the kind.
     """
-    return parse_rule(text, dataset.signal_names, Path())
+    return _parsed(dataset, text, Path())
 
 
 @dataclass(frozen=True)
@@ -277,15 +293,19 @@ class Rules:
     @staticmethod
     def of(dataset: Dataset, reward: str, only: str | None) -> "Rules":
         """Rules as a view of the dataset names them."""
-        base, signals = dataset.path, dataset.signal_names
-        return Rules(
-            parse_rule(reward, signals, base), None if only is None else parse_rule(only, signals, base)
-        )
+        base = dataset.path
+        return Rules(_parsed(dataset, reward, base), None if only is None else _parsed(dataset, only, base))
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """What on disk they were read from."""
         return tuple(dict.fromkeys([*self.reward.inputs, *(self.only.inputs if self.only else ())]))
+
+
+def _parsed(dataset: Dataset, text: str, base: Path) -> Rule:
+    """A rule over a dataset; where that records how it counts successes, `recorded_success` follows."""
+    by = counted_by(dataset.environment) if FACT in dataset.environment else "any"
+    return parse_rule(text, dataset.signal_names, base, by)
 
 
 class _Tally:
@@ -294,15 +314,16 @@ class _Tally:
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=32)
         self._sum = 0.0
-        self._steps = self._rewarded = self._episodes = self._kept = 0
+        self._steps = self._rewarded = self._episodes = self._kept = self._ended = 0
 
-    def add(self, rewards: np.ndarray, terminals: np.ndarray, hits: int) -> None:
+    def add(self, rewards: np.ndarray, terminals: np.ndarray, hits: int, ended: bool) -> None:
         self._digest.update(len(rewards).to_bytes(8, "little") + rewards.tobytes() + terminals.tobytes())
         self._sum += float(rewards.sum(dtype=np.float64))
         self._steps += len(rewards)
         self._rewarded += hits
         self._episodes += hits > 0
         self._kept += 1
+        self._ended += ended
 
     def complete(self, view: View) -> View:
         return replace(
@@ -313,33 +334,57 @@ class _Tally:
             rewarded_steps=self._rewarded,
             episodes_rewarded=self._episodes,
             episodes=None if view.only is None else self._kept,
+            ended=self._ended or None,
         )
 
 
-def _apply(dataset: Dataset, view: View, rules: Rules, tally: _Tally) -> Iterator[Episode]:
-    """Compute rewards episode by episode; step t is judged by what it led to, frame t + 1."""
+def _apply(dataset: Dataset, view: View, rules: Rules, tally: _Tally, *, ends: bool) -> Iterator[Episode]:
+    """Compute rewards and terminals episode by episode; `ends` as `Episode.ending` explains it."""
     for number, episode in enumerate(dataset.episodes()):
         if rules.only is not None and not rules.only(episode, number)[-1] > 0:
             continue
         values = rules.reward(episode, number)
-        hits = values > 0
-        terminals = np.zeros(len(episode), bool)
-        if view.terminate and hits.any():
-            last = int(np.argmax(hits))
-            terminals[last] = True
-            episode = episode.first(last + 1)
-        steps = len(episode)
-        with np.errstate(over="ignore"):  # what is not finite is refused
-            rewards = (values[:steps] * view.scale).astype(np.float32)
-        if not np.isfinite(rewards).all():
-            step = int(np.flatnonzero(~np.isfinite(rewards))[0])
-            raise CogError(
-                f"{values[step]:g} at step {step}, times scale {view.scale:g}, is too large for float32",
-                where=f"reward rule '{view.rule}', episode {number}",
-                remedy="use a smaller scale or rule",
-            )
-        tally.add(rewards, terminals[:steps], int(hits[:steps].sum()))
-        yield replace(episode, rewards=rewards, terminals=terminals[:steps])
+        where = f"reward rule '{view.rule}', episode {number}"
+        rewarded = pay(episode, values, view.scale, where, terminate=view.terminate, ends=ends)
+        assert rewarded.rewards is not None and rewarded.terminals is not None
+        hits = values[: len(rewarded)] > 0
+        ended = bool(rewarded.terminals[-1]) and not (view.terminate and bool(hits[-1]))
+        tally.add(rewarded.rewards, rewarded.terminals, int(hits.sum()), ended)
+        yield rewarded
+
+
+def pay(
+    episode: Episode, values: np.ndarray, scale: float, where: str, *, terminate: bool, ends: bool = True
+) -> Episode:
+    """An episode with rewards and terminals.
+
+    Args:
+        episode: T steps.
+        values: (T,) what a rule gave them.
+        scale: factor on the values.
+        where: what the values are of, for messages.
+        terminate: whether the first positive value ends the episode.
+        ends: as `Episode.ending` explains it.
+
+    Raises:
+        CogError: a reward is too large.
+    """
+    episode = episode.ending(values > 0, terminate=terminate, ends=ends)
+    with np.errstate(over="ignore"):  # what is not finite is refused
+        rewards = (values[: len(episode)] * scale).astype(np.float32)
+    if not np.isfinite(rewards).all():
+        step = int(np.flatnonzero(~np.isfinite(rewards))[0])
+        raise CogError(
+            f"{values[step]:g} at step {step}, times scale {scale:g}, is too large for float32",
+            where=where,
+            remedy="use a smaller scale or rule",
+        )
+    return replace(episode, rewards=rewards)
+
+
+def _asks(view: View) -> tuple[object, ...]:
+    """What someone asked for who made this view."""
+    return view.rule, view.scale, view.terminate, view.only, view.inputs
 
 
 def _path(dataset: Dataset, name: str) -> Path:

@@ -14,7 +14,7 @@ from cog.core.lock import content, locked
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
-from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.storage.problem import DataError, Problem, mendable
 from cog.datasets.storage.shard import read_shard, write_shard
 from cog.errors import CogError
 
@@ -23,6 +23,9 @@ COLLECTION = "collection.json"
 SHARDS = "shards"
 RELABELS = "relabels"
 UNFINISHED = ".unfinished"  # stands in a new folder until all is written
+MANIFEST_AGAIN = (
+    "restore the manifest from a copy; for a collection, delete it and run the same collection again"
+)
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,18 @@ class Dataset:
         """
         entry = self.shards[shard]
         path = self.path / entry.file
-        episodes = read_shard(path, file_hash=entry.hash, spec_hash=self.spec_hash, index=shard)
-        if shard_entry(entry.file, entry.hash, episodes) != entry:
-            rule = f"shard {shard} has other counts than the manifest"
-            raise DataError(Problem(self.path / MANIFEST, "shards", rule))
+        try:
+            episodes = read_shard(path, file_hash=entry.hash, spec_hash=self.spec_hash, index=shard)
+        except DataError as error:
+            raise DataError(mendable(error.problem, self.spec)) from error
+        if (held := shard_entry(entry.file, entry.hash, episodes)) != entry:
+            rule = f"shard {shard} holds {_counts(held)}; the manifest says {_counts(entry)}"
+            raise DataError(Problem(self.path / MANIFEST, "shards", rule, MANIFEST_AGAIN))
         facts = episode_facts(episodes[0])
         for field, value in facts.items():
             if self.environment.get(field) != value:
                 rule = f"the manifest says {self.environment.get(field)}, the shard holds {value}"
-                raise DataError(Problem(path, field, rule))
+                raise DataError(Problem(path, field, rule, MANIFEST_AGAIN))
         return episodes
 
     def episodes(self) -> Iterator[Episode]:
@@ -142,7 +148,7 @@ def open_dataset(path: Path) -> Dataset:
         raise CogError(
             f"there is no dataset here ({MANIFEST} is missing)", where=path, remedy="check the path"
         )
-    remedy = "restore the manifest, or delete it and run the same collection again"
+    remedy = MANIFEST_AGAIN
     value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)
     try:
         dataset = Dataset(
@@ -279,7 +285,9 @@ class NewDataset:
         if self._batch:
             self._flush()
         if not self._entries:
-            raise CogError(f"{self.folder}: a dataset needs at least one episode")
+            raise CogError(
+                f"{self.folder}: a dataset needs at least one episode", remedy="write one, then end the block"
+            )
         return write_manifest(self.folder, self.spec, {**environment, **self._facts}, self._entries, inputs)
 
     def _flush(self) -> None:
@@ -287,7 +295,7 @@ class NewDataset:
         digest = write_shard(self.folder / name, self._batch, self._spec_hash, len(self._entries))
         facts = episode_facts(self._batch[0])
         if self._entries and facts != self._facts:
-            rule = f"shapes and signals must be the same in all episodes; found {self._facts} and another"
+            rule = f"shapes and signals must be the same in all episodes; found {self._facts} and {facts}"
             raise DataError(Problem(self.folder, "episodes", rule, "write two datasets instead"))
         self._facts = facts
         self._entries.append(shard_entry(name, digest, self._batch))
@@ -305,6 +313,10 @@ def episode_facts(episode: Episode) -> dict[str, Any]:
         "signal_names": list(episode.signals),
         "rewards": episode.rewards is not None,
     }
+
+
+def _counts(entry: ShardEntry) -> str:
+    return f"{entry.episodes} episodes, {entry.steps} steps and {entry.successes} successes"
 
 
 def shard_name(shard: int) -> str:

@@ -1,18 +1,23 @@
 """IQL against its equations: expectiles, advantage weights, the order of steps, and no unseen action."""
 
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from cog.algorithms.iql import CRITIC_AND_ACTOR, IQL, VALUE, States
 from cog.algorithms.shared.losses import expectile_loss
+from cog.errors import UsageError
+from cog.evaluation.policy import Policy
 from cog.networks.critic import Critic
-from cog.networks.distribution import TanhGaussian
+from cog.networks.distribution import ClippedGaussian, TanhGaussian
 from cog.replay.buffer import Batch, Buffer
 from cog.training.setup import create
+from cog.training.train import train
 from tests.helpers.learner_data import config, noise
 
 
@@ -125,3 +130,53 @@ def test_without_a_shared_encoder_value_and_actor_train_their_own() -> None:
     assert {id(one) for one in agent.value_encoder.parameters()} < own
     gradients, _ = agent.gradients(batch, agent.draws(8), VALUE)
     assert all(float(gradient.abs().sum()) > 0 for gradient in gradients["value"])
+
+
+def test_the_gaussian_policy_has_torch_s_density_and_draws_that_stay_within_the_bounds() -> None:
+    mean = torch.tensor([[0.2, -0.7], [1.0, 0.0]], dtype=torch.float64)
+    policy = ClippedGaussian(mean, torch.tensor([-1.0, 0.5], dtype=torch.float64))
+    actions = torch.tensor([[0.5, 1.0], [-1.0, 0.3]], dtype=torch.float64)
+    normal = torch.distributions.Normal(mean, policy.log_std.exp())
+    torch.testing.assert_close(policy.log_prob(actions, 1.0), normal.log_prob(actions).sum(-1))
+    clamped = normal.log_prob(actions.clamp(-0.9, 0.9)).sum(-1)
+    torch.testing.assert_close(policy.log_prob(actions, 0.9), clamped)
+    standard = torch.randn(2, 500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = policy.drawn(standard)
+    torch.testing.assert_close(drawn, (mean[:, None] + policy.log_std.exp() * standard).clamp(-1, 1))
+    assert float(drawn.abs().max()) == 1.0 and torch.equal(policy.mode(), mean)
+
+
+def test_with_the_gaussian_policy_the_actor_s_gradient_is_the_finite_difference_of_its_loss() -> None:
+    agent, batch = made(policy="gaussian")
+    agent.double()
+    batch = batch._replace(**{name: getattr(batch, name).double() for name in ("actions", "proprio")})
+    weights = agent.optimizers["actor"].param_groups[0]["params"]
+    assert any(one.shape == (3,) and one is agent.actor.log_std for one in weights)
+    target_q, values = torch.linspace(-1, 1, 8, dtype=torch.float64), torch.zeros(8, dtype=torch.float64)
+
+    def loss() -> Tensor:
+        policy = agent.actor(agent.policy_encoder()(None, batch.proprio).detach())
+        states = States(torch.zeros(2, 8, 16), policy, values, values)
+        return agent.actor_loss(states, target_q, batch)[0]
+
+    gradients = torch.autograd.grad(loss(), weights)
+    generator = torch.Generator().manual_seed(1)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        direction = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        found = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight += sign * 1e-5 * direction
+                found.append(float(loss()))
+                weight -= sign * 1e-5 * direction
+        assert (found[0] - found[1]) / 2e-5 == pytest.approx(float((gradient * direction).sum()), abs=1e-6)
+
+
+def test_a_gaussian_policy_is_written_and_read_and_acts_by_its_mean(tmp_path: Path) -> None:
+    settings = config(algorithm="iql", policy="gaussian", updates=3, out=tmp_path / "run")
+    data = noise(images=False)
+    policy = Policy.load(train(settings, data))
+    actions = policy.act(None, data.proprio[:5])
+    assert actions.shape == (5, 3) and np.abs(actions).max() < 1
+    with pytest.raises(UsageError, match=r"network.switches is 1, .*--iql.policy tanh_gaussian"):
+        made(policy="gaussian", switches=1)

@@ -24,8 +24,8 @@ def test_a_terminal_view_rewards_the_first_success_and_drops_the_rest(make_datas
             assert episode.terminals.tolist() == [False, False, True]
             assert len(episode.images) == 4
         else:
-            assert not episode.rewards.any() and not episode.terminals.any()
-            assert len(episode) == 4 + number % 3
+            assert not episode.rewards.any() and len(episode) == 4 + number % 3
+            assert episode.terminals.tolist() == [*[False] * (len(episode) - 1), episode.terminated]
     assert (view.rewarded_steps, view.episodes_rewarded, view.reward_sum) == (3, 3, 30.0)
 
 
@@ -40,19 +40,21 @@ def test_a_view_that_drops_steps_or_rewards_none_says_so(make_dataset):
     assert relabel(dataset.path, "zero", "zero").remarks(steps) == []
 
 
-def test_a_persistent_view_rewards_every_success_and_ends_nothing(make_dataset):
+def test_a_persistent_view_rewards_every_success_and_ends_where_the_environment_did(make_dataset):
     dataset = make_dataset(episodes=6)
     view = relabel(dataset.path, "grasp_success", "reward", terminate=False)
     lengths = [4, 5, 6, 4, 5, 6]
     assert view.rewarded_steps == sum(length - 2 for length in lengths[::2])
     assert view.steps == sum(lengths)
-    assert not any(episode.terminals.any() for episode in labelled(dataset, view))
+    for episode in labelled(dataset, view):
+        assert episode.terminals.tolist() == [*[False] * (len(episode) - 1), episode.terminated]
 
 
-def test_the_zero_rule_gives_no_reward_and_no_end_even_to_successes(make_dataset):
+def test_the_zero_rule_gives_no_reward_and_only_the_ends_of_the_environment(make_dataset):
     dataset = make_dataset(episodes=6, task=True)
     for episode in labelled(dataset, relabel(dataset.path, "zero", "none")):
-        assert not episode.rewards.any() and not episode.terminals.any()
+        assert not episode.rewards.any() and not episode.terminals[:-1].any()
+        assert episode.terminals[-1] == episode.terminated
 
 
 def test_relabelling_leaves_shards_alone_and_may_be_repeated(make_dataset, frozen):
@@ -219,8 +221,10 @@ def test_the_last_recorded_frame_is_judged_even_where_the_reward_comes_earlier(t
     assert (view.episodes, view.episodes_rewarded, view.steps) == (1, 1, 2)
 
 
-def test_a_view_that_keeps_all_has_the_identity_it_had_before_views_could_select(make_dataset):
-    view = relabel(make_dataset().path, "grasp_success", "reward", scale=10.0)
+def test_a_view_that_keeps_all_has_the_identity_it_had_before_views_could_select(tmp_path):
+    rng = np.random.default_rng(0)
+    dataset = write_dataset(tmp_path / "data", [make_episode(rng, 4, rewarded=2)], {"kind": "synthetic"})
+    view = relabel(dataset.path, "grasp_success", "reward", scale=10.0)
     fields = ("name", "rule", "scale", "terminate", "dataset_hash", "reward_hash", "reward_sum", "steps")
     fields += ("rewarded_steps", "episodes_rewarded")
     assert view.hash() == hash_json({name: getattr(view, name) for name in fields})

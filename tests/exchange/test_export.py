@@ -389,7 +389,7 @@ def test_statistics_of_parts_are_those_of_the_whole():
         values = rng.integers(0, 256, (11, *shape)).astype(np.uint8)
         joined = statistics.together(statistics.of_values(values[:4]), statistics.of_values(values[4:]))
         whole = statistics.of_values(values)
-        for name, value in whole.items():
-            np.testing.assert_allclose(joined[name], value, atol=1e-12)
+        for name in ("min", "max", "mean", "std", "count"):
+            np.testing.assert_allclose(joined[name], whole[name], atol=1e-12)
         scale = 1 if len(shape) == 1 else 255
         np.testing.assert_allclose(whole["std"].ravel() * scale, values.reshape(-1, 3).std(axis=0))

@@ -72,14 +72,16 @@ def test_without_time_limits_and_next_observations_the_length_must_be_told(tmp_p
     assert "--episode-steps" in " ".join(capsys.readouterr().err.split())
     assert run(source, "--out", out, "--episode-steps", 4) == 0
     dataset = open_dataset(out)
-    assert [len(episode) for episode in dataset.episodes()] == [3, 1, 3, 3]
+    assert [len(episode) for episode in dataset.episodes()] == [3, 2, 3, 3]
     for episode, wanted in zip(dataset.episodes(), given, strict=True):
-        np.testing.assert_array_equal(episode.state, wanted["observations"][:-1])
-        np.testing.assert_array_equal(episode.actions, wanted["actions"][:-1])
-        assert episode.truncated and not episode.terminated
+        steps, before = len(episode), wanted["observations"][:-1]
+        frames = [*before, before[-1]] if wanted["terminal"] else before  # no value is taken after an end
+        np.testing.assert_array_equal(episode.state, frames)
+        np.testing.assert_array_equal(episode.actions, wanted["actions"][:steps])
+        assert (episode.terminated, episode.truncated) == (wanted["terminal"], not wanted["terminal"])
     said = " ".join(capsys.readouterr().out.split())
-    lost = sum(float(episode["rewards"][-1]) for episode in given)
-    assert f"4 last actions were dropped, since no observation follows them, with rewards of {lost:g}" in said
+    lost = sum(float(episode["rewards"][-1]) for episode in given if not episode["terminal"])
+    assert f"3 last actions were dropped, since no observation follows them, with rewards of {lost:g}" in said
 
 
 def test_an_unmarked_end_of_the_file_ends_the_last_episode(tmp_path, out):
@@ -148,4 +150,4 @@ def test_a_link_to_another_file_is_refused(tmp_path, out, capsys):
         del file["rewards"]
         file["rewards"] = h5py.ExternalLink(other, "rewards")
     assert run(source, "--out", out) == 1
-    assert "must not be a link to elsewhere" in " ".join(capsys.readouterr().err.split())
+    assert "must not be a link to another file" in " ".join(capsys.readouterr().err.split())

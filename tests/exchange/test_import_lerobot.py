@@ -2,7 +2,6 @@
 
 import io
 import json
-from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -12,104 +11,13 @@ from cog import cli
 from cog.core.files import hash_file
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.verify import verify
+from tests.helpers.lerobot import CAMERA, SIZE, encode, episodes, table, write_lerobot
 
 pyarrow = pytest.importorskip("pyarrow")
 av = pytest.importorskip("av")
 parquet = pytest.importorskip("pyarrow.parquet")
 
-RATE, SIZE = 10, 16
-CAMERA = "observation.images.top"
 KEYS = ["--proprio", "observation.state", "--image-size", "0"]
-
-
-def episodes(lengths=(4, 1, 6), seed=0):
-    rng = np.random.default_rng(seed)
-    return [
-        {
-            CAMERA: rng.integers(0, 256, (steps, SIZE, SIZE, 3), dtype=np.uint8),
-            "observation.state": rng.normal(size=(steps, 3)).astype(np.float32),
-            "action": rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
-            "next.reward": rng.normal(size=steps).astype(np.float32),
-            "next.success": np.arange(steps) == steps - 1,
-        }
-        for steps in lengths
-    ]
-
-
-def table(columns, file):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pyarrow.table(columns), file)
-
-
-def png(picture):
-    return cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
-
-
-def encode(file, frames):
-    """A video whose pictures come back to the bit."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(file), "w", format="mp4") as container:
-        stream = container.add_stream("libx264rgb", rate=RATE)
-        stream.width = stream.height = SIZE
-        stream.pix_fmt, stream.options = "rgb24", {"crf": "0", "g": "2"}
-        stream.time_base = Fraction(1, RATE)
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def write_lerobot(folder, given, *, video, files=((0, 1), (2,))):
-    """The episodes in format v3; `files` tells which of them share a table and a video."""
-    shapes = {"observation.state": [3], "action": [2], "next.reward": [1], "next.success": [1]}
-    features = {
-        key: {"dtype": "bool" if "success" in key else "float32", "shape": s} for key, s in shapes.items()
-    }
-    features[CAMERA] = {"dtype": "video" if video else "image", "shape": [SIZE, SIZE, 3]}
-    for key in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
-        features[key] = {"dtype": "float32" if key == "timestamp" else "int64", "shape": [1]}
-    pattern = "chunk-{chunk_index:03d}/file-{file_index:03d}"
-    info = {
-        "codebase_version": "v3.0",
-        "robot_type": "so100",
-        "fps": RATE,
-        "features": features,
-        "data_path": f"data/{pattern}.parquet",
-        "video_path": f"videos/{{video_key}}/{pattern}.mp4" if video else None,
-    }
-    (folder / "meta").mkdir(parents=True)
-    (folder / "meta/info.json").write_text(json.dumps(info))
-    entries, index = [], 0
-    for file, members in enumerate(files):
-        rows = {key: [] for key in features if key != CAMERA or not video}
-        shown = 0
-        for number in members:
-            episode, steps = given[number], len(given[number]["action"])
-            entry = {"episode_index": number, "length": steps, "tasks": ["pick"]}
-            entry |= {"data/chunk_index": 0, "data/file_index": file}
-            entry |= {"dataset_from_index": index, "dataset_to_index": index + steps}
-            if video:
-                place = f"videos/{CAMERA}"
-                entry |= {f"{place}/chunk_index": 0, f"{place}/file_index": file}
-                entry |= {f"{place}/from_timestamp": shown / RATE}
-                entry |= {f"{place}/to_timestamp": (shown + steps) / RATE}
-            else:
-                rows[CAMERA] += [{"bytes": png(frame), "path": None} for frame in episode[CAMERA]]
-            for key in shapes:
-                rows[key] += episode[key].tolist()
-            rows["timestamp"] += (np.arange(steps) / RATE).astype(np.float32).tolist()
-            rows["frame_index"] += list(range(steps))
-            rows["episode_index"] += [number] * steps
-            rows["index"] += list(range(index, index + steps))
-            rows["task_index"] += [0] * steps
-            entries.append(entry)
-            index, shown = index + steps, shown + steps
-        table(rows, folder / f"data/chunk-000/file-{file:03d}.parquet")
-        if video:
-            pictures = np.concatenate([given[number][CAMERA] for number in members])
-            encode(folder / f"videos/{CAMERA}/chunk-000/file-{file:03d}.mp4", pictures)
-    columns = {key: [entry[key] for entry in entries] for key in entries[0]}
-    table(columns, folder / "meta/episodes/chunk-000/file-000.parquet")
-    return folder
 
 
 def run(*arguments):
@@ -125,7 +33,10 @@ def out(tmp_path):
 def test_every_array_comes_in_but_for_actions_that_nothing_follows(video, tmp_path, out, frozen, capsys):
     source = write_lerobot(tmp_path / "source", episodes(), video=video)
     before = frozen(source)
-    assert run(source, "--out", out, *KEYS, "--success", "next.success") == 0
+    arguments = [*KEYS, "--success", "next.success"]
+    assert run(source, "--out", out, *arguments) == 2 and not out.exists()
+    assert "3 episodes would lose the only one" in " ".join(capsys.readouterr().err.split())
+    assert run(source, "--out", out, *arguments, "--last-frame", "drop") == 0
     assert frozen(source) == before and verify(out) == []
     dataset, given = open_dataset(out), [episodes()[0], episodes()[2]]
     assert dataset.episode_count == 2 and dataset.environment["id"] == "so100"
@@ -179,7 +90,7 @@ def change_info(source, **values):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"codebase_version": "v2.1"}, "field 'codebase_version': must be v3.x, found v2.1"),
+        ({"codebase_version": "v1.6"}, "field 'codebase_version': must be v2.x or v3.x, found v1.6"),
         ({"data_path": "../../{chunk_index}"}, "field 'data_path': must be data/chunk-"),
         ({"video_path": "/etc/{video_key}"}, "field 'video_path': must be videos/"),
         ({"fps": 0}, "field 'fps': must be positive"),
@@ -250,16 +161,16 @@ def test_frames_that_are_missing_from_a_table_are_noticed(tmp_path, out, capsys)
     assert "episode 2, field 'frame_index': must number the 6 frames" in said
 
 
-def test_pictures_in_a_table_that_are_not_png_are_refused(tmp_path, out, capsys):
+def test_pictures_in_a_table_that_are_neither_png_nor_jpeg_are_refused(tmp_path, out, capsys):
     source = write_lerobot(tmp_path / "source", episodes(), video=False)
     rows = parquet.read_table(source / DATA).to_pydict()
-    jpeg = cv2.imencode(".jpg", np.zeros((SIZE, SIZE, 3), np.uint8))[1].tobytes()
-    for cell in ({"bytes": jpeg, "path": None}, {"bytes": None, "path": "/etc/hostname"}):
+    tiff = cv2.imencode(".tiff", np.zeros((SIZE, SIZE, 3), np.uint8))[1].tobytes()
+    for cell in ({"bytes": tiff, "path": None}, {"bytes": None, "path": "/etc/hostname"}):
         rows[CAMERA] = [cell] * 6
         parquet.write_table(pyarrow.table(rows), source / DATA)
         assert run(source, "--out", out, *KEYS) == 1
         said = " ".join(capsys.readouterr().err.split())
-        assert f"episode 2, field '{CAMERA}': must contain every picture as PNG" in said
+        assert f"episode 2, field '{CAMERA}': must contain every picture as PNG or JPEG" in said
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
-"""A Minari dataset comes in array by array; what cannot be read to the bit is refused by name."""
+"""A Minari dataset comes in array by array; what is lossy or no picture is named."""
 
+import io
 import json
 
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from cog import cli
 from cog.core.files import hash_file
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.verify import verify
-from tests.helpers.foreign import minari_arrays, write_minari
+from tests.helpers import foreign
+from tests.helpers.foreign import jpegs, minari_arrays, write_minari
 
 KEYS = ["--proprio", "arm/joints", "arm/force", "--image-size", "0"]
 
@@ -81,31 +84,106 @@ def replace(source, field, value):
                 file.create_dataset(f"episode_{number}/{field}", **value(steps))
 
 
-def encoded(steps):
-    return {"data": np.zeros((steps + 1, 631), np.uint8)}
+FORMS = ("hdf5", "arrow", "parquet")
 
 
-def ragged(steps):
-    return {"shape": (steps + 1,), "dtype": h5py.vlen_dtype(np.uint8)}
+def decoded(data):
+    return np.array(Image.open(io.BytesIO(data)))
 
 
-@pytest.mark.parametrize("form", [encoded, ragged])
-def test_jpeg_images_are_refused_by_name_unless_they_are_not_wanted(form, source, out, capsys):
-    replace(source, "observations/camera", form)
-    metadata(source, jpeg_encoding=True)
-    for image in ([], ["--image", "camera"]):
-        assert run(source, "--out", out, *KEYS, *image) == 1
-        said = " ".join(capsys.readouterr().err.split())
-        assert "observations/camera': holds images as JPEG" in said and "jpeg_encoding=False" in said
-    assert not out.exists()
-    assert run(source, "--out", out, *KEYS, "--image", "none") == 0
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("jpeg", [False, True])
+def test_every_storage_of_minari_is_read_coded_or_not(jpeg, form, tmp_path, out, capsys):
+    given = minari_arrays(size=40)
+    source = write_minari(tmp_path / "arm-v0", given, data_format=form, jpeg_encoding=jpeg)
+    assert run(source, "--out", out, *KEYS, "--success", "infos/success") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert ("camera: decoded from JPEG, which keeps the recorded pictures approximately" in text) == jpeg
+    dataset = open_dataset(out)
+    assert verify(out) == []
+    for number, (episode, wanted) in enumerate(zip(dataset.episodes(), given, strict=True)):
+        shown = [decoded(data) for data in jpegs(wanted["camera"])] if jpeg else wanted["camera"]
+        np.testing.assert_array_equal(episode.images, shown)
+        pose = np.concatenate([wanted["arm/joints"], wanted["arm/force"]], axis=1)
+        np.testing.assert_array_equal(episode.proprio, pose.astype(np.float32))
+        np.testing.assert_array_equal(episode.actions, wanted["actions"])
+        np.testing.assert_array_equal(episode.signals["reward"], np.float32([0, *wanted["rewards"]]))
+        np.testing.assert_array_equal(episode.signals["success"], wanted["success"])
+        assert (episode.seed, episode.success) == (40 + number, True)
+        assert (episode.terminated, episode.truncated) == (number % 2 == 0, number % 2 == 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("still", [False, True])
+@pytest.mark.parametrize("spaces", [False, True])
+def test_a_coded_plane_is_neither_a_state_nor_a_picture(spaces, still, form, tmp_path, out, capsys):
+    """The files of a still plane have one length, so that they look like an array of numbers."""
+    given = minari_arrays(size=40)
+    for episode in given:
+        plane = np.random.default_rng(3).integers(0, 9, (40, 40), dtype=np.uint8)
+        planes = np.stack([plane] * len(episode["camera"]))
+        episode["camera"] = planes if still else planes * (np.arange(len(planes)) > 1)[:, None, None]
+    facts = {} if spaces else {"observation_space": "null"}
+    source = write_minari(tmp_path / "arm-v0", given, data_format=form, jpeg_encoding=True, **facts)
+    assert run(source, "--out", out) == 0
+    assert "camera is no colour picture but a plane without colour, coded as JPEG" in capsys.readouterr().out
     assert open_dataset(out).environment["observations"] == {"state": [6]}
+    for option in (["--image", "camera", "--proprio", "none"], ["--proprio", "camera"]):
+        assert run(source, "--out", tmp_path / "other", *option) == 2
+        assert "'camera'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_coded_picture_that_is_damaged_is_named(form, tmp_path, out, capsys, monkeypatch):
+    given = minari_arrays(size=40)
+    monkeypatch.setattr(foreign, "jpegs", lambda pictures: [b"no picture"] * len(pictures))
+    source = write_minari(tmp_path / "arm-v0", given, data_format=form, jpeg_encoding=True)
+    assert run(source, "--out", out, *KEYS, "--image", "camera") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "observations/camera': must hold a colour JPEG for every frame" in said and not out.exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_episodes_without_a_step_are_left_out_and_counted(form, tmp_path, out, capsys):
+    given = minari_arrays((3, 0, 5))
+    source = write_minari(tmp_path / "arm-v0", given, data_format=form)
+    assert run(source, "--out", out, *KEYS, "--action-bounds", "measured") == 0
+    assert "1 episodes without a step were left out" in capsys.readouterr().out
+    found = [episode.proprio[:, 0] for episode in open_dataset(out).episodes()]
+    for one, wanted in zip(found, (given[0], given[2]), strict=True):
+        np.testing.assert_array_equal(one, wanted["arm/joints"][:, 0].astype(np.float32))
+
+
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_a_damaged_or_missing_table_is_refused_by_file(form, tmp_path, out, capsys):
+    source = write_minari(tmp_path / "arm-v0", minari_arrays(), data_format=form)
+    path = source / f"data/1/part-0.{form}"
+    data = path.read_bytes()
+    for spoilt in (data[: len(data) // 2], None):
+        path.write_bytes(spoilt) if spoilt is not None else path.unlink()
+        assert run(source, "--out", out, *KEYS) == 1
+        assert f"data/1/part-0.{form}" in " ".join(capsys.readouterr().err.split()) and not out.exists()
+
+
+def test_the_layout_before_minari_05_is_named(source, out, capsys):
+    (source / "data/metadata.json").unlink()
+    assert run(source, "--out", out, *KEYS) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Minari before 0.5 kept the description in main_data.hdf5" in said and "damaged" not in said
+
+
+def test_actions_of_one_number_are_vectors_of_one(source, out):
+    replace(source, "actions", lambda steps: {"data": np.linspace(-1, 1, steps)})
+    assert run(source, "--out", out, *KEYS) == 0
+    for episode in open_dataset(out).episodes():
+        expected = np.linspace(-1, 1, len(episode)).astype(np.float32)[:, None]
+        np.testing.assert_array_equal(episode.actions, expected)
 
 
 def test_other_forms_of_minari_data_are_refused_by_name(source, out, capsys):
-    metadata(source, data_format="arrow")
+    metadata(source, data_format="zarr")
     assert run(source, "--out", out, *KEYS) == 1
-    assert "field 'data_format': must be 'hdf5', found 'arrow'" in " ".join(capsys.readouterr().err.split())
+    assert "must be 'hdf5', 'arrow' or 'parquet', found 'zarr'" in " ".join(capsys.readouterr().err.split())
     metadata(source, data_format="hdf5", total_episodes=3)
     assert run(source, "--out", out, *KEYS) == 1
     assert "must contain the 3 episodes" in " ".join(capsys.readouterr().err.split())

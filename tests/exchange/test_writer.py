@@ -122,7 +122,7 @@ def test_success_is_a_flag_of_the_episode_or_of_each_frame(tmp_path):
         arrays(3) | {"success": np.array([*frames[:4], False])},
     )
     episodes = list(dataset.episodes())
-    assert [episode.success for episode in episodes] == [True, False, True, False]
+    assert [episode.success for episode in episodes] == [True, False, True, True]
     assert episodes[0].signals["success"].tolist() == [0, 0, 0, 0, 1]
     assert episodes[2].signals["success"].tolist() == frames
     view = relabel(dataset.path, "recorded_success", "success", terminate=False)
@@ -213,7 +213,7 @@ def test_data_of_different_scales_are_not_merged(tmp_path):
 WRONG = {
     "actions outside": ({"actions": np.full((4, 3), 1.8)}, "actions", "found 1.8 at step 0", "action_scale="),
     "actions flat": ({"actions": np.zeros(4)}, "actions", "must have 2 axes", "reshape"),
-    "actions none": ({"actions": np.zeros((0, 3))}, "actions", "not be empty", "reshape"),
+    "actions none": ({"actions": np.zeros((0, 3))}, "actions", "not be empty", "no step"),
     "actions objects": ({"actions": np.array([{}], object)}, "actions", "must be numbers", "convert"),
     "actions ragged": ({"actions": [[0.0], [0.0, 1.0]]}, "actions", "must be an array", "one length"),
     "actions nan": ({"actions": np.full((4, 3), np.nan)}, "actions", "finite", "repair"),
@@ -226,15 +226,17 @@ WRONG = {
     ),
     "images grey": ({"images": np.zeros((5, 6, 6), np.uint8)}, "images", "(H, W, 3)", "grey"),
     "images too few": ({"images": np.zeros((4, 6, 6, 3), np.uint8)}, "images", "5 rows for 4", "drop"),
-    "images none": ({"images": []}, "images", "pictures", "image_size"),
-    "no observation": ({"images": None, "proprio": None}, "images", "either images or state", "leave out"),
+    "images none": ({"images": []}, "images", "5 pictures for 4 actions", "add"),
+    "no observation": ({"images": None, "proprio": None}, "images", "no observations", "pass images= or"),
+    "pose alone": ({"images": None}, "images", "no observations", "as state="),
+    "pictures that are none": ({"images": 5}, "images", "found int", "iterable"),
     "both": ({"state": np.zeros((5, 2))}, "images", "either images or state", "leave out"),
     "pose beside state": ({"images": None, "state": np.zeros((5, 2))}, "proprio", "come with images", "join"),
     "proprio too few": ({"proprio": np.zeros((4, 5))}, "proprio", "5 rows for 4", "add the observation"),
     "proprio inf": ({"proprio": np.full((5, 5), 1e300)}, "proprio", "finite in float32", "repair"),
     "proprio without width": ({"proprio": np.zeros((5, 0))}, "proprio", "not be empty", "reshape"),
     "proprio of another width": ({"proprio": np.zeros((5, 4))}, "observations", "same in all", "another"),
-    "proprio gone": ({"proprio": None}, "observations", "same in all", "another dataset"),
+    "proprio gone": ({"proprio": None}, "proprio", "with all episodes or with none", "another dataset"),
     "rewards too many": ({"rewards": np.zeros(5)}, "rewards", "4 rows for 4", "its reward"),
     "rewards only here": ({"rewards": np.zeros(4)}, "signal_names", "same in all", "another dataset"),
     "success too few": ({"success": [True]}, "success", "5 rows", "add"),

@@ -1,11 +1,13 @@
-"""Small files as other packages write them, made by h5py alone, and the arrays that went in."""
+"""Small files as other packages write them, made without these packages, and the arrays that went in."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from PIL import Image
 
 Arrays = dict[str, Any]
 
@@ -94,12 +96,12 @@ def write_flat(
     return path
 
 
-def minari_arrays(lengths: tuple[int, ...] = (3, 5), seed: int = 0) -> list[Arrays]:
+def minari_arrays(lengths: tuple[int, ...] = (3, 5), seed: int = 0, size: int = 6) -> list[Arrays]:
     """Episodes with a dictionary of observations."""
     rng = np.random.default_rng(seed)
     return [
         {
-            "camera": rng.integers(0, 256, (steps + 1, 6, 6, 3), dtype=np.uint8),
+            "camera": rng.integers(0, 256, (steps + 1, size, size, 3), dtype=np.uint8),
             "arm/joints": rng.normal(size=(steps + 1, 4)),
             "arm/force": rng.normal(size=(steps + 1, 2)),
             "actions": rng.uniform(-1, 1, (steps, 3)).astype(np.float32),
@@ -112,28 +114,97 @@ def minari_arrays(lengths: tuple[int, ...] = (3, 5), seed: int = 0) -> list[Arra
 
 
 def write_minari(folder: Path, episodes: list[Arrays], **metadata: Any) -> Path:
-    """The episodes as a Minari dataset of format hdf5 without JPEG."""
+    """The episodes as a Minari dataset, of format hdf5 without JPEG unless `metadata` say otherwise.
+
+    With `jpeg_encoding` the camera's arrays are lists of files, or arrays of them if all have one length.
+    """
     (folder / "data").mkdir(parents=True)
-    box = {"type": "Box", "dtype": "float64", "shape": [4], "low": [-9.0] * 4, "high": [9.0] * 4}
-    spaces = {"camera": {"type": "Box", "dtype": "uint8", "shape": [6, 6, 3], "low": 0, "high": 255}}
-    spaces["arm"] = {"type": "Dict", "subspaces": {"joints": box, "force": box}}
+    size = list(episodes[0]["camera"].shape[1:])
+    box = {"type": "Box", "dtype": "float64", "low": [-9.0] * 4, "high": [9.0] * 4}
+    bounds = {"low": np.zeros(size).tolist(), "high": np.full(size, 255).tolist()}
+    spaces: dict[str, Any] = {"camera": {"type": "Box", "dtype": "uint8", "shape": size, **bounds}}
+    arm = {key: {**box, "shape": [episodes[0][f"arm/{key}"].shape[1]]} for key in ("joints", "force")}
+    spaces["arm"] = {"type": "Dict", "subspaces": arm}
     values = {
         "dataset_id": "lab/arm-v0",
         "data_format": "hdf5",
         "jpeg_encoding": False,
         "total_episodes": len(episodes),
         "observation_space": json.dumps({"type": "Dict", "subspaces": spaces}),
-    }
-    (folder / "data/metadata.json").write_text(json.dumps(values | metadata))
-    with h5py.File(folder / "data/main_data.hdf5", "w", track_order=True) as file:
+    } | metadata
+    (folder / "data/metadata.json").write_text(json.dumps(values))
+    if values["data_format"] == "hdf5":
+        _minari_hdf5(folder / "data/main_data.hdf5", episodes, bool(values["jpeg_encoding"]))
+    else:
+        _minari_arrow(folder / "data", episodes, values["data_format"], bool(values["jpeg_encoding"]))
+    return folder
+
+
+def jpegs(pictures: np.ndarray) -> list[bytes]:
+    """Pictures (T, H, W, 3) or (T, H, W) as the files that Minari makes of them."""
+    found = []
+    for picture in pictures:
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, format="JPEG")
+        found.append(buffer.getvalue())
+    return found
+
+
+def _ends(episode: Arrays) -> dict[str, np.ndarray]:
+    steps = len(episode["actions"])
+    last = np.arange(steps) == steps - 1
+    return {"terminations": last & episode["terminated"], "truncations": last & (not episode["terminated"])}
+
+
+def _minari_hdf5(path: Path, episodes: list[Arrays], jpeg: bool) -> None:
+    with h5py.File(path, "w", track_order=True) as file:
         for number, episode in enumerate(episodes):
             group, steps = file.create_group(f"episode_{number}"), len(episode["actions"])
             group.attrs["id"], group.attrs["total_steps"], group.attrs["seed"] = number, steps, 40 + number
             for key in ("camera", "arm/joints", "arm/force"):
-                group[f"observations/{key}"] = episode[key]
+                if key == "camera" and jpeg:
+                    coded = [np.frombuffer(data, np.uint8) for data in jpegs(episode[key])]
+                    kind = h5py.vlen_dtype(np.uint8) if len({len(data) for data in coded}) > 1 else np.uint8
+                    group.create_dataset(f"observations/{key}", data=coded, dtype=kind)
+                else:
+                    group[f"observations/{key}"] = episode[key]
             group["actions"], group["rewards"] = episode["actions"], episode["rewards"]
-            last = np.arange(steps) == steps - 1
-            group["terminations"] = last & episode["terminated"]
-            group["truncations"] = last & (not episode["terminated"])
+            for key, values in _ends(episode).items():
+                group[key] = values
             group["infos/success"] = episode["success"]
-    return folder
+
+
+def _minari_arrow(folder: Path, episodes: list[Arrays], form: str, jpeg: bool) -> None:
+    """A folder for each episode, with a row of padding wherever there is no step."""
+    import pyarrow
+    from pyarrow import parquet
+
+    def flat(values: np.ndarray, pad: int = 0) -> Any:
+        rows = np.pad(values.reshape(len(values), int(np.prod(values.shape[1:]))), ((0, pad), (0, 0)))
+        return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.reshape(-1)), rows.shape[1])
+
+    def struct(**parts: Any) -> Any:
+        return pyarrow.StructArray.from_arrays(list(parts.values()), names=list(parts))
+
+    for number, episode in enumerate(episodes):
+        camera = episode["camera"]
+        shown = pyarrow.array(jpegs(camera), pyarrow.binary()) if jpeg else flat(camera)
+        arm = struct(joints=flat(episode["arm/joints"]), force=flat(episode["arm/force"]))
+        table = pyarrow.table(
+            {
+                "observations": struct(camera=shown, arm=arm),
+                "actions": flat(episode["actions"], pad=1),
+                "rewards": np.append(episode["rewards"], 0.0),
+                **{key: np.append(values, False) for key, values in _ends(episode).items()},
+                "infos": struct(success=pyarrow.array(episode["success"])),
+            }
+        )
+        place = folder / str(number)
+        place.mkdir()
+        facts = {"id": number, "total_steps": len(episode["actions"]), "seed": 40 + number}
+        (place / "metadata.json").write_text(json.dumps(facts))
+        if form == "parquet":
+            parquet.write_table(table, place / "part-0.parquet")
+            continue
+        with pyarrow.ipc.new_file(str(place / "part-0.arrow"), table.schema) as writer:
+            writer.write_table(table)

@@ -104,6 +104,7 @@ MATCHED: Mapping[str, Matched] = {
             Setting(0.7, "expectile", "expectile"),
             Setting(3.0, "beta", "weight_temp"),
             Setting(100.0, "weight_limit", "max_weight"),
+            Setting("gaussian", "policy", None),  # the only one of d3rlpy
         ),
         encoders=("actor", "critic", "value"),
     ),

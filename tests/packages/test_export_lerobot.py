@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 
 from cog.datasets.exporters import lerobot as layout
+from cog.datasets.exporters import statistics
 from cog.datasets.exporters.lerobot import LeRobotExport
 from cog.datasets.exporters.run import export
+from cog.datasets.merge import open_merge
+from cog.datasets.relabel.view import relabel
+from cog.datasets.writer import DatasetWriter
 from tests.packages.conftest import SIZE
 
 pytest.importorskip("lerobot", reason="needs LeRobot: make packages")
 
-from lerobot.datasets.compute_stats import compute_episode_stats
+from lerobot.datasets.compute_stats import aggregate_stats, compute_episode_stats
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 FPS = LeRobotExport(fps=20)
@@ -31,8 +35,8 @@ def pixels(tensor):
     return found
 
 
-def test_the_version_is_the_one_that_was_tried():
-    assert importlib.metadata.version("lerobot") == "0.4.4"
+def test_the_version_is_one_of_those_that_were_tried():
+    assert importlib.metadata.version("lerobot") in ("0.4.4", "0.6.1")
 
 
 @pytest.mark.parametrize("kind", ["image", "state", "merge"])
@@ -94,11 +98,53 @@ def test_the_statistics_are_those_that_it_computes(make_source, tmp_path):
     wanted = compute_episode_stats(columns, {name: data.features[name] for name in columns})
     images = np.concatenate([episode.images[:-1] for episode in source.episodes]) / 255
     for name in ("min", "max", "mean", "std"):
+        assert set(statistics.QUANTILES) <= wanted["action"].keys()
         for column in columns:
             np.testing.assert_allclose(data.meta.stats[column][name], wanted[column][name], atol=1e-6)
         found = data.meta.stats["observation.images.image"][name]
         np.testing.assert_allclose(found[:, 0, 0], getattr(np, name)(images, axis=(0, 1, 2)), atol=1e-9)
     assert found.shape == (3, 1, 1) and images.shape[1] == SIZE
+
+
+@pytest.mark.parametrize("kind", ["image", "state"])
+def test_its_quantiles_are_within_one_bin_of_those_that_lerobot_computes(kind, make_source, tmp_path):
+    source = make_source(kind)
+    export(FPS, source.merge, tmp_path / "data")
+    meta = opened(tmp_path / "data").meta
+    features = {name: meta.features[name] for name in ("action", "next.reward")}
+    theirs = []
+    for episode in source.episodes:
+        columns = {"action": episode.actions, "next.reward": episode.rewards}
+        theirs.append(compute_episode_stats(columns, features))
+    whole = aggregate_stats(theirs)
+    for column in features:
+        width = (whole[column]["max"] - whole[column]["min"]) / 5000
+        for name in statistics.QUANTILES:
+            difference = np.abs(meta.stats[column][name] - whole[column][name])
+            assert (difference <= width + 1e-6).all(), (column, name)
+    if kind == "image":
+        assert {meta.stats["observation.images.image"][name].shape for name in statistics.QUANTILES} == {
+            (3, 1, 1)
+        }
+
+
+@pytest.mark.parametrize("state", [False, True])
+def test_one_motor_and_no_pose_are_loaded_too(state, tmp_path):
+    rng = np.random.default_rng(0)
+    given = [rng.uniform(-1, 1, (steps, 1)).astype(np.float32) for steps in (4, 1)]
+    with DatasetWriter(tmp_path / "made", image_size=None) as writer:
+        for actions in given:
+            frames = len(actions) + 1
+            images = None if state else rng.integers(0, 256, (frames, SIZE, SIZE, 3), np.uint8)
+            values = np.arange(frames, dtype=np.float32)[:, None] if state else None
+            writer.add_episode(actions, images=images, state=values, rewards=np.zeros(len(actions)))
+    relabel(tmp_path / "made", "recorded", "view", terminate=False)
+    export(FPS, open_merge(tmp_path / "made"), tmp_path / "data")
+    data = opened(tmp_path / "data")
+    actions = np.concatenate(given)
+    np.testing.assert_array_equal([float(data[row]["action"]) for row in range(len(data))], actions[:, 0])
+    key = "observation.environment_state" if state else "observation.state"
+    assert [float(data[row][key]) for row in range(5)] == ([0, 1, 2, 3, 0] if state else [0] * 5)
 
 
 def test_where_the_data_came_from_is_in_its_information(make_source, tmp_path):

@@ -19,11 +19,13 @@ def write(tmp_path, monkeypatch):
     import minari
     from minari.data_collector import EpisodeBuffer
 
-    def make(name, **options):
+    def make(name, mask=False, **options):
         rng = np.random.default_rng(0)
+        plane = rng.integers(0, 9, (40, 40), dtype=np.uint8)
         space = gymnasium.spaces.Dict(
             camera=gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8),
             arm=gymnasium.spaces.Dict(joints=gymnasium.spaces.Box(-9, 9, (4,), np.float64)),
+            **({"mask": gymnasium.spaces.Box(0, 255, (40, 40), np.uint8)} if mask else {}),
         )
         buffers = []
         for number, steps in enumerate(LENGTHS):
@@ -36,6 +38,7 @@ def write(tmp_path, monkeypatch):
                     observations={
                         "camera": list(rng.integers(0, 256, (steps + 1, 32, 32, 3), dtype=np.uint8)),
                         "arm": {"joints": list(rng.normal(size=(steps + 1, 4)))},
+                        **({"mask": [plane] * (steps + 1)} if mask else {}),
                     },
                     actions=list(rng.uniform(-2, 2, (steps, 3)).astype(np.float32)),
                     rewards=rng.normal(size=steps).tolist(),
@@ -62,9 +65,14 @@ def run(source, out, *arguments):
     return cli.run(["import", "minari", str(source), "--out", str(out), *options])
 
 
-def test_every_array_that_minari_reads_is_in_the_import(write, tmp_path):
-    source, theirs = write("lab/raw-v0", jpeg_encoding=False)
+@pytest.mark.parametrize("jpeg", [False, True])
+@pytest.mark.parametrize("form", ["hdf5", "arrow", "parquet"])
+def test_every_array_that_minari_reads_is_in_the_import(form, jpeg, write, tmp_path, capsys):
+    if form != "hdf5":
+        pytest.importorskip("pyarrow")
+    source, theirs = write("lab/raw-v0", jpeg_encoding=jpeg, data_format=form)
     assert run(source, tmp_path / "data") == 0
+    assert ("camera: decoded from JPEG" in capsys.readouterr().out) == jpeg
     dataset = open_dataset(tmp_path / "data")
     assert verify(dataset.path) == [] and dataset.environment["id"] == "lab/raw-v0"
     assert dataset.episode_count == theirs.total_episodes == len(LENGTHS)
@@ -78,12 +86,11 @@ def test_every_array_that_minari_reads_is_in_the_import(write, tmp_path):
         assert (mine.seed, mine.success, len(mine)) == (7 + number, number == 2, LENGTHS[number])
 
 
-def test_minaris_jpeg_and_arrow_are_refused_by_name(write, tmp_path, capsys):
-    source, _ = write("lab/jpeg-v0")
-    assert run(source, tmp_path / "data") == 1
-    assert "episode_0/observations/camera': holds images as JPEG" in " ".join(capsys.readouterr().err.split())
+@pytest.mark.parametrize("form", ["hdf5", "arrow", "parquet"])
+def test_a_still_mask_is_neither_a_state_nor_a_picture(form, write, tmp_path, capsys):
+    if form != "hdf5":
+        pytest.importorskip("pyarrow")
+    source, _ = write("lab/mask-v0", mask=True, data_format=form)
     assert run(source, tmp_path / "data", "--image", "none") == 0
-    pytest.importorskip("pyarrow")
-    source, _ = write("lab/arrow-v0", jpeg_encoding=False, data_format="arrow")
-    assert run(source, tmp_path / "arrow") == 1
-    assert "must be 'hdf5', found 'arrow'" in " ".join(capsys.readouterr().err.split())
+    assert open_dataset(tmp_path / "data").environment["observations"] == {"state": [4]}
+    assert "mask is no colour picture but a plane without colour, coded as JPEG" in capsys.readouterr().out

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from cog.algorithms.shared.base import Algorithm, C, move_towards
-from cog.networks.actor import Actor, DeterministicActor, PolicyNetwork
+from cog.networks.actor import Actor, DeterministicActor, GaussianActor, PolicyNetwork
 from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
 from cog.networks.encoder import Encoder, ObservationShape
 from cog.networks.perturbation import Perturbation
 from cog.replay.buffer import Batch
+
+ActorKind = type[Actor] | type[DeterministicActor] | type[GaussianActor] | type[Perturbation]
 
 
 class Features(NamedTuple):
@@ -31,8 +33,13 @@ class Features(NamedTuple):
 class ActorCritic(Algorithm[C]):
     """Critics, target critics and an actor, with one encoder for all or one each (`network.sharing`)."""
 
-    actor_kind: ClassVar[type[Actor] | type[DeterministicActor] | type[Perturbation]] = Actor
+    actor_kind: ClassVar[ActorKind] = Actor
     choosing_critics = "target"
+
+    @classmethod
+    def actor_of(cls, config: C) -> ActorKind:
+        """The class of the actor; by these settings, where an algorithm has several."""
+        return cls.actor_kind
 
     def build_networks(self) -> None:
         """Create critics, target critics that start as their copies, and the actor."""
@@ -41,9 +48,8 @@ class ActorCritic(Algorithm[C]):
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         separate = network.sharing == "separate"
         self.actor_encoder = Encoder(self.shape, network).to(device) if separate else None
-        self.actor = self.actor_kind(self.policy_encoder().features, self.action_dimensions, network).to(
-            device
-        )
+        kind = self.actor_of(self.config)
+        self.actor = kind(self.policy_encoder().features, self.action_dimensions, network).to(device)
 
     def add_optimizers(self, critic_lr: float, actor_lr: float) -> None:
         """Adam for the critics with their encoders, and for the actor with its own encoder, if it has one."""
@@ -82,7 +88,7 @@ class ActorCritic(Algorithm[C]):
     ) -> PolicyNetwork:
         """A policy of this kind with fresh weights, to be loaded from a checkpoint."""
         encoder = Encoder(shape, network)
-        return PolicyNetwork(encoder, cls.actor_kind(encoder.features, actions, network), actions)
+        return PolicyNetwork(encoder, cls.actor_of(config)(encoder.features, actions, network), actions)
 
     def move_target_critics(self, rate: float) -> None:
         """target += `rate` * (critic - target), for every weight of the critics."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cog.algorithms.shared.base import Algorithm
 from cog.networks.actor import PolicyNetwork
-from cog.networks.distribution import TanhGaussian, snap_switches
+from cog.networks.distribution import ClippedGaussian, TanhGaussian, snap_switches
 from cog.networks.flow import OneStep
 from cog.replay.buffer import Batch, Buffer
 from cog.training.config import TrainConfig
@@ -141,7 +141,7 @@ def bootstrapped(policy: PolicyNetwork, images: Tensor | None, poses: Tensor, se
     that it would take.
     """
     found = policy(images, poses)
-    if not isinstance(found, (TanhGaussian, OneStep)):
+    if not isinstance(found, (TanhGaussian, ClippedGaussian, OneStep)):
         return found.mode()
     generator = torch.Generator(device=poses.device).manual_seed(seed ^ _STREAM)
     shape = (len(poses), 1, policy.noise_dimensions)

@@ -1,0 +1,287 @@
+"""Minari's storage: episodes in one HDF5 file, or each in a folder with a table of Arrow or Parquet."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+
+from cog.core.files import read_json
+from cog.datasets.importers.folders.tables import ANOTHER, numbers
+from cog.datasets.importers.hdf5 import ForeignFile
+from cog.datasets.importers.pictures import Array
+from cog.datasets.storage.problem import DataError, Problem
+from cog.errors import missing_extra
+
+METADATA, MAIN = "metadata.json", "main_data.hdf5"
+SOLE = "observations"  # key of observations that are not a dictionary
+ENCODED = np.dtype(object)  # type of an array of files, such as JPEGs
+
+
+@dataclass(frozen=True)
+class Box:
+    """A space of arrays of one shape."""
+
+    shape: tuple[int, ...]
+    """Their shape."""
+    high: float | None
+    """The upper bound that all their entries share, if there is one."""
+
+
+class Storage(Protocol):
+    """The episodes of a Minari dataset."""
+
+    files: list[Path]
+
+    @property
+    def episodes(self) -> list[str]:
+        """Their names, in order."""
+
+    def where(self, episode: int) -> Path:
+        """The file that holds an episode."""
+
+    def arrays(self, episode: int, group: str) -> dict[str, Array]:
+        """Type and shape of every array in a group of an episode; encoded pictures have the type ENCODED."""
+
+    def read(self, episode: int, field: str) -> np.ndarray:
+        """An array of numbers."""
+
+    def encoded(self, episode: int, field: str) -> Iterator[np.ndarray]:
+        """The files (L,) uint8 in an array of encoded pictures."""
+
+    def seed(self, episode: int) -> object:
+        """The seed of an episode, if it has one."""
+
+    def is_empty(self, episode: int) -> bool:
+        """Whether an episode has no step."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+def open_storage(folder: Path, metadata: Mapping[str, Any], spaces: Mapping[str, Box]) -> Storage:
+    """The storage in a folder, by the format that its metadata name.
+
+    Raises:
+        CogError: pyarrow is needed and not installed.
+        DataError: the format is none of Minari's, or episodes are missing.
+    """
+    form = metadata.get("data_format")
+    if form == "hdf5":
+        return HDF5Storage(folder, metadata)
+    if form in ("arrow", "parquet"):
+        if importlib.util.find_spec("pyarrow") is None:
+            raise missing_extra("pyarrow", "minari")
+        return ArrowStorage(folder, metadata, spaces, str(form))
+    rule = f"must be 'hdf5', 'arrow' or 'parquet', found {form!r}"
+    remedy = "write the dataset again with data_format='hdf5'"
+    raise DataError(Problem(folder / METADATA, "data_format", rule, remedy))
+
+
+def read_spaces(metadata: Mapping[str, Any]) -> dict[str, Box]:
+    """Every box of the observations, by its path; none where the metadata name an environment instead."""
+    found: dict[str, Box] = {}
+
+    def visit(space: object, key: str) -> None:
+        if not isinstance(space, dict):
+            return
+        below = space.get("subspaces")
+        named = enumerate(below) if isinstance(below, list) else (below or {}).items()
+        for name, subspace in named:
+            visit(subspace, f"{key}/{name}" if key else str(name))
+        shape = space.get("shape")
+        if space.get("type") == "Box" and isinstance(shape, list):
+            found[key or SOLE] = Box(tuple(map(int, shape)), _only(space.get("high")))
+
+    try:
+        visit(json.loads(str(metadata.get("observation_space"))), "")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+    return found
+
+
+def _only(bounds: object) -> float | None:
+    """The bound that all entries share, if there is one."""
+    values = np.unique(np.asarray(bounds, np.float64))
+    return float(values[0]) if len(values) == 1 else None
+
+
+class HDF5Storage:
+    """`main_data.hdf5` with one group per episode."""
+
+    def __init__(self, folder: Path, metadata: Mapping[str, Any]) -> None:
+        self.files = [folder / METADATA, folder / MAIN]
+        self._file = ForeignFile(folder / MAIN)
+        with self._file.closed_on_error():
+            names = [name for name in self._file.names("") if re.fullmatch(r"episode_[0-9]+", name)]
+            _check_total(folder / MAIN, "episode_*", len(names), metadata)
+            self.episodes = sorted(names, key=lambda name: int(name.removeprefix("episode_")))
+
+    def where(self, episode: int) -> Path:
+        return self.files[1]
+
+    def arrays(self, episode: int, group: str) -> dict[str, Array]:
+        name = self.episodes[episode]
+        found = self._file.arrays(f"{name}/{group}" if group else name)
+        if not found and group == SOLE:
+            whole = self._file.arrays(name)
+            found = {SOLE: whole[SOLE]} if SOLE in whole else {}
+        return {key: (_stored(kind), shape) for key, (kind, shape) in found.items()}
+
+    def read(self, episode: int, field: str) -> np.ndarray:
+        return self._file.read(self._place(episode, field))
+
+    def encoded(self, episode: int, field: str) -> Iterator[np.ndarray]:
+        yield from self._file.byte_rows(self._place(episode, field))
+
+    def seed(self, episode: int) -> object:
+        return self._file.attribute(self.episodes[episode], "seed")
+
+    def is_empty(self, episode: int) -> bool:
+        rewards = f"{self.episodes[episode]}/rewards"
+        return rewards in self._file and self._file.length(rewards) == 0
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _place(self, episode: int, field: str) -> str:
+        sole = field == f"{SOLE}/{SOLE}"
+        return f"{self.episodes[episode]}/{SOLE if sole else field}"
+
+
+class ArrowStorage:
+    """Folders `0`, `1`, ... with `part-0.arrow` or `part-0.parquet`, whose last row holds no step."""
+
+    def __init__(
+        self, folder: Path, metadata: Mapping[str, Any], spaces: Mapping[str, Box], form: str
+    ) -> None:
+        self._folder, self._spaces, self._form = folder, spaces, form
+        numbers_found = [int(path.name) for path in folder.iterdir() if re.fullmatch(r"[0-9]+", path.name)]
+        _check_total(folder, "folders 0, 1, ...", len(numbers_found), metadata)
+        self._numbers = sorted(numbers_found)
+        self.episodes = [f"episode_{number}" for number in self._numbers]
+        self.files = [folder / METADATA, *(self.where(k) for k in range(len(self.episodes)))]
+        for file in self.files:
+            if not file.is_file():
+                raise DataError(Problem(file, "", "is missing", ANOTHER))
+        self._open: tuple[int, dict[str, Any]] | None = None
+
+    def where(self, episode: int) -> Path:
+        return self._folder / str(self._numbers[episode]) / f"part-0.{self._form}"
+
+    def arrays(self, episode: int, group: str) -> dict[str, Array]:
+        found = {}
+        for path, column in self._columns(episode).items():
+            if group and path != group and not path.startswith(f"{group}/"):
+                continue
+            key = path.removeprefix(f"{group}/") if group else path
+            found[key] = self._described(path, column)
+        return found
+
+    def read(self, episode: int, field: str) -> np.ndarray:
+        field, column = self._column(episode, field)
+        try:
+            values = numbers(column)
+        except ValueError as error:
+            raise DataError(Problem(self.where(episode), field, str(error), ANOTHER, episode)) from error
+        values = values.reshape(len(values), *self._described(field, column)[1][1:])
+        return values if field.partition("/")[0] in (SOLE, "infos") else values[:-1]
+
+    def encoded(self, episode: int, field: str) -> Iterator[np.ndarray]:
+        for cell in self._column(episode, field)[1]:
+            data = cell.as_py()
+            yield np.frombuffer(data if isinstance(data, bytes) else b"", np.uint8)
+
+    def seed(self, episode: int) -> object:
+        return self._facts(episode).get("seed")
+
+    def is_empty(self, episode: int) -> bool:
+        return self._facts(episode).get("total_steps") == 0
+
+    def close(self) -> None:
+        self._open = None
+
+    def _facts(self, episode: int) -> dict[str, Any]:
+        """The metadata of an episode, if it has any."""
+        place = self.where(episode).with_name(METADATA)
+        return read_json(place, "the metadata of an episode") if place.exists() else {}
+
+    def _column(self, episode: int, field: str) -> tuple[str, Any]:
+        """The path of an array and its column."""
+        path = SOLE if field == f"{SOLE}/{SOLE}" else field
+        columns = self._columns(episode)
+        if path not in columns:
+            raise DataError(Problem(self.where(episode), path, "must be present", ANOTHER, episode))
+        return path, columns[path]
+
+    def _described(self, path: str, column: Any) -> Array:
+        """Type and shape of a column; boxes of several axes are stored flat."""
+        from pyarrow import types
+
+        kind, rows = column.type, len(column)
+        if types.is_binary(kind) or types.is_large_binary(kind):
+            return ENCODED, (rows,)
+        if types.is_fixed_size_list(kind):
+            box = self._spaces.get(path.removeprefix(f"{SOLE}/"))
+            size = kind.list_size
+            shape = box.shape if box is not None and int(np.prod(box.shape)) == size else (size,)
+            return np.dtype(kind.value_type.to_pandas_dtype()), (rows, *shape)
+        plain = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+        return np.dtype(kind.to_pandas_dtype()) if plain else np.dtype("U"), (rows,)
+
+    def _columns(self, episode: int) -> dict[str, Any]:
+        """The columns of an episode by their paths; of the episode read last they are kept."""
+        if self._open is None or self._open[0] != episode:
+            self._open = (episode, self._read(episode))
+        return self._open[1]
+
+    def _read(self, episode: int) -> dict[str, Any]:
+        import pyarrow
+        from pyarrow import parquet
+
+        path = self.where(episode)
+        try:
+            if self._form == "parquet":
+                table = parquet.read_table(path, partitioning=None)
+            else:
+                with pyarrow.OSFile(str(path)) as file:
+                    table = pyarrow.ipc.open_file(file).read_all()
+            table.validate(full=True)
+            found: dict[str, Any] = {}
+            for name in table.column_names:
+                found |= _flattened(name, table.column(name).combine_chunks())
+            return found
+        except (pyarrow.ArrowException, OSError) as error:
+            rule = f"cannot be read ({(str(error).splitlines() or ['no reason given'])[0]})"
+            raise DataError(Problem(path, "", rule, ANOTHER, episode)) from error
+
+
+def _stored(kind: np.dtype) -> np.dtype:
+    """The type of an HDF5 array, where rows of bytes are files and texts are texts."""
+    if kind.kind != "O":
+        return kind
+    return ENCODED if h5py.check_vlen_dtype(kind) == np.uint8 else np.dtype("U")
+
+
+def _flattened(path: str, column: Any) -> dict[str, Any]:
+    """The columns inside a column of structures, by their paths."""
+    from pyarrow import types
+
+    if not types.is_struct(column.type):
+        return {path: column}
+    found: dict[str, Any] = {}
+    for field in column.type:
+        found |= _flattened(f"{path}/{field.name}", column.field(field.name))
+    return found
+
+
+def _check_total(path: Path, field: str, found: int, metadata: Mapping[str, Any]) -> None:
+    total = metadata.get("total_episodes")
+    if found == 0 or found != total:
+        rule = f"must contain the {total} episodes of {METADATA}, found {found}"
+        raise DataError(Problem(path, field, rule, ANOTHER))
