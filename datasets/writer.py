@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.importers import pictures
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts, new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
@@ -47,6 +49,7 @@ class DatasetWriter:
         image_size: int | None = 48,
         colour: pictures.Colour = "rgb",
         action_scale: ActionScale | None = None,
+        interface: RobotInterface | None = None,
         environment: Mapping[str, Any] | None = None,
         origin: Mapping[str, Any] | None = None,
         inputs: Sequence[Input] = (),
@@ -60,6 +63,8 @@ class DatasetWriter:
             image_size: height and width to which images are stretched; None keeps theirs.
             colour: order of the images' channels; "bgr" is OpenCV's.
             action_scale: bounds of the robot's actions, which become -1 and 1; None stores them unchanged.
+            interface: names of cameras, parts of the pose and of the action, and the rate, for a robot
+                that a policy is to drive; how pictures were resized and actions scaled is added.
             environment: facts to record in JSON, such as {"id": "arm in room 3"}.
             origin: origin of the episodes, in JSON; part of the dataset's identity.
             inputs: files that they were made from, if any.
@@ -83,6 +88,8 @@ class DatasetWriter:
         self._image_size, self._colour, self._scale = image_size, colour, action_scale
         self._success_by = success_by
         self._environment = {"id": "unknown", **_json("environment", environment or {})}
+        held = self._environment.pop(KEY, None)
+        self._interface = interface or RobotInterface.from_json(held or {})
         self._inputs = tuple(inputs)
         self._facts: dict[str, Any] | None = None
         self._open, self._count = False, 0
@@ -324,10 +331,27 @@ class DatasetWriter:
             self._environment |= {"proprio_absent": True} if no_proprio else {}
             if self._scale is not None:
                 self._environment[FACT] = self._scale.to_json()
+            self._environment[KEY] = self._held_interface(episode, no_proprio)
         for field, value in facts.items():
             if value != self._facts[field]:
                 rule = f"must be the same in all episodes; the first has {self._facts[field]}, this {value}"
                 raise self._problem(field, rule, "write another dataset, and merge the two")
+
+    def _held_interface(self, episode: Episode, no_proprio: bool) -> dict[str, Any]:
+        """The robot's interface with what the writer does, as a fact of the environment.
+
+        Raises:
+            UsageError: it does not fit the episode.
+        """
+        known = self._interface
+        if episode.images is not None:
+            known = replace(known, resize="stretch" if self._image_size else "keep")
+        if no_proprio:
+            known = replace(known, pose=())
+        pose = episode.state if episode.proprio is None else episode.proprio
+        assert pose is not None
+        known.check(episode.images is not None, pose.shape[1], episode.actions.shape[1])
+        return {name: value for name, value in known.to_json().items() if name != "scale"}  # its own fact
 
     def _problem(self, field: str, rule: str, remedy: str) -> DataError:
         return DataError(Problem(self.folder, field, rule, remedy, self._count))

@@ -21,7 +21,7 @@ from cog.datasets.importers.folders.minari import (
 from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
-from cog.datasets.importers.source import ObservationOptions, Recording, choose, untaken
+from cog.datasets.importers.source import ObservationOptions, Recording, choose, robot_facts, untaken
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.pictures import encoding
@@ -69,7 +69,7 @@ class MinariSource:
         except BaseException:
             self.close()
             raise
-        self.environment = {"id": str(metadata.get("dataset_id", "unknown"))}
+        self.environment = {"id": str(metadata.get("dataset_id", "unknown")), **self._facts}
 
     @property
     def notes(self) -> list[str]:
@@ -129,6 +129,7 @@ class MinariSource:
         self._image, self._vectors = choose(
             self.path, choice, observed.images(self.path, choice.image), vectors
         )
+        self._facts = robot_facts(self._image, {key: arrays[key][1] for key in self._vectors})
         taken = [*self._vectors, *([self._image] if self._image else [])]
         self._notes = untaken(arrays, taken) + observed.notes(taken)
         infos = [f"infos/{key}" for key in storage.arrays(first, "infos")]

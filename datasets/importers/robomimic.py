@@ -16,6 +16,7 @@ from cog.datasets.importers.source import (
     Recording,
     check_following,
     choose,
+    robot_facts,
     untaken,
     with_last,
 )
@@ -64,7 +65,11 @@ class RobomimicSource:
                     vectors.append(key)
             self._image, self._vectors = choose(path, choice, images, vectors)
             arguments = self._arguments()
-            self.environment = {"id": str(arguments.get("env_name", "unknown")), "env_args": arguments}
+            self.environment = {
+                "id": str(arguments.get("env_name", "unknown")),
+                "env_args": arguments,
+                **robot_facts(self._image, {key: observed[key][1] for key in self._vectors}),
+            }
             self.notes = untaken(observed, [*self._vectors, *([self._image] if self._image else [])])
             extra = sorted(set(self._file.names(first)) - TAKEN - {str(choice.success)})
             if extra:

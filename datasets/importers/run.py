@@ -11,8 +11,9 @@ import numpy as np
 from cog.core.files import hash_file
 from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
-from cog.datasets.importers.pictures import Colour
+from cog.datasets.importers.pictures import Colour, Flip, Preparation
 from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
+from cog.datasets.robot_interface import KEY
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.writer import DatasetWriter
@@ -50,6 +51,8 @@ class ImportConfig:
     """Height and width to which images are stretched, in pixels; 0 keeps theirs."""
     colour: Colour = "rgb"
     """Channel order of the source's images."""
+    flip: Flip = "none"
+    """How images are turned over: vertical for upside-down ones, as robosuite's; both is half a turn."""
     success_by: SuccessBy = "any"
     """Whether an episode counts as a success by any of its frames, or by its last."""
     episodes_per_shard: int = 50
@@ -122,17 +125,22 @@ def _import(
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
     taken = {**NOT_TAKEN, **vars(options)}
     tally = _Tally(source.path, config.success_by)
+    prepare = Preparation(config.flip, config.image_size or None)
+    turned = {} if config.flip == "none" else {"flip": config.flip}
+    environment = dict(source.environment)
+    environment[KEY] = {**environment.get(KEY, {}), **turned}
     writer = DatasetWriter(
         out,
         image_size=config.image_size or None,
         colour=config.colour,
         action_scale=scale,
-        environment=source.environment,
+        environment=environment,
         origin={
             "kind": "import",
             "format": options.format,
             "files": [entry.hash for entry in inputs],
             **taken,
+            **turned,
         },
         inputs=inputs,
         episodes_per_shard=config.episodes_per_shard,
@@ -144,11 +152,13 @@ def _import(
             try:
                 prepared = _prepare(source, episode, judge, taken["last_frame"], tally)
                 if prepared is not None and not tally.refused:
-                    _add(writer, *prepared, options.format)
+                    _add(writer, *prepared, options.format, prepare)
             except DataError as error:
-                problem = replace(error.problem, episode=episode)
+                problem = error.problem
                 if problem.file == out:  # from the writer; lazily read pictures name their own file
                     problem = _renamed(problem, source, prepared[0].name if prepared else "")
+                if problem.episode is None or error.problem.file == out:
+                    problem = replace(problem, episode=episode)
                 raise DataError(problem) from error
             on_progress(episode + 1, len(source))
         tally.refuse()
@@ -156,7 +166,9 @@ def _import(
             rule = "no episode has a step that is followed by an observation"
             raise DataError(Problem(source.path, "actions", rule, "import with --last-frame repeat"))
     assert writer.dataset is not None
-    return Imported(writer.dataset, (*source.notes, *tally.notes(), *_facts(writer.dataset, options)))
+    return Imported(
+        writer.dataset, (*source.notes, *prepare.notes(), *tally.notes(), *_facts(writer.dataset, options))
+    )
 
 
 def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
@@ -308,12 +320,14 @@ def _prepare(
     return left, None if success is None else success[:-1]
 
 
-def _add(writer: DatasetWriter, recording: Recording, success: np.ndarray | None, kind: str) -> None:
+def _add(
+    writer: DatasetWriter, recording: Recording, success: np.ndarray | None, kind: str, prepare: Preparation
+) -> None:
     """Write one prepared recording."""
     in_pictures = recording.images is not None
     writer.add_episode(
         recording.actions,
-        images=recording.images,
+        images=None if recording.images is None else prepare(recording.images),
         proprio=recording.vectors if in_pictures else None,
         state=None if in_pictures else recording.vectors,
         rewards=recording.rewards,

@@ -225,29 +225,33 @@ def test_episodes_without_a_step_are_left_out_and_counted(video, tmp_path, out, 
 
 
 @pytest.mark.parametrize(("per_group", "groups"), [(1, 11), (4, 3), (100, 1)])
-def test_every_table_is_opened_once_and_every_group_of_rows_read_once(
-    per_group, groups, tmp_path, out, monkeypatch
-):
+def test_every_group_of_rows_is_read_once(per_group, groups, tmp_path, out, monkeypatch):
     source = write_lerobot(tmp_path / "source", episodes(), video=False, files=((0, 1, 2),))
     path = source / "data/chunk-000/file-000.parquet"
     parquet.write_table(parquet.read_table(path), path, row_group_size=per_group)
-    opened, read = [], []
+    read = []
     usual = parquet.ParquetFile.read_row_group
 
-    class Counted(parquet.ParquetFile):
-        def __init__(self, file, *arguments, **options):
-            opened.append(file)
-            super().__init__(file, *arguments, **options)
+    def counted(self, number, columns):
+        read.extend((number, column) for column in columns)
+        return usual(self, number, columns=columns)
 
-        def read_row_group(self, number, *arguments, **options):
-            read.append(number)
-            return usual(self, number, *arguments, **options)
-
-    monkeypatch.setattr("pyarrow.parquet.ParquetFile", Counted)
+    monkeypatch.setattr(parquet.ParquetFile, "read_row_group", counted)
     assert run(source, "--out", out, *KEYS) == 0
-    assert opened.count(path) == 1 and sorted(read) == list(range(groups))
+    for column in (CAMERA, "observation.state", "next.reward"):
+        assert [number for number, name in read if name == column] == list(range(groups))
     for episode, wanted in zip(imported(out), episodes(), strict=True):
         np.testing.assert_array_equal(episode.images, with_last(wanted[CAMERA]))
+
+
+def test_the_ends_that_an_export_wrote_are_read_again(tmp_path, out):
+    given = episodes((3, 2))
+    for episode, done in zip(given, (True, False), strict=True):
+        last = np.arange(len(episode["action"])) == len(episode["action"]) - 1
+        episode |= {"next.done": last & done, "next.truncated": last & (not done)}
+    source = write_lerobot(tmp_path / "source", given, video=False, files=((0, 1),))
+    assert run(source, "--out", out, *KEYS) == 0
+    assert [(one.terminated, one.truncated) for one in imported(out)] == [(True, False), (False, True)]
 
 
 def test_rows_of_an_episode_may_lie_apart(tmp_path, out):
