@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from cog.datasets.importers.folders.lerobot import ACTION, PICTURES, Entry, Folder
-from cog.datasets.importers.folders.tables import ANOTHER, EpisodeTables, numbers
+from cog.datasets.importers.folders.tables import ANOTHER, ROWS, ROWS_OF_PICTURES, EpisodeTables, numbers
 from cog.datasets.importers.pictures import Conversion, Observed, UnfitError
 from cog.datasets.importers.source import (
     LastFrame,
@@ -76,7 +76,7 @@ class LeRobotSource:
                 f"there is no feature '{self._key}' that marks success; there are: {have}", where=path
             )
         self._actions = EpisodeTables([ACTION, "frame_index"])
-        self._tables = EpisodeTables(self._needed())
+        self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if kind == "image" else ROWS)
         listed = folder.entries(self._image if self._video else None)
         self.files = folder.files(listed)
         self._entries = [entry for entry in listed if entry.length or self._has_rows(entry)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cog import cli
+from cog.datasets.importers import lerobot
 from cog.datasets.storage.dataset import open_dataset
 from tests.helpers.lerobot import (
     CAMERA,
@@ -224,22 +225,23 @@ def test_episodes_without_a_step_are_left_out_and_counted(video, tmp_path, out, 
         np.testing.assert_array_equal(episode.images, with_last(wanted[CAMERA]))
 
 
-@pytest.mark.parametrize(("per_group", "groups"), [(1, 11), (4, 3), (100, 1)])
-def test_every_group_of_rows_is_read_once(per_group, groups, tmp_path, out, monkeypatch):
+@pytest.mark.parametrize("per_group", [1, 4, 100])
+@pytest.mark.parametrize("at_once", [1, 3, 32])
+def test_a_table_is_read_in_one_pass(at_once, per_group, tmp_path, out, monkeypatch):
     source = write_lerobot(tmp_path / "source", episodes(), video=False, files=((0, 1, 2),))
     path = source / "data/chunk-000/file-000.parquet"
     parquet.write_table(parquet.read_table(path), path, row_group_size=per_group)
-    read = []
-    usual = parquet.ParquetFile.read_row_group
+    passes = []
+    usual = parquet.ParquetFile.iter_batches
 
-    def counted(self, number, columns):
-        read.extend((number, column) for column in columns)
-        return usual(self, number, columns=columns)
+    def counted(self, *arguments, columns, **options):
+        passes.extend(columns)
+        return usual(self, *arguments, columns=columns, **options)
 
-    monkeypatch.setattr(parquet.ParquetFile, "read_row_group", counted)
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", counted)
+    monkeypatch.setattr(lerobot, "ROWS_OF_PICTURES", at_once)
     assert run(source, "--out", out, *KEYS) == 0
-    for column in (CAMERA, "observation.state", "next.reward"):
-        assert [number for number, name in read if name == column] == list(range(groups))
+    assert [passes.count(key) for key in (CAMERA, "observation.state", "next.reward")] == [1, 1, 1]
     for episode, wanted in zip(imported(out), episodes(), strict=True):
         np.testing.assert_array_equal(episode.images, with_last(wanted[CAMERA]))
 
