@@ -18,8 +18,8 @@ BUFFER = 1 << 18  # bytes of a column that are read at once
 class EpisodeTables:
     """Parquet files whose rows name their episode, read a batch of rows at a time.
 
-    Episodes that follow each other in the file are read in one pass. Where one begins before the rows that were
-    read last, the file is read from its beginning again.
+    Episodes that follow each other in the file are read in one pass. Where one begins before the rows that
+    were read last, the file is read from its beginning again.
     """
 
     def __init__(self, columns: Sequence[str], key: str = "episode_index", batch: int = ROWS) -> None:
