@@ -57,8 +57,8 @@ def collect(
         on_progress: called after every finished shard.
 
     Raises:
-        UsageError: the environment, a start, a behaviour or an option does not exist, or one of them breaks
-            its contract at the first frames.
+        UsageError: the environment, a start, a behaviour or an option does not exist, workers is
+            negative, or one of them breaks its contract at the first frames.
         CogError: the folder holds something else, the disk is full, or a worker died; finished shards stay.
     """
     if workers < 0:

@@ -14,11 +14,13 @@ from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec, Plan
 from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import shard_name
 from cog.datasets.storage.shard import encode_shard
+from cog.datasets.success import MARKS
 from cog.envs.contract import try_out
 from cog.envs.make import make_environment
 from cog.envs.plain import Plain
 from cog.envs.users import modules_of
 from cog.errors import CogError, UsageError
+from cog.signals.success import FACT as SUCCESS_BY
 
 Computed = tuple[bytes, int, int, int]
 """The bytes of a shard, and its number of episodes, steps and successes."""
@@ -68,6 +70,8 @@ def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
         "rewards": False,
         **({"options": dict(spec.env_options)} if spec.env_options else {}),
     }
+    if MARKS in scene.signal_names and not spec.terminate_on_success:
+        facts[SUCCESS_BY] = "last"  # what an episode's success says, so that rewards for it say the same
     if isinstance(scene, Plain):
         if scene.scaled:
             facts[FACT] = ActionScale(tuple(scene.low), tuple(scene.high)).to_json()
