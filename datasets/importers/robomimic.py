@@ -80,6 +80,8 @@ class RobomimicSource:
             self._image, self._vectors = choose(path, choice, images, observed.vectors_for(choice.proprio))
             taken = [*self._vectors, *([self._image] if self._image else [])]
             self._notes += untaken(found, taken) + observed.notes(taken)
+            for key in taken:  # what cannot be read is said before anything that follows from it
+                self._file.read(f"{first}/obs/{key}", 0, 1)
             arguments = self._arguments()
             self.environment = {
                 "id": str(arguments.get("env_name", "unknown")),
