@@ -11,8 +11,8 @@ import numpy as np
 from cog.core.bounds import refuse_below
 from cog.core.files import hash_file
 from cog.core.inputs import Input
+from cog.datasets.action_map import ActionMap, Survey, map_actions
 from cog.datasets.action_scale import FACT, ActionScale
-from cog.datasets.importers.actions import ActionMap, Survey, map_actions
 from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.left_out import LeftOut
 from cog.datasets.importers.pictures import Colour, Flip, Preparation
