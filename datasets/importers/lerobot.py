@@ -11,9 +11,9 @@ import numpy as np
 
 from cog.datasets.importers.folders.lerobot import ACTION, PICTURES, Entry, Folder
 from cog.datasets.importers.folders.tables import ANOTHER, EpisodeTables, numbers
+from cog.datasets.importers.folders.video import VideoReader
 from cog.datasets.importers.pictures import Conversion, Observed, UnfitError
 from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, choose, untaken, with_last
-from cog.datasets.importers.video import VideoReader
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError, missing_extra
 from cog.signals.pictures import encoding
