@@ -13,10 +13,12 @@ from types import TracebackType
 import h5py
 import numpy as np
 
+from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
 
 ANOTHER = "check that this is the right file, or restore it from a copy"
+SPARE = 2**26  # bytes, larger than most chunks
 ITSELF = "store the values themselves: with h5py, new[name] = file[name][()] writes them into another file"
 MOST_LINKS = 16  # of one path; more lead in a circle
 FILTERS = {
@@ -130,6 +132,7 @@ class ForeignFile:
         except (DataError, MemoryError):
             raise
         except Exception as error:
+            refuse_shortage(error, SPARE, f"to read {field} of {self.path}")
             rule, remedy = self._missing_filter(field) or (f"cannot be read ({error})", ANOTHER)
             raise DataError(Problem(self.path, field, rule, remedy)) from error
 

@@ -137,7 +137,7 @@ def test_a_source_without_any_step_is_refused_in_one_line(bounds, tmp_path, caps
     source = empty(tmp_path, "robomimic-next", (0, 0))
     assert run("robomimic", source, tmp_path / "d", "--action-bounds", bounds) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert ("no episode has a step" if bounds == "unit" else "cannot be measured") in said
+    assert str(source) in said and "must hold at least one action in one episode, found none" in said
     assert not (tmp_path / "d").exists()
 
 
@@ -148,4 +148,28 @@ def test_a_number_that_is_not_finite_is_named_before_observations_are_compared(p
         file[f"data/demo_0/{place}/q"][1, 0] = np.nan
     assert run("robomimic", source, tmp_path / "d") == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "must be finite, found nan at step 1" in said and "must be the observation" not in said
+    assert "must be finite, found nan in row 1" in said and "must be the observation" not in said
+
+
+@pytest.mark.parametrize("field", ["observations", "next_observations"])
+def test_a_flat_file_with_such_a_number_is_not_cut_there(field, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(7, 2))
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["observations"], file["next_observations"] = states[:-1], states[1:]
+        file["actions"], file["timeouts"] = np.zeros((6, 2)), np.arange(6) == 5
+        file[field][2, 1] = np.inf
+    assert run("d4rl", tmp_path / "a.hdf5", tmp_path / "d") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"field '{field}': must be finite, found inf at step 2" in said
+
+
+@pytest.mark.parametrize("flags", [[0, 1, 0, 0], [1, 1, 0, 1], [1, 0, 0, 0]])
+def test_an_episode_that_goes_on_after_its_end_is_refused(flags, tmp_path, capsys):
+    source = empty(tmp_path, "minari", (4,))
+    with h5py.File(source / "data/main_data.hdf5", "a") as file:
+        file["episode_0/terminations"][...] = np.array(flags, bool)
+    assert run("minari", source, tmp_path / "d") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "episode 0, field 'episode_0/terminations': must mark the last step of 4 alone as an end" in said
+    assert f"found step {flags.index(1)}" in said and not (tmp_path / "d").exists()

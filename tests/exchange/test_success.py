@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import gymnasium
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cog import cli
+from cog.datasets.collection.collect import collect
+from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.edit.config import FilterConfig
 from cog.datasets.edit.filter import filter_dataset
 from cog.datasets.importers.d4rl import D4RLOptions
@@ -20,6 +23,7 @@ from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.writer import DatasetWriter
 from cog.errors import CogError, UsageError
 from cog.signals.success import success_frames
+from tests.helpers.state_scene import StateLine
 
 MARKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=4)
 
@@ -115,3 +119,38 @@ def test_an_import_says_by_which_rule_it_counted_where_that_matters(tmp_path, ca
         )
         said = " ".join(capsys.readouterr().out.split())
         assert f"count as successes by {by} frame" in said and f"{number} successes" in said
+
+
+class MarkedLine(StateLine):
+    """The toy scene with its success among the signals; it is reached in the middle and left again."""
+
+    signal_names = ("place", "success")
+
+    def _see(self):
+        observation, info = super()._see()
+        success = 0.6 < self.place < 0.9
+        return observation, {"signals": {**info["signals"], "success": success}, "success": success}
+
+
+if "toy/MarkedLine-v0" not in gymnasium.registry:
+    gymnasium.register("toy/MarkedLine-v0", entry_point=MarkedLine, max_episode_steps=12)
+
+
+def test_rewards_for_recorded_success_agree_with_what_a_scene_calls_its_success(tmp_path):
+    spec = CollectionSpec(
+        4,
+        (BehaviourChoice("reach", 0.5, {"speed": 0.6}), BehaviourChoice("reach", 0.5, {"speed": 0.1})),
+        ("left", "middle"),
+        "tests.exchange.test_success:toy/MarkedLine-v0",
+        observation="state",
+        max_episode_steps=8,
+        terminate_on_success=False,
+    )
+    collect(spec, tmp_path / "d", workers=1)
+    dataset = open_dataset(tmp_path / "d")
+    marks = [(episode.signals["success"] > 0).tolist() for episode in dataset.episodes()]
+    assert any(any(one) and not one[-1] for one in marks) and any(one[-1] for one in marks)
+    assert [episode.success for episode in dataset.episodes()] == [one[-1] for one in marks]
+    view = relabel(tmp_path / "d", "recorded_success", "v", terminate=False)
+    for episode in labelled(dataset, view):
+        assert bool(episode.rewards.any()) == episode.success
