@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
-from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import ObservationOptions, Recording, ended_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
@@ -17,7 +17,7 @@ from cog.errors import UsageError
 ACTION, REWARD, DISCOUNT, STEP_TYPE = "action", "reward", "discount", "step_type"
 FIRST, LAST, TERMINAL = "is_first", "is_last", "is_terminal"
 FACTS = {ACTION, REWARD, DISCOUNT, STEP_TYPE, FIRST, LAST, TERMINAL}
-BEGINS, ENDS = 0, 2  # of dm_env's step types
+BEGINS = 0  # of dm_env's step types: the first of an episode
 NPZ, HDF5 = (".npz",), (".hdf5", ".h5")
 OPENERS: Mapping[str, Callable[[Path], "NpzFile | ForeignFile"]] = {
     **dict.fromkeys(NPZ, NpzFile),
