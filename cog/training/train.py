@@ -68,6 +68,7 @@ def train(
                 if rank() == 0:
                     claim(config, resume)
                     stack.enter_context(locked(config.out))
+                    claim(config, resume)  # another may have begun and ended between the two
             report = on_message if rank() == 0 else None
             buffer, facts = prepare(config, transitions, report)
             begun = begin(config, buffer, facts, resume)
@@ -154,7 +155,9 @@ def updates(
     with contextlib.ExitStack() as closing:
         with together():
             if rank() == 0:
-                writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
+                writer = MetricsWriter(
+                    config.out, position, config.wandb, to_json(config), config.tensorboard
+                )
                 closing.enter_context(writer)
                 meters = Meters(config, buffer, last_logged(config.out, SIZE))
         while agent.updates_done < config.updates:

@@ -1,7 +1,7 @@
 """LeRobot folders of formats v2 and v3 as a source: tables in Parquet, images in videos or in the tables."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,15 @@ import numpy as np
 from cog.datasets.importers.folders.lerobot import ACTION, PICTURES, Entry, Folder
 from cog.datasets.importers.folders.tables import ANOTHER, EpisodeTables, numbers
 from cog.datasets.importers.pictures import Conversion, Observed, UnfitError
-from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, choose, untaken, with_last
+from cog.datasets.importers.source import (
+    LastFrame,
+    ObservationOptions,
+    Recording,
+    choose,
+    robot_facts,
+    untaken,
+    with_last,
+)
 from cog.datasets.importers.video import VideoReader
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError, missing_extra
@@ -72,7 +80,10 @@ class LeRobotSource:
         listed = folder.entries(self._image if self._video else None)
         self.files = folder.files(listed)
         self._entries = [entry for entry in listed if entry.length or self._has_rows(entry)]
-        self.environment = {"id": folder.robot, "fps": folder.rate}
+        shapes = {key: (0, *folder.features[key]["shape"]) for key in self._vectors}
+        names = _names(folder.features[ACTION])
+        robot = robot_facts(self._image, shapes, names, folder.rate)
+        self.environment = {"id": folder.robot, "fps": folder.rate, **robot}
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key)}
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)
         if len(self._entries) < len(listed):
@@ -192,6 +203,15 @@ def _vectors(folder: Folder) -> Iterator[str]:
             continue
         if key not in BOOKKEEPING | {ACTION} and not key.startswith("next."):
             yield key
+
+
+def _names(feature: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a feature's components, as far as it has one for each: a list, or lists by their kind."""
+    named, shape = feature.get("names"), feature.get("shape")
+    lists = list(named.values()) if isinstance(named, dict) else [named]
+    names = [name for one in lists if isinstance(one, list) for name in one]
+    fitting = shape == [len(names)] and all(isinstance(name, str) for name in names)
+    return tuple(names) if fitting and len(set(names)) == len(names) else ()
 
 
 def _repeat_last(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

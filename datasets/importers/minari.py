@@ -21,7 +21,14 @@ from cog.datasets.importers.folders.minari import (
 from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
-from cog.datasets.importers.source import ObservationOptions, Recording, choose, ended_last, untaken
+from cog.datasets.importers.source import (
+    ObservationOptions,
+    Recording,
+    choose,
+    ended_last,
+    robot_facts,
+    untaken,
+)
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.pictures import encoding
@@ -69,7 +76,11 @@ class MinariSource:
         except BaseException:
             self.close()
             raise
-        self.environment = {"id": str(metadata.get("dataset_id", "unknown"))}
+        shapes = {key: self._storage.read(self._episodes[0], f"{SOLE}/{key}").shape for key in self._vectors}
+        self.environment = {
+            "id": str(metadata.get("dataset_id", "unknown")),
+            **robot_facts(self._image, shapes),
+        }
 
     @property
     def notes(self) -> list[str]:

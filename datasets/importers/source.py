@@ -1,5 +1,6 @@
 """A source: a file or folder written by another package, read one episode at a time."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -138,6 +140,22 @@ def choose(
     if image is None and not chosen:
         raise UsageError(f"neither images nor vectors would be taken; {have}", where=path)
     return image, chosen
+
+
+def robot_facts(
+    camera: str | None,
+    vectors: Mapping[str, Sequence[int]],
+    action_names: Sequence[str] = (),
+    rate: float | None = None,
+) -> dict[str, Any]:
+    """The environment's fact of what a robot must know: the camera and the vectors that are taken.
+
+    `vectors` are their shapes (T, ...) in the order in which they are joined.
+    """
+    pose = tuple((key, math.prod(shape[1:])) for key, shape in vectors.items())
+    cameras = () if camera is None else (camera,)
+    known = RobotInterface(cameras, pose=pose, action_names=tuple(action_names), rate=rate)
+    return {KEY: known.to_json()}
 
 
 def untaken(names: Iterable[str], taken: Iterable[str]) -> list[str]:
