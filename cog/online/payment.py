@@ -113,7 +113,7 @@ def _rule_of(source: Source, path: Path) -> tuple[str, float, bool, Path]:
     view, dataset = source.view, source.dataset
     if view.rule != STORED:
         alone = reads_signals_alone(view.rule)  # names no folder, so that it is the same wherever it lies
-        return view.rule, view.scale, view.terminate, Path() if alone else dataset.path
+        return view.rule, view.scale, view.terminate, Path() if alone else dataset.place
     kept: Any = dataset.spec.get("view")
     if isinstance(kept, dict) and reads_signals_alone(str(kept.get("rule"))):
         return str(kept["rule"]), float(kept["scale"]), bool(kept["terminate"]), Path()
