@@ -76,11 +76,7 @@ class MinariSource:
         except BaseException:
             self.close()
             raise
-        shapes = {key: self._storage.read(self._episodes[0], f"{SOLE}/{key}").shape for key in self._vectors}
-        self.environment = {
-            "id": str(metadata.get("dataset_id", "unknown")),
-            **robot_facts(self._image, shapes),
-        }
+        self.environment = {"id": str(metadata.get("dataset_id", "unknown")), **self._facts}
 
     @property
     def notes(self) -> list[str]:
@@ -145,6 +141,7 @@ class MinariSource:
         self._image, self._vectors = choose(
             self.path, choice, observed.images(self.path, choice.image), vectors
         )
+        self._facts = robot_facts(self._image, {key: arrays[key][1] for key in self._vectors})
         taken = [*self._vectors, *([self._image] if self._image else [])]
         self._notes = untaken(arrays, taken) + observed.notes(taken)
         infos = [f"infos/{key}" for key in storage.arrays(first, "infos")]
