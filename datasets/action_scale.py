@@ -48,7 +48,8 @@ class ActionScale:
         Raises:
             CogError: there are no actions, or those of an episode differ in shape or are not finite.
         """
-        lows, highs = [], []
+        lows: list[np.ndarray] = []
+        highs: list[np.ndarray] = []
         for number, given in enumerate(actions):
             array = np.asarray(given, np.float64)
             if array.size == 0:
