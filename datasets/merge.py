@@ -14,6 +14,7 @@ from cog.core.options import usable_path
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.relabel.view import STORED, View, open_view
+from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
@@ -48,6 +49,11 @@ class Source:
     def episodes(self) -> int:
         """Number of episodes that the view keeps."""
         return self.dataset.episode_count if self.view.episodes is None else self.view.episodes
+
+    @property
+    def interface(self) -> RobotInterface:
+        """What the dataset records of the robot."""
+        return recorded(self.dataset.environment, self.dataset.spec)
 
     def as_input(self, folder: Path) -> Input:
         """The view as an input, its path relative to `folder`."""
@@ -91,7 +97,16 @@ class Merge:
                 f"the sources come from different scenes ({', '.join(scenes)}); "
                 "policies are evaluated in the first"
             )
-        return found
+        return found + disagreements([(source.name, source.interface) for source in self.sources])
+
+    @property
+    def interface(self) -> RobotInterface:
+        """What a robot needs to know of a policy that learns from it, by the task's sources.
+
+        Raises:
+            CogError: a record of it is malformed.
+        """
+        return joined([source.interface for source in self.sources if source.role == "task"])
 
 
 def parse_source(text: str) -> tuple[Path, str | None]:

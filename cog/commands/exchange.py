@@ -9,7 +9,9 @@ from typing import Annotated, Generic, TypeVar
 
 import tyro
 
+from cog.commands.deploy import ExportPolicy
 from cog.core.console import console, counting, progress
+from cog.core.lazy import Entry
 from cog.core.program import choose
 from cog.datasets import exporters, importers
 from cog.datasets.exporters.run import ExportOptions, export
@@ -18,6 +20,9 @@ from cog.datasets.importers.run import ImportConfig, run_import
 from cog.datasets.importers.source import ImportOptions
 from cog.datasets.merge import open_merge
 
+POLICY = Entry(
+    "cog.commands.deploy", "ExportPolicy", "A trained policy for a robot, for PyTorch alone or ONNX Runtime."
+)
 In = TypeVar("In", bound=ImportOptions)
 Out = TypeVar("Out", bound=ExportOptions)
 
@@ -83,10 +88,15 @@ class Export(Generic[Out]):
     """How it is written."""
 
     @classmethod
-    def parse(cls, arguments: Sequence[str]) -> Export[ExportOptions]:
+    def parse(cls, arguments: Sequence[str]) -> Export[ExportOptions] | ExportPolicy:
         """The export that FORMAT, the first argument, and its options describe."""
         usage = "cog export FORMAT SOURCE --out PATH [OPTIONS]"
-        name, entry, options = choose(exporters.FORMATS, "format", usage, _first_line(cls), arguments)
+        formats = {**exporters.FORMATS, "policy": POLICY}
+        about = f"{_first_line(cls)[:-1]}, or a policy for a robot."
+        name, entry, options = choose(formats, "format", usage, about, arguments)
+        if name == "policy":
+            policy: ExportPolicy = tyro.cli(entry.load(), prog="cog export policy", args=options)
+            return policy
         command: Export[ExportOptions] = tyro.cli(
             cls[entry.load()],  # type: ignore[index]
             prog=f"cog export {name}",

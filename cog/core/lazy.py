@@ -1,11 +1,12 @@
-"""Lazy tables: commands and data formats that are imported only once they are chosen."""
+"""What is imported only once it is needed: commands, data formats, optional packages."""
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cog.errors import UsageError
+from cog.errors import UsageError, missing_extra
 
 
 class Entry(NamedTuple):
@@ -34,3 +35,13 @@ def look_up(table: Mapping[str, Entry], name: str, what: str) -> Entry:
     near = difflib.get_close_matches(name, table, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(table)}"
     raise UsageError(f"there is no {what} {name!r}", remedy=remedy)
+
+
+def needed(package: str, extra: str) -> None:
+    """Refuse to go on without an optional package, before anything else is done.
+
+    Raises:
+        CogError: it is not installed; the message names the extra that brings it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise missing_extra(package, extra)

@@ -2,7 +2,8 @@
 
 FOLDER/
   policy.safetensors    weights of encoder and actor
-  policy.json           algorithm and networks with their settings, shapes, hash of the weights; sealed
+  policy.json           algorithm and networks with their settings, shapes, what the robot must know (see
+                        `cog.datasets.robot_interface`), hash of the weights; sealed
 """
 
 from pathlib import Path
@@ -16,10 +17,12 @@ from cog.algorithms.shared.config import AlgorithmConfig
 from cog.core.configs import from_json, to_json
 from cog.core.files import hash_file, make_folder, write_bytes
 from cog.core.sealed import read_sealed, write_sealed
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.errors import CogError
 from cog.networks.actor import PolicyNetwork
 from cog.networks.config import NetworkConfig
 from cog.networks.encoder import ObservationShape
+from cog.training.weights import fill
 
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 REMEDY = "export the policy again"
@@ -34,6 +37,7 @@ class Exported(NamedTuple):
     actions: int
     settings: NetworkConfig
     update: int
+    interface: RobotInterface | None = None
 
 
 def is_exported(path: Path) -> bool:
@@ -61,6 +65,7 @@ def write_exported(folder: Path, policy: Exported) -> None:
         "network": to_json(policy.settings),
         "update": policy.update,
         "hash": hash_file(folder / WEIGHTS),
+        KEY: None if policy.interface is None else policy.interface.to_json(),
     }
     write_sealed(folder / CARD, "policy", card)
 
@@ -69,7 +74,7 @@ def read_exported(folder: Path) -> Exported:
     """The policy in a folder.
 
     Raises:
-        CogError: a file is missing or damaged.
+        CogError: a file is missing or damaged, or its weights do not fit or are not finite.
     """
     card = read_sealed(folder / CARD, "policy", "an exported policy", REMEDY)
     file = folder / WEIGHTS
@@ -87,5 +92,7 @@ def read_exported(folder: Path) -> Exported:
         named = {"name": named}
     config: AlgorithmConfig = from_json(named, AlgorithmConfig, f"{folder / CARD}: algorithm")
     network = algorithm(config.name).build_policy(shape, card["actions"], settings, config)
-    network.load_state_dict(tensors)
-    return Exported(network, config, shape, card["actions"], settings, card["update"])
+    fill(network, tensors, file, REMEDY)
+    held = card.get(KEY)
+    interface = None if held is None else RobotInterface.from_json(held)
+    return Exported(network, config, shape, card["actions"], settings, card["update"], interface)

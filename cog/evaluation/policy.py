@@ -8,12 +8,18 @@ import torch
 from torch import Tensor
 
 from cog.algorithms import algorithm
+from cog.datasets.action_scale import ActionScale
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.errors import CogError
 from cog.evaluation.exported import Exported, is_exported, read_exported, write_exported
+from cog.evaluation.robot import Colour, Pictures, Pose, RobotSide
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.encoder import ObservationShape
-from cog.training.checkpoint import load
+from cog.training.checkpoint import TENSOR_FILES, load
+from cog.training.weights import fill
+
+ANOTHER = "use another checkpoint"
 
 
 class Policy:
@@ -28,6 +34,7 @@ class Policy:
         origin: Exported | None = None,
     ) -> None:
         """`origin` is what `export` writes; a policy without it can act but not be exported."""
+        self._robot: RobotSide | None = None
         self.network = network.eval().requires_grad_(False)
         self.origin = origin
         self.critic = None if critic is None else critic.eval().requires_grad_(False)
@@ -41,7 +48,8 @@ class Policy:
         `critics` loads the target critics, too, which are averaged over updates like the policy's weights.
 
         Raises:
-            CogError: the checkpoint is missing or damaged, or lacks the requested critics.
+            CogError: the checkpoint is missing or damaged, lacks the requested critics, or has weights
+                that do not fit or are not finite.
         """
         if is_exported(Path(path)):
             return cls._exported(Path(path), device, critics)
@@ -51,7 +59,8 @@ class Policy:
         built = (checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
         network = kind.build_policy(*built, checkpoint.config.algorithm)
         tensors = checkpoint.tensors("model")
-        network.load_state_dict(_part(tensors, "average."))
+        file = checkpoint.folder / TENSOR_FILES[0]
+        fill(network, _part(tensors, "average."), file, ANOTHER)
         critic = None
         if critics:
             if kind.choosing_critics is None:
@@ -61,9 +70,12 @@ class Policy:
                     remedy="let it act by mode or sample",
                 )
             critic = kind.build_critics(*built)
-            critic.load_state_dict(_part(tensors, f"{kind.choosing_critics}."))
+            fill(critic, _part(tensors, f"{kind.choosing_critics}."), file, ANOTHER)
             critic.to(device)
-        origin = Exported(network.to(device), checkpoint.config.algorithm, *built, checkpoint.update)
+        held = checkpoint.scene.get(KEY)
+        interface = None if held is None else RobotInterface.from_json(held)
+        settings = checkpoint.config.algorithm
+        origin = Exported(network.to(device), settings, *built, checkpoint.update, interface)
         return cls(network, checkpoint.shape, checkpoint.update, critic, origin)
 
     @classmethod
@@ -88,6 +100,46 @@ class Policy:
         write_exported(Path(folder), self.origin)
 
     @property
+    def action_scale(self) -> ActionScale | None:
+        """The map from the actions of `act` to the robot's; None if there is none, or it is not recorded."""
+        return self.expects.known.scale
+
+    @property
+    def expects(self) -> RobotSide:
+        """What `act_robot` takes and returns, to be printed; `.known` has the names, bounds and rate."""
+        if self._robot is None:
+            interface = None if self.origin is None else self.origin.interface
+            actions = 0 if self.origin is None else self.origin.actions
+            self._robot = RobotSide(interface, self.shape, actions, self.network.uses_proprio)
+        return self._robot
+
+    def act_robot(
+        self,
+        images: Pictures | None = None,
+        pose: Pose | None = None,
+        *,
+        colour: Colour = "rgb",
+        noise: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The action (A,) float64, in the robot's units, for one raw observation; `expects` says which.
+
+        Args:
+            images: the camera's picture (H, W, 3) uint8 of any size, or pictures by the cameras' names.
+            pose: the pose or state (P,), or its parts by name.
+            colour: order of the picture's channels; "bgr" is OpenCV's.
+            noise: standard normal numbers, (D,) for a draw or (K, D) for the critics' choice among K draws.
+                Default: the mode.
+
+        Raises:
+            CogError: something is missing, has another name, type or shape, or is not finite.
+        """
+        picture, vector = self.expects.inputs(images, pose, colour)
+        if noise is not None and np.ndim(noise) == 2:
+            return self.expects.outputs(self.choose(picture, vector, noise[None])[0])
+        drawn = None if noise is None else noise[None]
+        return self.expects.outputs(self.act(picture, vector, drawn)[0])
+
+    @property
     def noise_dimensions(self) -> int:
         """D: standard normal numbers that pick one draw."""
         return self.network.noise_dimensions
@@ -102,14 +154,14 @@ class Policy:
         `noise_dimensions`.
 
         Raises:
-            CogError: shapes that the policy was not trained for.
+            CogError: shapes that the policy was not trained for, or numbers that are not finite.
         """
-        policy = self.network(*self._inputs(images, proprio))
+        pictures, poses = self._inputs(images, proprio)
+        policy = self.network(pictures, poses)
         if noise is None:
-            actions: np.ndarray = policy.mode().cpu().numpy()
-            return actions
-        drawn: np.ndarray = policy.drawn(self._noise(noise)[:, None])[:, 0].cpu().numpy()
-        return drawn
+            return _finite(policy.mode(), "the policy's actions")
+        rows = len(poses if pictures is None else pictures)  # type: ignore[arg-type]
+        return _finite(policy.drawn(self._noise(noise, (rows,))[:, None])[:, 0], "the policy's actions")
 
     @torch.no_grad()
     def choose(self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
@@ -119,33 +171,34 @@ class Policy:
         critics decide between them.
 
         Raises:
-            CogError: shapes that the policy was not trained for, or no critics loaded.
+            CogError: as for `act`, or no critics loaded.
         """
         if self.critic is None:
             raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
         pictures, poses = self._inputs(images, proprio)
-        policy = self.network(pictures, poses)
-        actions = torch.cat([policy.mode()[:, None], policy.drawn(self._noise(noise))], 1)
-        q = self.critic.q(self.critic.project(self.critic.encode(pictures, poses)), actions).amin(0)
-        best: np.ndarray = actions[torch.arange(len(actions)), q.argmax(1)].cpu().numpy()
-        return best
+        rows = len(poses if pictures is None else pictures)  # type: ignore[arg-type]
+        draws = self._noise(noise, (rows, np.shape(noise)[1] if np.ndim(noise) == 3 else 1))
+        return _finite(chosen(self.network, self.critic, pictures, poses, draws), "the policy's actions")
 
     @torch.no_grad()
     def value(self, images: np.ndarray | None, proprio: np.ndarray | None, actions: np.ndarray) -> np.ndarray:
         """min_k Q_k(s, a) of actions (B, A), (B,) float32: the return that the critics predict.
 
         Raises:
-            CogError: shapes that the policy was not trained for, or no critics loaded.
+            CogError: as for `act`, or no critics loaded.
         """
         if self.critic is None:
             raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
         states = self.critic.project(self.critic.encode(*self._inputs(images, proprio)))
         taken = torch.from_numpy(actions).to(states.device)[:, None]
-        values: np.ndarray = self.critic.q(states, taken)[..., 0].amin(0).cpu().numpy()
-        return values
+        return _finite(self.critic.q(states, taken)[..., 0].amin(0), "the critics' values")
 
-    def _noise(self, noise: np.ndarray) -> Tensor:
-        return torch.from_numpy(noise).to(next(self.network.parameters()).device)
+    def _noise(self, noise: np.ndarray, rows: tuple[int, ...]) -> Tensor:
+        wanted = (*rows, self.noise_dimensions)
+        if np.shape(noise) != wanted or not np.isfinite(noise).all():
+            found = f"shape {np.shape(noise)}" if np.shape(noise) != wanted else "numbers that are not finite"
+            raise CogError(f"the policy needs noise of shape {wanted}, standard normal, got {found}")
+        return torch.from_numpy(np.asarray(noise, np.float32)).to(next(self.network.parameters()).device)
 
     def _inputs(
         self, images: np.ndarray | None, proprio: np.ndarray | None
@@ -161,8 +214,43 @@ class Policy:
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
                 found = "none" if proprio is None else str(proprio.shape)
                 raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
-            poses = torch.from_numpy(np.asarray(proprio, np.float32)).to(device)
+            with np.errstate(over="ignore"):
+                vectors = np.asarray(proprio, np.float32)
+            if len(broken := np.flatnonzero(~np.isfinite(vectors).all(1))):
+                row = vectors[broken[0]].tolist()
+                raise CogError(f"the pose in row {broken[0]} is not finite in float32: {row}")
+            poses = torch.from_numpy(vectors).to(device)
+        if pictures is not None and poses is not None and len(pictures) != len(poses):
+            raise CogError(
+                f"the policy got {len(pictures)} images and {len(poses)} poses; give one of each a row"
+            )
         return pictures, poses
+
+
+def chosen(
+    network: PolicyNetwork, critic: Critic, images: Tensor | None, poses: Tensor | None, noise: Tensor
+) -> Tensor:
+    """The action (B, A) with the largest min_k Q_k, among the mode and draws by `noise` (B, K, D)."""
+    policy = network(images, poses)
+    actions = torch.cat([policy.mode()[:, None], policy.drawn(noise)], 1)
+    q = critic.q(critic.project(critic.encode(images, poses)), actions).amin(0)
+    return actions[torch.arange(len(actions), device=actions.device), q.argmax(1)]
+
+
+def _finite(values: Tensor, what: str) -> np.ndarray:
+    """Outputs as an array, unless one of them is not finite, which no robot should be sent.
+
+    Raises:
+        CogError: naming the row.
+    """
+    array: np.ndarray = values.cpu().numpy()
+    broken = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
+    if len(broken):
+        raise CogError(
+            f"{what} in row {broken[0]} are not finite: {array[broken[0]].tolist()}",
+            remedy="check that the observation lies near the data's, or take another checkpoint",
+        )
+    return array
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

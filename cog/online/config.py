@@ -55,6 +55,8 @@ class FinetuneConfig:
     """Gymnasium id of the environment. Default: that of the data."""
     max_episode_steps: int | None = field(default=None, metadata=APART)
     """Steps after which an episode is cut off. Default: as in the data."""
+    tensorboard: bool = field(default=False, metadata=APART)
+    """Whether metrics are also written for TensorBoard, into the run's folder tensorboard."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run.

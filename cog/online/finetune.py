@@ -34,6 +34,7 @@ from cog.core.inputs import Input
 from cog.core.lock import content, locked
 from cog.datasets.environment import act_in, scene_facts
 from cog.datasets.episode import Episode
+from cog.datasets.robot_interface import KEY
 from cog.envs.make import Scene
 from cog.errors import CogError
 from cog.evaluation.check import check_scene
@@ -52,7 +53,7 @@ from cog.training import checkpoint as checkpoints
 from cog.training.config import TrainConfig
 from cog.training.execution import keep_freed_memory
 from cog.training.guard import refuse_bad_parameters, refuse_divergence, to_host
-from cog.training.metrics import MetricsWriter
+from cog.training.metrics import MetricsWriter, refuse_without_packages
 from cog.training.setup import create, rewards_of, usable_device
 
 FORMAT = 1
@@ -79,7 +80,7 @@ def finetune(
     with contextlib.ExitStack() as stack:
         run = _Run(config, on_message, stack)
         note = ""
-        writer = MetricsWriter(config.out, run.metrics_position, "disabled", {})
+        writer = MetricsWriter(config.out, run.metrics_position, "disabled", {}, config.tensorboard)
         explorer = Explorer(run.scene, config.start, config.round_episodes, config.seed, run.payment)
         with writer, contextlib.closing(explorer):
             run.save(writer)
@@ -118,6 +119,7 @@ class _Run:
         from cog.datasets.merge import open_merge
         from cog.datasets.storage.growing import GrowingDataset
 
+        refuse_without_packages("disabled", config.tensorboard)
         start = checkpoints.load(config.checkpoint)
         kind = algorithm(start.config.algorithm.name)
         if not kind.finetunes:
@@ -136,7 +138,8 @@ class _Run:
             facts, str(config.data), config.env, max_episode_steps=config.max_episode_steps
         )
         self.scene = Scene(env, start.shape.image, steps, tuple(options.items()))
-        self.facts = scene_facts({"id": env, "options": options, "max_episode_steps": steps})
+        own = {"id": env, "options": options, "max_episode_steps": steps}
+        self.facts = {**scene_facts(own), KEY: start.scene.get(KEY, merge.interface.to_json())}
         check_scene(self.scene, start.shape, start.action_dimensions, (config.start,))
         record = _record(config, self.scene, start)
         _refuse_foreign(config.out, record)

@@ -61,6 +61,8 @@ class TrainConfig:
     """Magnitude of a Q value at which the run stops as diverged."""
     wandb: Literal["disabled", "offline", "online"] = field(default="disabled", metadata=APART)
     """Whether metrics are also sent to Weights & Biases."""
+    tensorboard: bool = field(default=False, metadata=APART)
+    """Whether metrics are also written for TensorBoard, into the run's folder tensorboard."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Encoder, critics and actor."""
     algorithm: AlgorithmConfig = field(default_factory=lambda: algorithm("cql").Config())

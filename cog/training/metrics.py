@@ -1,4 +1,4 @@
-"""Metrics of a run, as lines of JSON and, on request, to Weights & Biases.
+"""Metrics of a run, as lines of JSON and, on request, to Weights & Biases and TensorBoard.
 
 `metrics.jsonl` holds only what the seed determines; times go to `timings.jsonl`. So the former is the same,
 byte for byte, whether or not the run was interrupted.
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from cog.core.lazy import needed
 from cog.errors import CogError
 
 WandbMode = Literal["disabled", "offline", "online"]
@@ -28,11 +29,12 @@ class MetricsWriter:
         position: int,
         wandb_mode: WandbMode,
         config: Mapping[str, Any],
+        tensorboard: bool = False,
     ) -> None:
         """Continue `folder`/metrics.jsonl at byte `position`; what a killed run wrote after it is dropped.
 
         Raises:
-            CogError: the file is shorter than `position`, or cannot be written.
+            CogError: the file is shorter than `position`, or cannot be written, or a package is missing.
         """
         path = folder / "metrics.jsonl"
         size = path.stat().st_size if path.exists() else 0
@@ -49,6 +51,7 @@ class MetricsWriter:
             self._timings = (folder / "timings.jsonl").open("a")
         self._started = time.monotonic()
         self._run = _start_wandb(folder, wandb_mode, config) if wandb_mode != "disabled" else None
+        self._board = _start_tensorboard(folder) if tensorboard else None
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
         """Append the metrics of one update.
@@ -66,6 +69,11 @@ class MetricsWriter:
             self._timings.flush()
         if self._run is not None:
             self._run.log(dict(metrics), step=update)
+        if self._board is not None:
+            with self._writing():
+                for name, value in metrics.items():
+                    self._board.add_scalar(name, value, update)
+                self._board.flush()
 
     def position(self) -> int:
         """Make everything written durable; the size of metrics.jsonl in bytes.
@@ -88,6 +96,8 @@ class MetricsWriter:
             self._timings.close()
         if self._run is not None:
             self._run.finish(exit_code=0 if kind is None else 1)
+        if self._board is not None:
+            self._board.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -127,8 +137,10 @@ def before_update(folder: Path, position: int, update: int) -> int:
     return position
 
 
-def refuse_without_wandb(mode: WandbMode) -> None:
-    """Raise CogError if metrics should go to Weights & Biases but its package is not installed."""
+def refuse_without_packages(mode: WandbMode, tensorboard: bool) -> None:
+    """Raise CogError if metrics should go to Weights & Biases or TensorBoard, which is not installed."""
+    if tensorboard:
+        needed("tensorboard", "tensorboard")
     if mode != "disabled" and importlib.util.find_spec("wandb") is None:
         raise CogError(
             f"wandb is '{mode}', but its package is not installed",
@@ -148,3 +160,16 @@ def _start_wandb(folder: Path, mode: WandbMode, config: Mapping[str, Any]) -> An
         name=folder.name,
         reinit="create_new",
     )
+
+
+def _start_tensorboard(folder: Path) -> Any:
+    """A writer of events into `folder`/tensorboard.
+
+    What a killed run wrote there after its last checkpoint is hidden, as its lines of metrics are dropped.
+    """
+    needed("tensorboard", "tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    written = read_metrics(folder)
+    going_on = int(written[-1]["update"]) + 1 if written else None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=going_on)

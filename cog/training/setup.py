@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -14,14 +14,18 @@ from cog.core.lock import content
 from cog.core.parallel import rank, together
 from cog.core.sealed import read_sealed
 from cog.datasets.environment import scene_facts
+from cog.datasets.robot_interface import KEY, disagreements
 from cog.datasets.transitions import Transitions
 from cog.errors import CogError, UsageError
 from cog.replay.buffer import Buffer
 from cog.training import checkpoint
 from cog.training.config import TrainConfig, read_config
 from cog.training.execution import keep_freed_memory, refuse_graph, set_arithmetic
-from cog.training.metrics import refuse_without_wandb
+from cog.training.metrics import refuse_without_packages
 from cog.training.switches import check_switches
+
+if TYPE_CHECKING:
+    from cog.datasets.merge import Merge
 
 CONFIG = "config.json"
 RUN = "run"  # kind of that sealed file
@@ -69,7 +73,7 @@ def prepare(
     with together():
         device = usable_device(config)
         if rank() == 0:
-            refuse_without_wandb(config.wandb)
+            refuse_without_packages(config.wandb, config.tensorboard)
         keep_freed_memory()
         first = config.algorithm.preparation()
         if config.updates <= first and on_message is not None:
@@ -82,8 +86,11 @@ def prepare(
         inputs: tuple[Input, ...] = ()
         scene: dict[str, Any] = {}
         if transitions is None:
-            transitions, source, scene = load_data(config.data, config.out / "checkpoints" / "step")
+            transitions, source, scene, notes = load_data(config.data, config.out / "checkpoints" / "step")
             inputs = (source,)
+            if on_message is not None:
+                for note in notes:
+                    on_message(note)
         buffer = Buffer(
             transitions,
             device,
@@ -111,8 +118,8 @@ def rewards_of(buffer: Buffer) -> dict[str, Any]:
     return {"success": buffer.success_reward()}
 
 
-def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, Any]]:
-    """Read `data`; return transitions, the data as an input of a file in `folder`, and their scene.
+def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, Any], list[str]]:
+    """Read `data`; return transitions, the data as an input of a file in `folder`, their scene, and notes.
 
     Only this needs HDF5, which is why its modules are imported here.
     """
@@ -121,7 +128,16 @@ def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, A
 
     merge = open_merge(data)
     transitions: Transitions = load(merge)
-    return transitions, merge.as_input(folder), scene_facts(merge.sources[0].dataset.environment)
+    notes = disagreements([(source.name, source.interface) for source in merge.sources])
+    return transitions, merge.as_input(folder), merge_facts(merge), notes
+
+
+def merge_facts(merge: "Merge") -> dict[str, Any]:
+    """What a checkpoint records of where its data came from: the scene, and what a robot must know."""
+    return {
+        **scene_facts(merge.sources[0].dataset.environment),
+        KEY: merge.interface.to_json(),
+    }
 
 
 def create(config: TrainConfig, buffer: Buffer) -> Algorithm[Any]:

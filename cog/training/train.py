@@ -155,7 +155,9 @@ def updates(
     with contextlib.ExitStack() as closing:
         with together():
             if rank() == 0:
-                writer = MetricsWriter(config.out, position, config.wandb, to_json(config))
+                writer = MetricsWriter(
+                    config.out, position, config.wandb, to_json(config), config.tensorboard
+                )
                 closing.enter_context(writer)
                 meters = Meters(config, buffer, last_logged(config.out, SIZE))
         while agent.updates_done < config.updates:

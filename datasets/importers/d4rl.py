@@ -17,7 +17,14 @@ import numpy as np
 
 from cog.core.bounds import refuse_below
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, check_finite, check_following
+from cog.datasets.importers.source import (
+    ImportOptions,
+    LastFrame,
+    Recording,
+    check_finite,
+    check_following,
+    robot_facts,
+)
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -82,7 +89,7 @@ class D4RLSource:
                 raise UsageError(
                     f"there is no array '{key}' that marks success; there are: {have}", where=path
                 )
-            self.environment = {"id": "unknown"}
+            self.environment = {"id": "unknown", **robot_facts(None, {"observations": shape})}
             self._rewarded = "rewards" in arrays
             self._terminals = self._flags("terminals")
             self._timeouts = self._flags("timeouts")

@@ -21,6 +21,7 @@ from cog.datasets.importers.source import (
     Recording,
     check_following,
     choose,
+    robot_facts,
     untaken,
     with_last,
 )
@@ -78,7 +79,11 @@ class RobomimicSource:
             taken = [*self._vectors, *([self._image] if self._image else [])]
             self._notes += untaken(found, taken) + observed.notes(taken)
             arguments = self._arguments()
-            self.environment = {"id": str(arguments.get("env_name", "unknown")), "env_args": arguments}
+            self.environment = {
+                "id": str(arguments.get("env_name", "unknown")),
+                "env_args": arguments,
+                **robot_facts(self._image, {key: found[key][1] for key in self._vectors}),
+            }
             extra = sorted(set(self._file.names(first)) - TAKEN - {str(choice.success)})
             if extra:
                 self._notes.append(f"arrays not taken: {', '.join(extra)}")

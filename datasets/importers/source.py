@@ -1,5 +1,6 @@
 """A source: a file or folder written by another package, read one episode at a time."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -140,6 +142,22 @@ def choose(
     return image, chosen
 
 
+def robot_facts(
+    camera: str | None,
+    vectors: Mapping[str, Sequence[int]],
+    action_names: Sequence[str] = (),
+    rate: float | None = None,
+) -> dict[str, Any]:
+    """The environment's fact of what a robot must know: the camera and the vectors that are taken.
+
+    `vectors` are their shapes (T, ...) in the order in which they are joined.
+    """
+    pose = tuple((key, math.prod(shape[1:])) for key, shape in vectors.items())
+    cameras = () if camera is None else (camera,)
+    known = RobotInterface(cameras, pose=pose, action_names=tuple(action_names), rate=rate)
+    return {KEY: known.to_json()}
+
+
 def untaken(names: Iterable[str], taken: Iterable[str]) -> list[str]:
     """The note on observations that are left out, if any."""
     left = sorted(set(names) - set(taken))
@@ -182,6 +200,22 @@ def has_last(path: Path, field: str, found: int, steps: int, episode: int) -> bo
         return found == steps + 1
     rule = f"must have {steps} or {steps + 1} rows for {steps} actions, found {found}"
     raise DataError(Problem(path, field, rule, "check how the file was written", episode))
+
+
+def ended_last(path: Path, field: str, flags: np.ndarray, episode: int) -> bool:
+    """Whether the environment ended an episode at its last step, by its flags (T,).
+
+    Raises:
+        DataError: an earlier step is flagged, so that the episode goes on after its end.
+    """
+    flagged = np.flatnonzero(np.asarray(flags).reshape(-1) > 0)
+    if len(flagged) and flagged[0] < len(flags) - 1:
+        rule = f"must mark the last step of {len(flags)} alone as an end, found step {flagged[0]}"
+        remedy = (
+            "end the episode there, and write what follows as another, for example with cog.DatasetWriter"
+        )
+        raise DataError(Problem(path, field, rule, remedy, episode))
+    return len(flagged) > 0
 
 
 def with_last(rows: np.ndarray, following: np.ndarray | None, last_frame: LastFrame) -> np.ndarray:

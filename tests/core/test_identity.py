@@ -41,9 +41,12 @@ def test_fields_apart_are_left_out_at_any_depth_and_others_are_as_json_holds_the
 @pytest.mark.parametrize(
     "config, names",
     [
-        (TrainConfig(HERE, HERE), {"data", "out", "wandb", "checkpoint_every", "graphed"}),
+        (TrainConfig(HERE, HERE), {"data", "out", "wandb", "tensorboard", "checkpoint_every", "graphed"}),
         (EvaluateConfig(HERE, HERE), {"checkpoint", "out", "workers"}),
-        (FinetuneConfig(HERE, HERE, HERE), {"checkpoint", "data", "out", "env", "max_episode_steps"}),
+        (
+            FinetuneConfig(HERE, HERE, HERE),
+            {"checkpoint", "data", "out", "env", "max_episode_steps", "tensorboard"},
+        ),
         (ClassifierConfig(HERE), {"out", "negatives"}),
         (DemoConfig(), {"out", "workers", "dask", "dashboard"}),
         (ReproduceConfig(), {"out", "workers", "dask", "dashboard", "mix_code", "plan"}),

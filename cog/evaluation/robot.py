@@ -1,0 +1,163 @@
+"""A robot's raw pictures and pose as a policy's inputs, and its actions in the robot's units; NumPy only."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from cog.datasets.resize import stretched
+from cog.datasets.robot_interface import RobotInterface
+from cog.errors import CogError, UsageError
+from cog.networks.encoder import ObservationShape
+
+Colour = Literal["rgb", "bgr"]
+Pictures = np.ndarray | Mapping[str, np.ndarray]
+Pose = np.ndarray | Mapping[str, np.ndarray]
+FLIPS = {"none": (), "vertical": (0,), "horizontal": (1,), "both": (0, 1)}
+UNRECORDED = (
+    "this policy does not know its data's action scale, cameras and pose: an earlier version wrote it, or "
+    "its data were in memory. Its actions are returned in [-1, 1]: if the data had an action scale, apply it "
+    "yourself (cog.ActionScale.of(dataset.environment).to_robot)"
+)
+
+
+class RobotSide:
+    """What `Policy.act_robot` does before and after the network."""
+
+    def __init__(
+        self, interface: RobotInterface | None, shape: ObservationShape, actions: int, uses_pose: bool
+    ) -> None:
+        """`interface` is None for policies whose data did not record one."""
+        self.known = interface or RobotInterface()
+        self.recorded = interface is not None
+        self.shape, self.actions, self.uses_pose = shape, actions, uses_pose
+        self._warned: set[str] = set()
+
+    def __str__(self) -> str:
+        """What the policy expects and returns, one line each."""
+        known, lines = self.known, []
+        if self.shape.image is not None:
+            height, width, _ = self.shape.image
+            flips = "" if known.flip == "none" else f", turned over ({known.flip})"
+            how = {"stretch": "stretched to", "keep": "already of", None: "as in the data (not recorded), of"}
+            name = known.cameras[0] if known.cameras else "camera of unknown name"
+            lines.append(f"image   {name}: (H, W, 3) uint8{flips}, {how[known.resize]} {height}x{width}")
+        if known.pose:
+            word = "pose" if self.shape.image is not None else "state"
+            parts = ", ".join(f"{name} ({size})" for name, size in known.pose)
+            lines.append(f"{word:<8}{parts}{'' if self.uses_pose else '; not used by this policy'}")
+        elif known.pose is None and self.uses_pose:
+            lines.append(f"pose    {self.shape.proprio} numbers in the data's order (names not recorded)")
+        names = ", ".join(known.action_names) or f"{self.actions} components"
+        bounds = "in [-1, 1]"
+        if known.scale is not None:
+            bounds = f"from {list(known.scale.low)} to {list(known.scale.high)}"
+        elif not self.recorded:
+            bounds = "in [-1, 1], the robot's units are not recorded"
+        lines.append(f"action  {names}; {bounds}")
+        lines.append(
+            f"rate    {'not recorded' if known.rate is None else f'{known.rate:g} actions a second'}"
+        )
+        return "\n".join(lines)
+
+    def inputs(
+        self, images: Pictures | None, pose: Pose | None, colour: Colour
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The picture (1, H, W, 3) uint8 and the pose (1, P) float32, each None if the policy has none.
+
+        Raises:
+            CogError: something is missing, has another name, type or shape, or is not finite.
+        """
+        if not self.recorded:
+            self._warn(UNRECORDED)
+        picture = None if self.shape.image is None else self._picture(images, colour)[None]
+        return picture, self._pose(pose)[None] if self.uses_pose else None
+
+    def outputs(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (A,) in [-1, 1] in the robot's units, float64."""
+        if self.known.scale is None:
+            return actions.astype(np.float64)
+        return self.known.scale.to_robot(actions)
+
+    def _picture(self, images: Pictures | None, colour: Colour) -> np.ndarray:
+        """One raw picture as the data hold theirs."""
+        assert self.shape.image is not None
+        if colour not in ("rgb", "bgr"):
+            raise UsageError(f"colour order must be rgb or bgr, got {colour!r}")
+        height, width, channels = self.shape.image
+        raw = images[self._camera(images)] if isinstance(images, Mapping) else images
+        found = "none" if raw is None else f"{getattr(raw, 'dtype', type(raw).__name__)} {np.shape(raw)}"
+        fits = isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim == 3 and raw.size > 0
+        if not fits or raw.shape[2] != channels:  # type: ignore[union-attr]
+            raise CogError(
+                f"the policy needs one picture (H, W, {channels}) uint8, got {found}",
+                remedy="convert it as the data's pictures were: colour channels last, 0 to 255",
+            )
+        assert isinstance(raw, np.ndarray)
+        raw = raw[:, :, ::-1] if colour == "bgr" else raw
+        raw = np.flip(raw, FLIPS[self.known.flip])
+        if raw.shape[:2] != (height, width):
+            if self.known.resize == "keep":
+                raise CogError(
+                    f"the policy needs pictures of {height}x{width}, got {raw.shape[0]}x{raw.shape[1]}: its "
+                    "data kept the size that they had",
+                    remedy="set the camera to that size",
+                )
+            if self.known.resize is None:
+                self._warn(
+                    "the data do not say how their pictures were resized; this one is stretched, as cog "
+                    "import does"
+                )
+            raw = stretched(raw, height, width)
+        return np.ascontiguousarray(raw)
+
+    def _camera(self, images: Mapping[str, np.ndarray]) -> str:
+        """Which of the pictures, by name, is the policy's."""
+        given = ", ".join(images) or "none"
+        if self.known.cameras:
+            name = self.known.cameras[0]
+            if name not in images:
+                raise CogError(f"the policy needs the picture of camera '{name}', got {given}")
+            return name
+        if len(images) != 1:
+            raise CogError(
+                f"the data do not record the name of their camera, and these were given: {given}",
+                remedy="give the picture of the camera that the data show, alone",
+            )
+        name = next(iter(images))
+        self._warn(f"the data do not record the name of their camera; '{name}' is taken for it")
+        return name
+
+    def _pose(self, pose: Pose | None) -> np.ndarray:
+        """The pose (P,) float32, its parts joined in the data's order."""
+        if self.known.pose == ():  # the data had none, and hold one constant 0 instead
+            return np.zeros(self.shape.proprio, np.float32)
+        size = self.shape.proprio
+        word = "state" if self.shape.image is None else "pose"
+        if isinstance(pose, Mapping):
+            if self.known.pose is None:
+                raise CogError(
+                    f"the data do not record the names of their {word}'s parts",
+                    remedy=f"give one vector of {size} numbers, in the data's order",
+                )
+            given = ", ".join(pose) or "none"
+            wanted = ", ".join(f"{name} ({length})" for name, length in self.known.pose)
+            for name, length in self.known.pose:
+                if name not in pose:
+                    raise CogError(f"the policy needs the {word} {wanted}, got {given}")
+                if np.size(pose[name]) != length:
+                    rule = f"the {word}'s part '{name}' must have {length} numbers, got {np.size(pose[name])}"
+                    raise CogError(f"{rule}; wanted are {wanted}")
+            pose = np.concatenate([np.reshape(pose[name], -1) for name, _ in self.known.pose])
+        if pose is None or np.shape(pose) != (size,):
+            found = "none" if pose is None else f"shape {np.shape(pose)}"
+            raise CogError(f"the policy needs a {word} of {size} numbers, got {found}")
+        with np.errstate(over="ignore"):  # what is too large is refused as not finite
+            return np.asarray(pose, np.float32)
+
+    def _warn(self, text: str) -> None:
+        """Warn once of what the policy cannot know."""
+        if text not in self._warned:
+            self._warned.add(text)
+            warnings.warn(text, UserWarning, stacklevel=5)
