@@ -1,19 +1,22 @@
 """Merge: task and prior sources, each with its rewards and its share of a batch, in one small file."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cog.core.files import code_version, hash_json, home
+from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, since
 from cog.core.inputs import Input
+from cog.core.lock import reserved
+from cog.core.options import usable_path
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.relabel.view import STORED, View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
 from cog.datasets.storage.container import is_container
-from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
@@ -21,7 +24,6 @@ MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
 SAME = "collect both with the same options, or import both with one image size and the same keys"
-OTHER_NAME = "choose another name, or delete it first"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Source:
 
     def as_input(self, folder: Path) -> Input:
         """The view as an input, its path relative to `folder`."""
-        dataset = self.dataset.path.resolve()
+        dataset = self.dataset.place.resolve()
         return Input.of(
             "view", dataset.with_name(f"{dataset.name}@{self.view.name}"), self.view.hash(), folder
         )
@@ -112,6 +114,8 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
     If the whole text is an existing path, the '@' belongs to the name of the folder.
     """
+    if text.startswith("~"):  # which no shell wrote out
+        text = str(usable_path(Path(text)))
     folder, at, view = text.rpartition("@")
     if not at or "/" in view or Path(text).exists():
         return Path(text), None
@@ -157,7 +161,7 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
         "code_version": code_version(),
         "sources": [
             {
-                "path": os.path.relpath(source.dataset.path.resolve(), base),
+                "path": os.path.relpath(source.dataset.place.resolve(), base),
                 "role": source.role,
                 "relabel": source.view.name,
                 "share": source.share,
@@ -167,12 +171,12 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
             for source in sources
         ],
     }
-    if out.exists():
-        existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
-        if existing | {"code_version": ""} != value | {"code_version": ""}:
-            raise CogError(f"{out} exists already with other content", remedy=OTHER_NAME)
-    else:
-        write_sealed(out, "merge", value)
+    if not out.exists():
+        with reserved(out), contextlib.suppress(Taken):  # what is there by now is compared
+            write_sealed(out, "merge", value, new=True)
+    existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
+    if existing | {"code_version": ""} != value | {"code_version": ""}:
+        raise CogError(f"{out} exists already with other content{since(out)}", remedy=OTHER_NAME)
     return open_merge(out)
 
 
@@ -190,6 +194,8 @@ def open_merge(path: Path) -> Merge:
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
+    if path.name == MANIFEST:
+        raise CogError("is the manifest of a dataset", where=path, remedy=f"pass its folder: {path.parent}")
     value = read_sealed(path, "merge", "a merge", AGAIN)
     entries = value.get("sources")
     if not isinstance(entries, list) or not entries:

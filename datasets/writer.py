@@ -16,11 +16,12 @@ from cog.datasets.episode import Episode
 from cog.datasets.importers import pictures
 from cog.datasets.labels import as_json, is_unicode
 from cog.datasets.robot_interface import KEY, Resize, RobotInterface, held_fact
-from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts, new_folder
+from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts
+from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT as SUCCESS_BY
-from cog.signals.success import SuccessBy, succeeded
+from cog.signals.success import SuccessBy, decides, succeeded
 
 REWARD, SUCCESS, FRAME = "reward", "success", "frame"
 ALIKE = {
@@ -216,9 +217,8 @@ class DatasetWriter:
         self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
-        marks = named.get(SUCCESS, np.zeros(1))[1:]
-        if succeeded(marks, "any") != succeeded(marks, "last"):
-            self._environment[SUCCESS_BY] = self._success_by  # only where the rule makes a difference
+        if SUCCESS in named and decides(named[SUCCESS][1:], self._success_by):
+            self._environment[SUCCESS_BY] = self._success_by
 
     def _actions(self, actions: Values) -> np.ndarray:
         """The toolkit's actions (T, A), checked."""

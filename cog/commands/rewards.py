@@ -1,5 +1,6 @@
 """Commands that reward data: by a rule, or by a classifier that learns what success looks like."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -29,17 +30,41 @@ class Relabel:
     """Whether the first rewarded step ends the episode, or only the environment does."""
     only: str | None = None
     """Keep only episodes whose last frame satisfies this rule, such as drawer_opened. Default: all."""
+    out: Path | None = None
+    """Folder for the view instead of a dataset's that cannot be written; it is used as OUT@NAME."""
 
     def run(self) -> None:
         from cog.datasets.relabel.view import relabel
         from cog.datasets.storage.dataset import open_dataset
 
         view = relabel(
-            self.dataset, self.rule, self.name, scale=self.scale, terminate=self.terminate, only=self.only
+            self.dataset,
+            self.rule,
+            self.name,
+            scale=self.scale,
+            terminate=self.terminate,
+            only=self.only,
+            out=self.out,
         )
         console().print(str(view))
         for remark in view.remarks(open_dataset(self.dataset).step_count):
             messages().print(f"note: {remark}")
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> "Relabel":
+        """The relabelling that these options ask for; a rule may begin with a minus sign."""
+        joined: list[str] = []
+        for argument in arguments:
+            if joined and joined[-1] in ("--rule", "--only") and _negative(argument):
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        return tyro.cli(cls, prog="cog relabel", args=joined)
+
+
+def _negative(argument: str) -> bool:
+    """Whether an argument is a rule such as -distance, not an option."""
+    return argument.startswith("-") and not argument.startswith("--") and argument != "-h"
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,7 @@ class _Run:
         self.metrics_position = 0
         make_folder(config.out)
         stack.enter_context(locked(config.out))
+        _refuse_foreign(config.out, record)  # another may have begun and ended between the two
         if checkpoints.exists(self.root):
             last = checkpoints.load(config.out)
             checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)

@@ -58,7 +58,7 @@ class D3RLPYExport(ExportOptions):
                 "action_scaler=MinMaxActionScaler(minimum, maximum) with the bounds, or write --units unit"
             )
         sampled: list[int] = []
-        write_atomically(out, lambda path: sampled.append(write(path, contents, names)))
+        write_atomically(out, lambda path: sampled.append(write(path, contents, names)), new=True)
         return sampled[0]
 
 

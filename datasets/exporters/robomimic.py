@@ -59,7 +59,7 @@ class RobomimicExport(ExportOptions):
                 "robomimic's policies act in [-1, 1]: let its action_config normalise the actions by "
                 "min_max, or write --units unit"
             )
-        write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed))
+        write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed), new=True)
         return contents.step_count
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from cog.core.files import OTHER_NAME
+from cog.core.lock import reserved
 from cog.datasets.exporters.contents import Contents, Progress, Units
 from cog.datasets.merge import Merge
 from cog.errors import CogError
@@ -58,12 +60,14 @@ def export(
 
     Raises:
         UsageError: the options do not fit the data or the path.
-        CogError: `out` exists, the data cannot be read or expressed in the format, or the disk is full;
-            nothing is left at `out`.
+        CogError: `out` exists, another process writes it, the data cannot be read or expressed in the format,
+            or the disk is full; nothing is left at `out`.
     """
     refuse_existing(out)
-    contents = Contents(merge, on_progress, options.units)
-    sampled = options.write(contents, out)
+    with reserved(out):
+        refuse_existing(out)
+        contents = Contents(merge, on_progress, options.units)
+        sampled = options.write(contents, out)
     return Exported(out, contents.episode_count, contents.step_count, sampled, tuple(contents.notes))
 
 
@@ -74,6 +78,4 @@ def refuse_existing(out: Path) -> None:
         CogError: naming it.
     """
     if out.exists() or out.is_symlink():
-        raise CogError(
-            "exists already; nothing was written", where=out, remedy="choose another name, or delete it first"
-        )
+        raise CogError("exists already; nothing was written", where=out, remedy=OTHER_NAME)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from cog.datasets.importers.folders.lerobot import ACTION, PICTURES, Entry, Folder
-from cog.datasets.importers.folders.tables import ANOTHER, EpisodeTables, numbers
+from cog.datasets.importers.folders.tables import ANOTHER, ROWS, ROWS_OF_PICTURES, EpisodeTables, numbers
 from cog.datasets.importers.pictures import Conversion, Observed, UnfitError
 from cog.datasets.importers.source import (
     LastFrame,
@@ -19,7 +19,6 @@ from cog.datasets.importers.source import (
     choose,
     robot_facts,
     untaken,
-    with_last,
 )
 from cog.datasets.importers.video import VideoReader
 from cog.datasets.storage.problem import DataError, Problem
@@ -28,6 +27,7 @@ from cog.signals.pictures import encoding
 
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
 REWARD = "next.reward"
+ENDS = ("next.done", "next.truncated")
 NUMBERS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))}
 NUMBERS |= {"float16", "float32", "float64"}
 
@@ -76,7 +76,7 @@ class LeRobotSource:
                 f"there is no feature '{self._key}' that marks success; there are: {have}", where=path
             )
         self._actions = EpisodeTables([ACTION, "frame_index"])
-        self._tables = EpisodeTables(self._needed())
+        self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if kind == "image" else ROWS)
         listed = folder.entries(self._image if self._video else None)
         self.files = folder.files(listed)
         self._entries = [entry for entry in listed if entry.length or self._has_rows(entry)]
@@ -85,6 +85,7 @@ class LeRobotSource:
         robot = robot_facts(self._image, shapes, names, folder.rate)
         self.environment = {"id": folder.robot, "fps": folder.rate, **robot}
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key)}
+        taken |= set(ENDS) if set(ENDS) <= folder.features.keys() else set()
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)
         if len(self._entries) < len(listed):
             self._notes.append(f"{len(listed) - len(self._entries)} episodes without a step were left out")
@@ -110,28 +111,28 @@ class LeRobotSource:
         return self._vector(ACTION, columns[ACTION])
 
     def read(self, episode: int) -> Recording:
-        last, entry = self._choice.last_frame, self._entries[episode]
+        entry = self._entries[episode]
         columns = self._columns(entry, self._tables)
         parts = [self._vector(key, columns[key]) for key in self._vectors]
-        images: Iterator[np.ndarray] | None = None
-        if self._image is not None:
-            images = self._pictures(entry, columns)
+        flags = [bool(columns[key][-1]) for key in ENDS if key in columns]
+        ended = flags == [True, False]  # with one of the two alone, the folder does not say why it ends
         return Recording(
             name=f"episode {entry.number}",
             actions=self._vector(ACTION, columns[ACTION]),
-            closed=last == "repeat",
-            images=_repeat_last(images) if images is not None and last == "repeat" else images,
-            vectors=with_last(np.concatenate(parts, axis=1), None, last) if parts else None,
+            closed=False,
+            images=None if self._image is None else self._pictures(entry, columns),
+            vectors=np.concatenate(parts, axis=1) if parts else None,
             rewards=columns[REWARD].reshape(-1) if REWARD in columns else None,
             success=None if self._key is None else columns[self._key].reshape(-1),
-            truncated=True,  # the folder does not say why an episode ends
+            terminated=ended,
+            truncated=not ended,
             options={"tasks": list(entry.tasks)},
         )
 
     def _needed(self) -> list[str]:
         """The columns that are read with the pictures."""
         embedded = [] if self._image is None or self._video else [self._image]
-        rewards = [REWARD] if REWARD in self._folder.features else []
+        rewards = [key for key in (REWARD, *ENDS) if key in self._folder.features]
         success = [] if self._key is None else [self._key]
         return [ACTION, "timestamp", "frame_index", *self._vectors, *embedded, *rewards, *success]
 
@@ -212,11 +213,3 @@ def _names(feature: Mapping[str, Any]) -> tuple[str, ...]:
     names = [name for one in lists if isinstance(one, list) for name in one]
     fitting = shape == [len(names)] and all(isinstance(name, str) for name in names)
     return tuple(names) if fitting and len(set(names)) == len(names) else ()
-
-
-def _repeat_last(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    picture = None
-    for picture in pictures:
-        yield picture
-    if picture is not None:
-        yield picture

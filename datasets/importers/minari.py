@@ -21,7 +21,14 @@ from cog.datasets.importers.folders.minari import (
 from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
-from cog.datasets.importers.source import ObservationOptions, Recording, choose, robot_facts, untaken
+from cog.datasets.importers.source import (
+    ObservationOptions,
+    Recording,
+    choose,
+    ended_last,
+    robot_facts,
+    untaken,
+)
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.pictures import encoding
@@ -69,11 +76,7 @@ class MinariSource:
         except BaseException:
             self.close()
             raise
-        shapes = {key: self._storage.read(self._episodes[0], f"{SOLE}/{key}").shape for key in self._vectors}
-        self.environment = {
-            "id": str(metadata.get("dataset_id", "unknown")),
-            **robot_facts(self._image, shapes),
-        }
+        self.environment = {"id": str(metadata.get("dataset_id", "unknown")), **self._facts}
 
     @property
     def notes(self) -> list[str]:
@@ -113,7 +116,12 @@ class MinariSource:
             vectors=np.concatenate(columns, axis=1) if columns else None,
             rewards=storage.read(number, "rewards").reshape(-1),
             success=self._success(number, len(actions)),
-            terminated=bool(storage.read(number, "terminations")[-1]),
+            terminated=ended_last(
+                storage.where(number),
+                f"{storage.episodes[number]}/terminations",
+                storage.read(number, "terminations"),
+                episode,
+            ),
             truncated=bool(storage.read(number, "truncations")[-1]),
             seed=int(seed) if isinstance(seed, int | np.integer) and 0 <= seed < 2**63 else 0,
         )
@@ -133,6 +141,7 @@ class MinariSource:
         self._image, self._vectors = choose(
             self.path, choice, observed.images(self.path, choice.image), vectors
         )
+        self._facts = robot_facts(self._image, {key: arrays[key][1] for key in self._vectors})
         taken = [*self._vectors, *([self._image] if self._image else [])]
         self._notes = untaken(arrays, taken) + observed.notes(taken)
         infos = [f"infos/{key}" for key in storage.arrays(first, "infos")]

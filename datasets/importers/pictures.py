@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from cog.datasets.robot_interface import Flip
 from cog.errors import UsageError
 from cog.signals.pictures import (
     UNDECLARED,
@@ -25,7 +26,6 @@ from cog.signals.pictures import (
 )
 
 Colour = Literal["rgb", "bgr"]
-Flip = Literal["none", "vertical", "horizontal", "both"]
 Array = tuple[np.dtype, tuple[int, ...]]
 """Type and shape (T, ...) of an array."""
 
@@ -117,10 +117,25 @@ def check_options(size: int | None, colour: str) -> None:
         raise UsageError(f"colour order must be one of {', '.join(get_args(Colour))}, got {colour!r}")
 
 
-def flipped(pictures: Iterable[np.ndarray], flip: Flip) -> Iterator[np.ndarray]:
-    """Pictures (H, W, 3) upside down ("vertical"), mirrored ("horizontal"), or by half a turn ("both")."""
-    for picture in pictures:
-        yield np.flip(picture, _FLIPS[flip]) if flip in _FLIPS else picture
+class Preparation:
+    """How the pictures of an import are turned over, and what to say of that and of their new size."""
+
+    def __init__(self, flip: Flip, size: int | None) -> None:
+        self._flip, self._size = flip, size
+        self._shapes: dict[tuple[int, ...], None] = {}
+
+    def __call__(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Pictures (H, W, 3): as they are, upside down, mirrored, or turned by half a turn."""
+        for picture in pictures:
+            self._shapes[picture.shape] = None
+            yield np.flip(picture, _FLIPS[self._flip]) if self._flip in _FLIPS else picture
+
+    def notes(self) -> list[str]:
+        """What was done to the pictures so far."""
+        rules = [resizing(shape, self._size) for shape in self._shapes]
+        if self._flip in _FLIPS and self._shapes:
+            rules.insert(0, f"pictures were turned over (--flip {self._flip})")
+        return [rule for rule in rules if rule]
 
 
 def fit(pictures: Iterable[np.ndarray], size: int | None, colour: Colour) -> np.ndarray:
@@ -142,7 +157,7 @@ def resizing(shape: tuple[int, ...], size: int | None) -> str:
     height, width = shape[:2]
     how = "averaging over areas" if size <= min(height, width) else "interpolating linearly"
     aspect = "" if height == width else ", which changes their proportions"
-    return f"pictures of {height}x{width} (height x width) were resized to {size}x{size}, {how}{aspect}"
+    return f"pictures of {height}x{width} (height x width) were stretched to {size}x{size}, {how}{aspect}"
 
 
 def _fit_one(picture: np.ndarray, size: int | None, colour: Colour) -> np.ndarray:

@@ -14,8 +14,9 @@ from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.actions import ActionMap, Survey, map_actions
 from cog.datasets.importers.detect import open_source
-from cog.datasets.importers.pictures import Colour
+from cog.datasets.importers.pictures import Colour, Flip, Preparation
 from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
+from cog.datasets.robot_interface import KEY
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.writer import DatasetWriter
@@ -57,6 +58,8 @@ class ImportConfig:
     """Height and width to which images are stretched, in pixels; 0 keeps theirs."""
     colour: Colour = "rgb"
     """Channel order of the source's images."""
+    flip: Flip = "none"
+    """How images are turned over: vertical for upside-down ones, as robosuite's; both is half a turn."""
     success_by: SuccessBy = "any"
     """Whether an episode counts as a success by any of its frames, or by its last."""
     episodes_per_shard: int = 50
@@ -147,17 +150,22 @@ def _import(
     if mapped.stays:  # else the scale says it all
         taken |= {"stays": [stay.part for stay in mapped.stays], "switch_start": mapped.start}
     tally, survey = _Tally(source.path, config.success_by), Survey()
+    prepare = Preparation(config.flip, config.image_size or None)
+    turned = {} if config.flip == "none" else {"flip": config.flip}
+    environment = dict(source.environment)
+    environment[KEY] = {**environment.get(KEY, {}), **turned}
     writer = DatasetWriter(
         out,
         image_size=config.image_size or None,
         colour=config.colour,
         action_scale=mapped.scale,
-        environment=source.environment,
+        environment=environment,
         origin={
             "kind": "import",
             "format": options.format,
             "files": [entry.hash for entry in inputs],
             **taken,
+            **turned,
         },
         inputs=inputs,
         episodes_per_shard=config.episodes_per_shard,
@@ -172,19 +180,21 @@ def _import(
                     recording, success = prepared
                     commands = mapped.commands(recording.actions, recording.name)
                     survey.add(mapped.unit(commands))
-                    _add(writer, replace(recording, actions=commands), success, options.format)
+                    recording = replace(recording, actions=commands)
+                    _add(writer, recording, success, options.format, prepare)
             except DataError as error:
-                problem = replace(error.problem, episode=episode)
+                problem = error.problem
                 if problem.file == out:  # from the writer; lazily read pictures name their own file
                     problem = _renamed(problem, source, prepared[0].name if prepared else "")
+                if problem.episode is None or error.problem.file == out:
+                    problem = replace(problem, episode=episode)
                 raise DataError(problem) from error
             on_progress(episode + 1, len(source))
         tally.refuse()
         if len(writer) == 0:
-            rule = "no episode has a step that is followed by an observation"
-            raise DataError(Problem(source.path, "actions", rule, "import with --last-frame repeat"))
+            raise tally.nothing()
     assert writer.dataset is not None
-    notes = [*source.notes, *tally.notes(), *_facts(writer.dataset, options), *mapped.notes]
+    notes = [*source.notes, *prepare.notes(), *tally.notes(), *_facts(writer.dataset, options), *mapped.notes]
     if mapped.scale is None:
         notes.append(survey.range_note())
     return Imported(writer.dataset, (*notes, *survey.switch_notes()))
@@ -275,6 +285,13 @@ class _Tally:
                 "--last-frame drop, which leaves them out",
             )
 
+    def nothing(self) -> DataError:
+        """The error where no step is left of the whole source."""
+        rule, remedy = "no episode has a step", "check that this is the right file"
+        if self._actions:
+            rule, remedy = f"{rule} that an observation follows", "import with --last-frame repeat"
+        return DataError(Problem(self._source, "actions", rule, remedy))
+
     def notes(self) -> Iterator[str]:
         """What was left out."""
         if self._empty:
@@ -343,12 +360,14 @@ def _prepare(
     return left, None if success is None else success[:-1]
 
 
-def _add(writer: DatasetWriter, recording: Recording, success: np.ndarray | None, kind: str) -> None:
+def _add(
+    writer: DatasetWriter, recording: Recording, success: np.ndarray | None, kind: str, prepare: Preparation
+) -> None:
     """Write one prepared recording."""
     in_pictures = recording.images is not None
     writer.add_episode(
         recording.actions,
-        images=recording.images,
+        images=None if recording.images is None else prepare(recording.images),
         proprio=recording.vectors if in_pictures else None,
         state=None if in_pictures else recording.vectors,
         rewards=recording.rewards,

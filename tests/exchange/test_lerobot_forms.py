@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cog import cli
+from cog.datasets.importers import lerobot
 from cog.datasets.storage.dataset import open_dataset
 from tests.helpers.lerobot import (
     CAMERA,
@@ -224,30 +225,35 @@ def test_episodes_without_a_step_are_left_out_and_counted(video, tmp_path, out, 
         np.testing.assert_array_equal(episode.images, with_last(wanted[CAMERA]))
 
 
-@pytest.mark.parametrize(("per_group", "groups"), [(1, 11), (4, 3), (100, 1)])
-def test_every_table_is_opened_once_and_every_group_of_rows_read_once(
-    per_group, groups, tmp_path, out, monkeypatch
-):
+@pytest.mark.parametrize("per_group", [1, 4, 100])
+@pytest.mark.parametrize("at_once", [1, 3, 32])
+def test_a_table_is_read_in_one_pass(at_once, per_group, tmp_path, out, monkeypatch):
     source = write_lerobot(tmp_path / "source", episodes(), video=False, files=((0, 1, 2),))
     path = source / "data/chunk-000/file-000.parquet"
     parquet.write_table(parquet.read_table(path), path, row_group_size=per_group)
-    opened, read = [], []
-    usual = parquet.ParquetFile.read_row_group
+    passes = []
+    usual = parquet.ParquetFile.iter_batches
 
-    class Counted(parquet.ParquetFile):
-        def __init__(self, file, *arguments, **options):
-            opened.append(file)
-            super().__init__(file, *arguments, **options)
+    def counted(self, *arguments, columns, **options):
+        passes.extend(columns)
+        return usual(self, *arguments, columns=columns, **options)
 
-        def read_row_group(self, number, *arguments, **options):
-            read.append(number)
-            return usual(self, number, *arguments, **options)
-
-    monkeypatch.setattr("pyarrow.parquet.ParquetFile", Counted)
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", counted)
+    monkeypatch.setattr(lerobot, "ROWS_OF_PICTURES", at_once)
     assert run(source, "--out", out, *KEYS) == 0
-    assert opened.count(path) == 1 and sorted(read) == list(range(groups))
+    assert [passes.count(key) for key in (CAMERA, "observation.state", "next.reward")] == [1, 1, 1]
     for episode, wanted in zip(imported(out), episodes(), strict=True):
         np.testing.assert_array_equal(episode.images, with_last(wanted[CAMERA]))
+
+
+def test_the_ends_that_an_export_wrote_are_read_again(tmp_path, out):
+    given = episodes((3, 2))
+    for episode, done in zip(given, (True, False), strict=True):
+        last = np.arange(len(episode["action"])) == len(episode["action"]) - 1
+        episode |= {"next.done": last & done, "next.truncated": last & (not done)}
+    source = write_lerobot(tmp_path / "source", given, video=False, files=((0, 1),))
+    assert run(source, "--out", out, *KEYS) == 0
+    assert [(one.terminated, one.truncated) for one in imported(out)] == [(True, False), (False, True)]
 
 
 def test_rows_of_an_episode_may_lie_apart(tmp_path, out):

@@ -1,7 +1,7 @@
-"""Tables of Parquet: the rows of one episode after another, each group of rows read once."""
+"""Tables of Parquet: the rows of one episode after another, in one pass over each file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,27 @@ import numpy as np
 from cog.datasets.storage.problem import DataError, Problem
 
 ANOTHER = "check that the folder is complete, or restore it from a copy"
+ROWS = 4096  # of numbers that are read at once
+ROWS_OF_PICTURES = 32
+BUFFER = 1 << 18  # bytes of a column that are read at once
 
 
 class EpisodeTables:
-    """Parquet files whose rows name their episode; the group of rows that was read last is kept."""
+    """Parquet files whose rows name their episode, read a batch of rows at a time.
 
-    def __init__(self, columns: Sequence[str], key: str = "episode_index") -> None:
-        """Read these columns; `key` is the one that numbers the episodes."""
-        self._columns, self._key = list(dict.fromkeys(columns)), key
+    Episodes that follow each other in the file are read in one pass. Where one begins before the rows that
+    were read last, the file is read from its beginning again.
+    """
+
+    def __init__(self, columns: Sequence[str], key: str = "episode_index", batch: int = ROWS) -> None:
+        """Read these columns, `batch` rows at a time; `key` is the one that numbers the episodes."""
+        self._columns, self._key, self._batch = list(dict.fromkeys(columns)), key, batch
         self._path: Path | None = None
         self._file: Any = None
-        self._ends = np.zeros(0, np.int64)  # row after each group
         self._rows: dict[int, np.ndarray] = {}
-        self._kept: dict[int, Any] = {}
+        self._batches: Iterator[Any] = iter(())
+        self._held: list[Any] = []
+        self._begin = self._end = 0  # rows that are held
 
     def read(self, path: Path, episode: int) -> Any:
         """The rows of an episode, as an Arrow table.
@@ -38,44 +46,54 @@ class EpisodeTables:
             rows = self._rows.get(episode, np.zeros(0, np.int64))
             if len(rows) == 0:
                 return self._file.schema_arrow.empty_table().select(self._columns)
-            first, last = np.searchsorted(self._ends, [rows[0], rows[-1]], side="right").tolist()
-            begin = int(self._ends[first - 1]) if first else 0
-            self._kept = {group: self._group(group) for group in range(first, last + 1)}
-            table = pyarrow.concat_tables(self._kept.values()).select(self._columns)
+            self._hold(int(rows[0]), int(rows[-1]) + 1)
+            table = pyarrow.Table.from_batches(self._held).select(self._columns)
             if rows[-1] - rows[0] + 1 == len(rows):
-                return table.slice(int(rows[0]) - begin, len(rows))
-            return table.take(pyarrow.array(rows - begin))
+                return table.slice(int(rows[0]) - self._begin, len(rows))
+            return table.take(pyarrow.array(rows - self._begin))
         except (pyarrow.ArrowException, OSError, KeyError) as error:
             raise unreadable(path, self._columns, error, episode) from error
-
-    def _group(self, number: int) -> Any:
-        """A group of rows, read unless it was needed for the episode before."""
-        if number in self._kept:
-            return self._kept[number]
-        return self._file.read_row_group(number, columns=self._columns)
 
     def close(self) -> None:
         """Let go of the file that was read last."""
         if self._file is not None:
             self._file.close()
-        self._file, self._path, self._kept = None, None, {}
+        self._file, self._path = None, None
+        self._batches, self._held, self._begin, self._end = iter(()), [], 0, 0
 
     def _open(self, path: Path) -> None:
         """Open a file and find the rows of every episode in it, in their order."""
         from pyarrow import parquet
 
         self.close()
-        self._file = parquet.ParquetFile(path)
+        # Without buffering ahead, no more than some pages of a column are in memory.
+        self._file = parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
         names = set(self._file.schema_arrow.names)
         if missing := [name for name in [*self._columns, self._key] if name not in names]:
             raise KeyError(f"there is no column {', '.join(missing)}")
-        counts = [self._file.metadata.row_group(k).num_rows for k in range(self._file.num_row_groups)]
-        self._ends = np.cumsum(counts, dtype=np.int64)
         numbers = self._file.read(columns=[self._key]).column(0).to_numpy()
         order = np.argsort(numbers, kind="stable")
         values, begins = np.unique(numbers[order], return_index=True)
         self._rows = dict(zip(values.tolist(), np.split(order, begins[1:]), strict=True))
+        self._batches = self._from_beginning()
         self._path = path
+
+    def _from_beginning(self) -> Iterator[Any]:
+        return iter(self._file.iter_batches(self._batch, columns=self._columns, use_threads=False))
+
+    def _hold(self, begin: int, end: int) -> None:
+        """Read on until the rows from `begin` to `end` are held, and let go of those before."""
+        if begin < self._begin:
+            self._batches, self._held, self._begin, self._end = self._from_beginning(), [], 0, 0
+        while self._end < end:
+            self._held.append(next(self._batches))
+            self._end += self._held[-1].num_rows
+            self._drop(begin)
+        self._drop(begin)
+
+    def _drop(self, begin: int) -> None:
+        while self._held and self._begin + self._held[0].num_rows <= begin:
+            self._begin += self._held.pop(0).num_rows
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Any:

@@ -96,14 +96,8 @@ class ZarrStore:
         for file in found:
             if not file.resolve().is_relative_to(root):
                 rule = "must not be a link to elsewhere"
-                raise DataError(
-                    Problem(
-                        self.path,
-                        str(file.relative_to(self.path)),
-                        rule,
-                        "copy the file itself to that place",
-                    )
-                )
+                remedy = "copy the folder with what its links name: cp -rL"
+                raise DataError(Problem(self.path, str(file.relative_to(self.path)), rule, remedy))
         return found
 
     def unstored(self, name: str) -> int:

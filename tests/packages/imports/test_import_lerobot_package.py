@@ -1,5 +1,6 @@
 """What the real LeRobot writes comes in; it runs in a process of its own, away from folders of like names."""
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -18,14 +19,16 @@ ffmpeg = pytest.importorskip("imageio_ffmpeg")
 
 LENGTHS, SIZE, CAMERA = (7, 4, 9), 64, "observation.images.top"
 WRITE = f"""
+import inspect
 import sys
 import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-root, codec = sys.argv[1:]
+root, codec, parts = sys.argv[1:]
+parts = int(parts)
 features = {{
-    "observation.state": {{"dtype": "float32", "shape": (3,), "names": None}},
-    "action": {{"dtype": "float32", "shape": (2,), "names": None}},
+    "observation.state": {{"dtype": "float32", "shape": (parts + 1,), "names": None}},
+    "action": {{"dtype": "float32", "shape": (parts,), "names": None}},
     "next.reward": {{"dtype": "float32", "shape": (1,), "names": None}},
     "next.success": {{"dtype": "bool", "shape": (1,), "names": None}},
     "{CAMERA}": {{
@@ -35,6 +38,14 @@ features = {{
     }},
 }}
 options = dict(use_videos=False) if codec == "png" else dict(vcodec=codec)
+if codec == "depth":
+    shape, info = ({SIZE}, {SIZE}, 1), {{"is_depth_map": True}}
+    features["{CAMERA}"] |= {{"dtype": "video", "shape": shape, "info": info}}
+    options = {{}}
+elif "vcodec" in options and "vcodec" not in inspect.signature(LeRobotDataset.create).parameters:
+    from lerobot.configs.video import RGBEncoderConfig  # since 0.6
+
+    options = dict(rgb_encoder=RGBEncoderConfig(**options))
 data = LeRobotDataset.create("lab/arm", 10, features, root=root, robot_type="so100", **options)
 rng = np.random.default_rng(0)
 kept = {{key: [] for key in features}}
@@ -45,12 +56,14 @@ for steps in {LENGTHS}:
         light = int(rng.integers(40, 200))
         picture = np.stack([light + across / 2, 255 - light - down / 2, down + across], axis=2).clip(0, 255)
         frame = {{
-            "observation.state": rng.normal(size=3).astype(np.float32),
-            "action": rng.uniform(-1, 1, 2).astype(np.float32),
+            "observation.state": rng.normal(size=parts + 1).astype(np.float32),
+            "action": rng.uniform(-1, 1, parts).astype(np.float32),
             "next.reward": rng.normal(size=1).astype(np.float32),
             "next.success": np.array([step == steps - 1]),
             "{CAMERA}": picture.astype(np.uint8),
         }}
+        if codec == "depth":
+            frame["{CAMERA}"] = (1000 + 10 * picture[:, :, :1]).astype(np.uint16)
         for key, value in frame.items():
             kept[key].append(np.array(value))
         data.add_frame(dict(frame) | {{"task": "pick"}})
@@ -60,10 +73,10 @@ np.savez(root + ".npz", **{{key: np.stack(values) for key, values in kept.items(
 """
 
 
-def recorded(tmp_path, codec):
+def recorded(tmp_path, codec, parts=2):
     """A folder that LeRobot wrote, and the arrays that went in, all episodes in one."""
     root = tmp_path / "source"
-    command = [sys.executable, "-P", "-W", "ignore", "-c", WRITE, str(root), codec]
+    command = [sys.executable, "-P", "-W", "ignore", "-c", WRITE, str(root), codec, str(parts)]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return root, dict(np.load(f"{root}.npz"))
@@ -114,3 +127,19 @@ def test_pictures_in_videos_are_those_that_were_recorded_as_far_as_the_codec_kep
     next(reader)
     theirs = np.stack([np.frombuffer(frame, np.uint8).reshape(SIZE, SIZE, 3) for frame in reader])
     assert np.abs(pictures.astype(int) - theirs).max() <= 3
+
+
+def test_one_motor_and_a_state_of_two_numbers_come_in(tmp_path):
+    source, given = recorded(tmp_path, "png", parts=1)
+    assert_same_numbers(imported(source, tmp_path / "data"), given)
+
+
+def test_a_depth_camera_is_refused_by_name(tmp_path, capsys):
+    if tuple(map(int, importlib.metadata.version("lerobot").split(".")[:2])) < (0, 6):
+        pytest.skip("LeRobot before 0.6 records no depth")
+    source, _ = recorded(tmp_path, "depth")
+    run = ["import", "lerobot", str(source), "--out", str(tmp_path / "data"), "--last-frame", "repeat"]
+    assert cli.run([*run, "--image", CAMERA, "--proprio", "none"]) == 2
+    assert f"'{CAMERA}' must be colour pictures (H, W, 3), found depth" in capsys.readouterr().err
+    assert cli.run(run) == 0
+    assert open_dataset(tmp_path / "data").environment["observations"] == {"state": [3]}
