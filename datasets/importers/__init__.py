@@ -1,7 +1,8 @@
 """Importers: data written by other packages, as datasets; `FORMATS` lists them.
 
-Read `source` (what a format provides), `run` (the import), `detect` (which format a path has) and `hdf5`,
-`pictures`, `video`, `foreign` (what formats share); every other module is a format with its own options.
+Read `source` (what a format provides), `run` (the import), `detect` (which format a path has), then what
+formats share: `actions`, `pictures`, `hdf5`, `folders`, `foreign`. All other modules are formats, each with
+its own options.
 """
 
 from collections.abc import Mapping

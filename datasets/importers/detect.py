@@ -135,7 +135,7 @@ def _in_file(path: Path) -> Iterator[str]:
 
 def _in_hdf5(file: h5py.File) -> Iterator[str]:
     names = set(file)
-    own = "data" in names and isinstance(file.get("data", getlink=True), h5py.HardLink)
+    own = "data" in names and not isinstance(file.get("data", getlink=True), h5py.ExternalLink)
     data = file["data"] if own else None
     if isinstance(data, h5py.Group) and any(name.startswith("demo_") for name in data):
         yield "robomimic"

@@ -184,4 +184,4 @@ def test_a_link_to_another_file_is_refused(bring, tmp_path):
         del file["traj_0/actions"]
         file["traj_0/actions"] = h5py.ExternalLink(tmp_path / "other.h5", "traj_0/actions")
     found = bring("maniskill", source, "--image", CAMERA, "--proprio", *POSE)
-    assert found.code == 1 and "must not be a link to elsewhere" in found.said
+    assert found.code == 1 and "must not be a link to another file" in found.said
