@@ -155,8 +155,8 @@ def export_policy(
                 f"observations, by up to {comparison.largest:.2g} of an action's range; nothing was written",
                 remedy="export in the other format, or copy the folder that cog.Policy.export writes",
             )
-        write_bytes(out, file.read_bytes())
-    write_sealed(facts, "portable policy", _facts(policy, graph, out, kind, comparison))
+        write_bytes(out, file.read_bytes(), new=True)
+    write_sealed(facts, "portable policy", _facts(policy, graph, out, kind, comparison), new=True)
     return comparison
 
 
