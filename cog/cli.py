@@ -1,11 +1,14 @@
 """The `cog` command: choose one command, parse its options by type, run it, exit with its code."""
 
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cog.core.lazy import Entry
+from cog.core.options import with_usable_paths
 from cog.core.program import choose, exit_codes
 
 ABOUT = "Connect a new skill to past experience with offline reinforcement learning."
@@ -56,10 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line in this process and return its exit code."""
+    before = signal.getsignal(signal.SIGINT)
     try:
         main(arguments)
     except SystemExit as end:
         return int(end.code or 0)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)  # which the end of a program ignores
     raise AssertionError("main always exits")
 
 
@@ -68,14 +75,15 @@ def parse(arguments: Sequence[str]) -> Any:
 
     Raises:
         UsageError: there is no such command.
+        CogError: no file can have one of the paths.
     """
     name, entry, options = choose(COMMANDS, "command", "cog COMMAND [OPTIONS]", ABOUT, arguments)
     import tyro  # late: the list of commands does not need it
 
     command = entry.load()
     if hasattr(command, "parse"):  # some of its options determine the others
-        return command.parse(options)
-    return tyro.cli(command, prog=f"cog {name}", args=options)
+        return with_usable_paths(command.parse(options))
+    return with_usable_paths(tyro.cli(command, prog=f"cog {name}", args=options))
 
 
 if __name__ == "__main__":

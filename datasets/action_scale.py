@@ -30,33 +30,50 @@ class ActionScale:
         low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
         if low.ndim != 1 or low.shape != high.shape or len(low) == 0:
             raise UsageError(
-                f"action bounds need one low and one high per component, got {self.low} and {self.high}"
+                f"action bounds need one low and one high per component, got {self.low} and {self.high}",
+                remedy="give both, for each component of an action",
             )
         if not (np.isfinite([low, high]).all() and (low < high).all()):
             raise UsageError(
-                f"action bounds must be finite, each low below its high: {self.low}, {self.high}"
+                f"action bounds must be finite, each low below its high: {self.low}, {self.high}",
+                remedy="give two bounds for each component, between which its actions lie",
             )
         object.__setattr__(self, "low", tuple(low.tolist()))
         object.__setattr__(self, "high", tuple(high.tolist()))
 
     @staticmethod
     def measured(actions: Iterable[np.ndarray]) -> "ActionScale":
-        """The smallest bounds that contain all arrays (T, A) with rows; a constant component becomes 0.
+        """The smallest bounds that contain all arrays (T, A), one for each episode; a constant becomes 0.
 
         Raises:
-            CogError: there are no actions, or they differ in shape or are not finite.
+            CogError: there are no actions, or those of an episode differ in shape or are not finite.
         """
-        lows, highs = [], []
-        for array in actions:
-            if len(array) == 0:
+        lows: list[np.ndarray] = []
+        highs: list[np.ndarray] = []
+        for number, given in enumerate(actions):
+            array = np.asarray(given, np.float64)
+            if array.size == 0:
                 continue
-            lows.append(np.min(np.asarray(array, np.float64), axis=0))
-            highs.append(np.max(np.asarray(array, np.float64), axis=0))
-        if not lows or len({low.shape for low in lows}) > 1 or lows[0].ndim != 1:
+            if array.ndim != 2 or (lows and array.shape[1:] != lows[0].shape):
+                wanted = f"(T, {len(lows[0])})" if lows else "(T, A)"
+                raise CogError(
+                    "action bounds cannot be measured: the actions are missing or differ in shape; found "
+                    f"{array.shape}, wanted {wanted}",
+                    where=f"episode {number}",
+                    remedy="leave the episode out, or bring its actions to this shape",
+                )
+            if not np.isfinite(array).all():
+                step = np.flatnonzero(~np.isfinite(array).all(axis=1))[0]
+                raise CogError(
+                    f"action bounds cannot be measured: some actions are not finite (at step {step})",
+                    where=f"episode {number}",
+                    remedy="leave the episode out, or repair the recording",
+                )
+            lows.append(array.min(axis=0))
+            highs.append(array.max(axis=0))
+        if not lows:
             raise CogError("action bounds cannot be measured: the actions are missing or differ in shape")
         low, high = np.min(lows, axis=0), np.max(highs, axis=0)
-        if not np.isfinite([low, high]).all():
-            raise CogError("action bounds cannot be measured: some actions are not finite")
         margin = np.where(low == high, 1.0, 0.0)
         return ActionScale(tuple(low - margin), tuple(high + margin))
 

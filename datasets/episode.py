@@ -61,7 +61,7 @@ class Episode:
         Args:
             hits: (T,) bool, the steps whose reward is positive.
             terminate: whether the first of them is terminal, too; later steps are then left out.
-            ends: whether the environment's own end counts; False only as in views of before 0.2.
+            ends: whether the environment's own end counts; False only as in views of earlier versions.
         """
         cut = terminate and bool(hits.any())
         episode = self.first(int(np.argmax(hits)) + 1) if cut else self

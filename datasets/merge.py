@@ -1,26 +1,29 @@
 """Merge: task and prior sources, each with its rewards and its share of a batch, in one small file."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cog.core.files import code_version, hash_json, home
+from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, since
 from cog.core.inputs import Input
+from cog.core.lock import reserved
+from cog.core.options import usable_path
 from cog.core.sealed import read_sealed, write_sealed
-from cog.datasets.action_scale import FACT
+from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.relabel.view import STORED, View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
 from cog.datasets.storage.container import is_container
-from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
 MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
-OTHER_NAME = "choose another name, or delete it first"
+SAME = "collect both with the same options, or import both with one image size and the same keys"
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Source:
 
     def as_input(self, folder: Path) -> Input:
         """The view as an input, its path relative to `folder`."""
-        dataset = self.dataset.path.resolve()
+        dataset = self.dataset.place.resolve()
         return Input.of(
             "view", dataset.with_name(f"{dataset.name}@{self.view.name}"), self.view.hash(), folder
         )
@@ -111,6 +114,8 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
     If the whole text is an existing path, the '@' belongs to the name of the folder.
     """
+    if text.startswith("~"):  # which no shell wrote out
+        text = str(usable_path(Path(text)))
     folder, at, view = text.rpartition("@")
     if not at or "/" in view or Path(text).exists():
         return Path(text), None
@@ -156,7 +161,7 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
         "code_version": code_version(),
         "sources": [
             {
-                "path": os.path.relpath(source.dataset.path.resolve(), base),
+                "path": os.path.relpath(source.dataset.place.resolve(), base),
                 "role": source.role,
                 "relabel": source.view.name,
                 "share": source.share,
@@ -166,12 +171,12 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
             for source in sources
         ],
     }
-    if out.exists():
-        existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
-        if existing | {"code_version": ""} != value | {"code_version": ""}:
-            raise CogError(f"{out} exists already with other content", remedy=OTHER_NAME)
-    else:
-        write_sealed(out, "merge", value)
+    if not out.exists():
+        with reserved(out), contextlib.suppress(Taken):  # what is there by now is compared
+            write_sealed(out, "merge", value, new=True)
+    existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
+    if existing | {"code_version": ""} != value | {"code_version": ""}:
+        raise CogError(f"{out} exists already with other content{since(out)}", remedy=OTHER_NAME)
     return open_merge(out)
 
 
@@ -189,6 +194,8 @@ def open_merge(path: Path) -> Merge:
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
+    if path.name == MANIFEST:
+        raise CogError("is the manifest of a dataset", where=path, remedy=f"pass its folder: {path.parent}")
     value = read_sealed(path, "merge", "a merge", AGAIN)
     entries = value.get("sources")
     if not isinstance(entries, list) or not entries:
@@ -218,7 +225,12 @@ def _read_source(path: Path, number: int, entry: Any) -> Source:
         raise DataError(Problem(path, f"sources[{number}].share", "must be a number from 0 to 1", AGAIN))
     if entry["role"] not in get_args(Role):
         raise DataError(Problem(path, f"sources[{number}].role", "must be 'task' or 'prior'", AGAIN))
-    dataset = open_dataset(home(path) / entry["path"])
+    place = home(path) / entry["path"]
+    if not place.exists():
+        rule = f"there is no dataset here: {place}; a merge finds its data by paths from its own folder"
+        moved = "move the merge or the data back to where they were, or make the merge again with: cog merge"
+        raise DataError(Problem(path, f"sources[{number}].path", rule, moved))
+    dataset = open_dataset(place)
     view = open_view(dataset, entry["relabel"])
     for name, found in (("dataset_hash", dataset.hash), ("relabel_hash", view.hash())):
         if entry[name] != found:
@@ -235,13 +247,37 @@ def _check_alike(sources: Sequence[Source]) -> None:
             one, other = first.environment[field], source.dataset.environment[field]
             if one != other:
                 raise CogError(
-                    f"{first.path} and {source.dataset.path} cannot be merged: {field} {one} and {other} "
-                    "differ",
-                    remedy="collect both with the same environment options",
+                    f"{first.path} and {source.dataset.path} cannot be merged: {field} differ; "
+                    f"the first holds {_told(first, field)}, the second {_told(source.dataset, field)}",
+                    remedy=SAME if field == "observations" else "merge data of one kind of robot",
                 )
         if first.environment.get(FACT) != source.dataset.environment.get(FACT):
             raise CogError(
                 f"{first.path} and {source.dataset.path} cannot be merged: their actions were scaled from "
-                "different bounds",
-                remedy="import or write both with the same bounds",
+                f"different bounds; the first's {_scaled(first)}, the second's {_scaled(source.dataset)}",
+                remedy="import or write both with the same bounds, which contain the actions of both",
             )
+
+
+def _told(dataset: Dataset, field: str) -> str:
+    """The shapes of a dataset's observations or actions, for people."""
+    shapes = dataset.environment[field]
+    if field == "action":
+        return f"actions of {shapes[0]} components"
+    words = {"image": "images of {}", "proprio": "poses of {} numbers", "state": "states of {} numbers"}
+    absent = dataset.environment.get("proprio_absent")
+    parts = [
+        words[name].format("x".join(map(str, shape)))
+        for name, shape in shapes.items()
+        if name in words and not (name == "proprio" and absent)
+    ]
+    return " and ".join([*parts, "no pose"] if absent else parts)
+
+
+def _scaled(dataset: Dataset) -> str:
+    """How a dataset's actions were scaled, for people."""
+    scale = ActionScale.of(dataset.environment)
+    if scale is None:
+        return "were taken as they are, in [-1, 1]"
+    low, high = (", ".join(f"{value:g}" for value in bounds) for bounds in (scale.low, scale.high))
+    return f"from ({low}) to ({high})"

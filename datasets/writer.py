@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +16,21 @@ from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.importers import pictures
 from cog.datasets.robot_interface import KEY, RobotInterface
-from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts, new_folder
+from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts
+from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT as SUCCESS_BY
 from cog.signals.success import SuccessBy, succeeded
 
 REWARD, SUCCESS, FRAME = "reward", "success", "frame"
+ALIKE = {
+    "observations": "write another dataset for other poses or states; image_size brings pictures to one size",
+    "action": "write another dataset for another robot",
+    "signal_names": "pass the same signals, rewards and success with every episode, or write another dataset",
+    "rewards": "write another dataset",
+}
+"""What to do where episodes differ, by the fact in which they do."""
 Values = np.ndarray | Sequence[Any]
 
 
@@ -177,8 +186,13 @@ class DatasetWriter:
             )
         unit = self._actions(actions)
         frames = len(unit) + 1
-        if (images is None) == (state is None):
-            raise self._problem("images", "give either images or state", "leave out one of them")
+        if images is None and state is None:
+            rule = "there are no observations: give either images or state"
+            has_pose = "pass the pose as state=, since there are no images"
+            raise self._problem("images", rule, "pass images= or state=" if proprio is None else has_pose)
+        if images is not None and state is not None:
+            rule = "give either images or state, not both"
+            raise self._problem("images", rule, "pass the state as proprio=, or leave out the images")
         if state is not None and proprio is not None:
             raise self._problem("proprio", "must come with images", "join it to the state")
         pose = None
@@ -229,7 +243,16 @@ class DatasetWriter:
 
     def _images(self, images: Iterable[np.ndarray], frames: int) -> np.ndarray:
         try:
-            fitted = pictures.fit(images, self._image_size, self._colour)
+            frames_given = iter(images)
+        except TypeError as error:
+            rule = f"must be pictures (T + 1, H, W, 3), found {type(images).__name__}"
+            raise self._problem("images", rule, "pass an array or an iterable of pictures") from error
+        first = next(frames_given, None)
+        if first is None:
+            rule = f"must be {frames} pictures for {frames - 1} actions, found none"
+            raise self._problem("images", rule, "add the pictures, or pass a state instead")
+        try:
+            fitted = pictures.fit(chain([first], frames_given), self._image_size, self._colour)
         except pictures.UnfitError as error:
             rule, remedy = error.args
             raise self._problem("images", rule, remedy) from error
@@ -268,10 +291,19 @@ class DatasetWriter:
     def _numbers(self, field: str, given: Values, rows: int | None, axes: int) -> np.ndarray:
         """Finite numbers with `axes` axes and, if given, `rows` rows, float64."""
         values = self._array(field, given)
-        if values.ndim != axes or values.size == 0:
-            rule = f"must have {axes} axes and not be empty, found shape {values.shape}"
+        if values.ndim != axes:
+            rule = f"must have {axes} ax{'e' if axes > 1 else 'i'}s, found shape {values.shape}"
             remedy = "reshape it: one row per step for actions and rewards, one row per frame for all else"
+            if (values.ndim, axes) == (1, 2):
+                remedy = "reshape it: one number a row is values[:, None]"
             raise self._problem(field, rule, remedy)
+        if values.size == 0:
+            remedy = (
+                "leave the episode out: it has no step"
+                if field == "actions"
+                else "reshape it to at least one number a row, or leave it out"
+            )
+            raise self._problem(field, f"must not be empty, found shape {values.shape}", remedy)
         if rows is not None:
             self._check_rows(field, len(values), rows)
         values = values.astype(np.float64)
@@ -279,7 +311,9 @@ class DatasetWriter:
             finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1)
         broken = np.flatnonzero(~finite.all(axis=1))
         if len(broken):
-            rule = f"must be finite in float32, found another number in row {broken[0]}"
+            row = values[broken[0]].reshape(-1)
+            found = row[~finite[broken[0]]][0]
+            rule = f"must be finite in float32, found {found:g} in row {broken[0]}"
             raise self._problem(field, rule, "leave the episode out, or repair the recording")
         return values
 
@@ -291,7 +325,7 @@ class DatasetWriter:
             raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
         if values.dtype.kind not in "fiub":
             rule = f"must be numbers or booleans, found type {values.dtype}"
-            raise self._problem(field, rule, "convert it")
+            raise self._problem(field, rule, "convert it, such as by np.asarray(values, np.float32)")
         return values
 
     def _flag(self, field: str, given: Any) -> bool:
@@ -320,22 +354,30 @@ class DatasetWriter:
         if found != expected:
             steps = expected - 1 if field != "rewards" else expected
             rule = f"must have {expected} rows for {steps} actions, found {found}"
-            remedy = "add the observation after the last action, or drop that action and its reward"
+            remedy = "add or drop rows: there is one for each frame before, between and after the actions"
+            if field == "rewards":
+                remedy = "give each action its reward, and no more"
+            elif found == steps:
+                remedy = "add the observation after the last action, or drop that action and its reward"
             raise self._problem(field, rule, remedy)
 
     def _check_consistent(self, episode: Episode, no_proprio: bool) -> None:
         """Refuse an episode whose shapes or signals differ from the first."""
-        facts = episode_facts(episode) | {"proprio_absent": no_proprio}
+        facts = {"proprio_absent": no_proprio} | episode_facts(episode)
         if self._facts is None:
             self._facts = facts
             self._environment |= {"proprio_absent": True} if no_proprio else {}
             if self._scale is not None:
                 self._environment[FACT] = self._scale.to_json()
             self._environment[KEY] = self._held_interface(episode, no_proprio)
+        if no_proprio != self._facts["proprio_absent"]:
+            held = "one" if no_proprio else "none"
+            rule = f"must be given with all episodes or with none; the first has {held}"
+            raise self._problem("proprio", rule, "leave it out of all episodes, or write another dataset")
         for field, value in facts.items():
             if value != self._facts[field]:
                 rule = f"must be the same in all episodes; the first has {self._facts[field]}, this {value}"
-                raise self._problem(field, rule, "write another dataset, and merge the two")
+                raise self._problem(field, rule, ALIKE[field])
 
     def _held_interface(self, episode: Episode, no_proprio: bool) -> dict[str, Any]:
         """The robot's interface with what the writer does, as a fact of the environment.

@@ -20,6 +20,9 @@ SCENES = {
 
 for name, (entry_point, steps) in SCENES.items():
     if name not in gymnasium.registry:
-        gymnasium.register(id=name, entry_point=entry_point, max_episode_steps=steps)
+        # Gymnasium's checker would make an environment useless for good whose first reset was refused.
+        gymnasium.register(
+            id=name, entry_point=entry_point, max_episode_steps=steps, disable_env_checker=True
+        )
 
 __all__ = ["DOUBLE_DRAWER", "DRAWER_GRASP", "PICK_PLACE", "SCENES"]

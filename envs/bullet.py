@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from cog.envs import scene
 from cog.envs.scene import Camera
 
 
-class Connection(BulletClient):
+class OneWorld:
+    """Base of what holds a world: no copies, for two objects would control, and close, the same world."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse `copy.copy`, `copy.deepcopy` and `pickle`."""
+        raise TypeError("a PyBullet world cannot be copied or pickled. Build the environment again")
+
+
+class Connection(OneWorld, BulletClient):
     """PyBullet's functions bound to one DIRECT connection; each is bound once, at its first use."""
 
     def __init__(self) -> None:
@@ -28,16 +37,20 @@ class Connection(BulletClient):
             setattr(self, name, attribute)
         return attribute
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Refuse copies: two objects would control, and close, the same world."""
-        raise TypeError("a PyBullet world cannot be copied or pickled. Build the environment again")
-
     @property
     def is_open(self) -> bool:
         """Whether the connection has not been closed."""
         return bool(self._client >= 0)
 
 
+LIGHT: Mapping[str, Any] = {
+    "lightDirection": [-50.0, 30.0, 100.0],
+    "lightColor": [1.0, 1.0, 1.0],
+    "lightAmbientCoeff": 0.6,
+    "lightDiffuseCoeff": 0.35,
+    "lightSpecularCoeff": 0.05,
+}
+"""The software renderer's own light; it keeps the last one it was given, even when the world is emptied."""
 TOLD = "COG_TOLD_OF_SLOW_PICTURES"  # in the environment, which workers inherit
 
 
@@ -57,7 +70,7 @@ def warn_of_slow_pictures() -> None:
     )
 
 
-class Client:
+class Client(OneWorld):
     """A private PyBullet connection without a display or OpenGL."""
 
     def __init__(self, camera: Camera) -> None:
@@ -67,7 +80,7 @@ class Client:
             warn_of_slow_pictures()
         self._projections: dict[float, Any] = {}
         self.aim(camera)
-        self._light: dict[str, Any] = {}
+        self._light = dict(LIGHT)
 
     def rebuild(self) -> None:
         """Empty the world, so that what follows does not depend on what came before."""
@@ -78,7 +91,7 @@ class Client:
         )
         self.api.setGravity(0, 0, scene.GRAVITY)
         self.aim(self._camera)
-        self._light = {}
+        self._light = dict(LIGHT)
 
     def aim(self, camera: Camera) -> None:
         """Use this camera until the world is rebuilt."""
@@ -86,7 +99,7 @@ class Client:
 
     def light(self, direction: np.ndarray, colour: np.ndarray) -> None:
         """Light from `direction` (3,), of `colour` (3,), until the world is rebuilt."""
-        self._light = {"lightDirection": direction.tolist(), "lightColor": colour.tolist()}
+        self._light |= {"lightDirection": direction.tolist(), "lightColor": colour.tolist()}
 
     def load(
         self,

@@ -1,95 +1,149 @@
-"""The contract of a scene, checked on its first frame, before an episode is recorded."""
+"""The contract of a scene: what it must bring, and what every one of its frames must be.
 
-import importlib
+`promised` reads the contract off a scene's attributes and spaces, `Contract.check` compares a frame with it,
+`try_out` does so before anything is recorded. `cog.envs.held` does so at every frame.
+"""
+
+import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cog.errors import UsageError
+from cog.errors import CogError, UsageError
 from cog.signals.stages import furthest_stage
 
-OBSERVATIONS = {"image": {"image", "proprio"}, "state": {"state"}}
+OBSERVATIONS = {"image": ("image", "proprio"), "state": ("state",)}
 """Observations of policies, by the scene's argument `observation`."""
+LARGEST = float(np.finfo(np.float32).max)  # numbers are stored as float32
+SCALE = "give rows, columns and colours (RGB) as whole numbers from 0 to 255"
+RESET = "return (observation, info) from reset(self, *, seed=None, options=None)"
+STEP = "return (observation, reward, terminated, truncated, info) from step(self, action)"
+ALWAYS = "make both the same, at every frame"
 
 
-def load_scene(env: str) -> None:
-    """Import the module that registers an environment, if its id names one (`module:id`).
+@dataclass(frozen=True)
+class Contract:
+    """What a scene has promised of every frame."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shape of each observation."""
+    signals: tuple[str, ...]
+    """Names of its signals."""
+
+    def check(self, observation: Any, info: Any) -> None:
+        """Compare a frame with the promise.
+
+        Raises:
+            CogError: naming the rule that the frame breaks.
+        """
+        if not isinstance(observation, Mapping):
+            raise CogError(
+                f"it observes {kind(observation)}", remedy=f"return a dict of {_list(self.shapes)}"
+            )
+        if observation.keys() != self.shapes.keys():
+            wanted = f"return {_list(self.shapes)} and nothing else"
+            raise CogError(f"it observes {_list(observation)}", remedy=wanted)
+        for name, shape in self.shapes.items():
+            if name == "image":
+                check_picture(observation[name], name, shape)
+            else:
+                _check_numbers(observation[name], name, shape)
+        if not isinstance(info, Mapping):
+            raise CogError(f"its info is {kind(info)}", remedy="return a dict with 'signals' and 'success'")
+        if missing := [word for word in ("signals", "success") if word not in info]:
+            raise CogError(f"its info lacks {' and '.join(missing)}", remedy="give both in reset and step")
+        if flag(info["success"]) is None:
+            raise CogError(f"success is {info['success']!r}", remedy="make it true or false")
+        signals = info["signals"]
+        if not isinstance(signals, Mapping) or signals.keys() != set(self.signals):
+            found = _list(signals) if isinstance(signals, Mapping) else kind(signals)
+            rule = f"signal_names lists {_list(self.signals)}, but info['signals'] has {found}"
+            raise CogError(rule, remedy=ALWAYS)
+        for name, value in signals.items():
+            if number(value) is None:
+                raise CogError(f"signal {name!r} must be a finite number, not {value!r}")
+
+
+def promised(env: Any, name: str, observation: str) -> Contract:
+    """The contract of the scene `name`, built to show `observation`: "image" or "state".
 
     Raises:
-        UsageError: the module cannot be imported.
-    """
-    module, _, _ = env.rpartition(":")
-    if not module:
-        return
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # a user's module may raise anything
-        raise UsageError(
-            f"environment {env!r} cannot be built: the module {module!r} does not load "
-            f"({type(error).__name__}: {error})"
-        ) from error
-
-
-def check_attributes(env: Any, name: str) -> None:
-    """Check the attributes and spaces of a scene that every command needs.
-
-    Raises:
-        UsageError: one is missing or invalid.
+        UsageError: it lacks an attribute or an argument, or its spaces are not those of a scene.
     """
     import gymnasium.spaces as spaces
 
-    if missing := [word for word in ("starts", "signal_names") if not hasattr(env.unwrapped, word)]:
+    scene = env.unwrapped
+    if missing := [word for word in ("starts", "signal_names") if not hasattr(scene, word)]:
         raise UsageError(
             f"{name} lacks the attribute {' and '.join(missing)}", remedy="define it as a tuple of names"
         )
-    if not isinstance(env.observation_space, spaces.Dict):
+    for word in ("starts", "signal_names"):
+        values = getattr(scene, word)
+        texts = not isinstance(values, str) and all(isinstance(value, str) for value in values)
+        if not (texts and values and len(set(values)) == len(values)):
+            raise UsageError(f"{word} of {name} is {values!r}", remedy="make it a tuple of distinct names")
+    check_arguments(scene, name, "reset", "seed", "options")
+    space, wanted = env.observation_space, OBSERVATIONS[observation]
+    if not isinstance(space, spaces.Dict):
+        raise UsageError(f"{name} must observe Dict(image=…, proprio=…) or Dict(state=…), not {space}")
+    if set(space.spaces) != set(wanted):
+        rule = f"the observation_space of {name} has {_list(space.spaces)}"
         raise UsageError(
-            f"{name} must observe Dict(image=…, proprio=…) or Dict(state=…), not {env.observation_space}"
+            rule, remedy=f"with observation={observation!r}, give it {_list(wanted)} and nothing else"
         )
+    for word, part in space.spaces.items():
+        if word == "image":
+            if not (isinstance(part, spaces.Box) and is_picture(part.dtype, part.shape)):
+                rule = f"the space of image of {name} is {part}"
+                raise UsageError(rule, remedy="make it Box(0, 255, (H, W, 3), np.uint8), and " + SCALE)
+        elif not (isinstance(part, spaces.Box) and len(part.shape) == 1 and part.shape[0] > 0):
+            raise UsageError(f"the space of {word} of {name} is {part}", remedy="make it a Box of shape (P,)")
     action = env.action_space
-    bounded = isinstance(action, spaces.Box) and len(action.shape) == 1
+    bounded = isinstance(action, spaces.Box) and len(action.shape) == 1 and action.shape[0] > 0
     if not (bounded and np.all(action.low == -1) and np.all(action.high == 1)):
         raise UsageError(f"{name} must take actions from Box(-1, 1, (A,)), not {action}")
+    shapes = {word: tuple(part.shape or ()) for word, part in space.spaces.items()}
+    return Contract(shapes, tuple(scene.signal_names))
 
 
-def check_first_frame(env: Any, name: str, observation: str) -> None:
-    """Reset the environment and compare its first frame with its description; then reset it again.
+def check_arguments(env: Any, name: str, method: str, *arguments: str) -> None:
+    """Refuse an environment whose method does not take these arguments by name.
 
     Raises:
-        UsageError: its observation or its info has other entries, or its signals do not suffice for a stage.
+        UsageError: it lacks one.
     """
-    observed, info = env.unwrapped.reset(seed=0)  # without Gymnasium's checks, which name no remedy
-    if set(observed) != OBSERVATIONS[observation]:
+    parameters = inspect.signature(getattr(env, method)).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = {parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY}
+    if missing := [word for word in arguments if word not in known]:
+        rule = f"{method}() of {name} takes no {' and no '.join(missing)}"
         raise UsageError(
-            f"{name} observes {_list(observed)}",
-            remedy=f"with observation={observation!r}, return {_list(OBSERVATIONS[observation])} and nothing "
-            "else",
+            rule, remedy=f"define {method}(self, *, {', '.join(f'{word}=None' for word in arguments)})"
         )
-    if missing := [word for word in ("signals", "success") if word not in info]:
-        raise UsageError(
-            f"the info of {name} lacks {' and '.join(missing)}", remedy="give both in reset and step"
-        )
-    names, signals = env.unwrapped.signal_names, info["signals"]
-    if set(signals) != set(names):
-        raise UsageError(
-            f"signal_names of {name} lists {_list(names)}, but info['signals'] has {_list(signals)}",
-            remedy="make both the same",
-        )
-    for signal, value in signals.items():
-        if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value)):
-            raise UsageError(f"signal {signal!r} of {name} must be a finite number, not {value!r}")
-    _check_stages(env, name, signals)
-    for word, space in env.observation_space.spaces.items():
-        if np.shape(observed[word]) != space.shape:
-            raise UsageError(
-                f"{name} observes {word} of shape {np.shape(observed[word])}, but its space has {space.shape}"
-            )
-    env.reset(seed=0)
+
+
+def try_out(env: Any, name: str) -> None:
+    """Reset a scene, evaluate its stages, take one step, and reset it again: later is too late.
+
+    Raises:
+        UsageError: it breaks its contract, or its stages are no pairs of a name and a predicate.
+    """
+    try:
+        _, info = env.reset(seed=0)
+        _check_stages(env, name, info["signals"])
+        env.step(np.zeros(env.action_space.shape, np.float32))
+        env.reset(seed=0)
+    except UsageError:
+        raise
+    except CogError as error:  # nothing has begun yet
+        raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
 
 
 def _check_stages(env: Any, name: str, signals: Mapping[str, float]) -> None:
-    """Evaluate the scene's failure stages, if any, on the first frame: later is too late.
+    """Evaluate the scene's failure stages, if any, on the first frame.
 
     Raises:
         UsageError: they are not pairs of a name and a predicate on its signals.
@@ -108,12 +162,99 @@ def _check_stages(env: Any, name: str, signals: Mapping[str, float]) -> None:
 
 
 def draws_pictures(env: Any) -> bool:
-    """Whether `render` returns an image (H, W, 3); the environment must have been reset."""
+    """Whether `render` gives an image; the environment must have been reset.
+
+    Raises:
+        UsageError: what it gives is not (H, W, 3) uint8.
+    """
     import gymnasium
 
-    drawn = type(env.unwrapped).render is not gymnasium.Env.render
-    return drawn and getattr(env.render(), "ndim", 0) == 3
+    if type(env.unwrapped).render is gymnasium.Env.render:
+        return False
+    try:
+        return env.render() is not None
+    except UsageError:
+        raise
+    except CogError as error:
+        raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
+
+
+def check_picture(value: Any, name: str, shape: tuple[int, ...] | None = None) -> None:
+    """Refuse what is not a picture (H, W, 3) uint8, or not of this shape.
+
+    Raises:
+        CogError: naming its type and shape.
+    """
+    found = _array(value, name)
+    if not is_picture(found.dtype, found.shape) or (shape is not None and found.shape != shape):
+        wanted = "(H, W, 3)" if shape is None else shape
+        raise CogError(f"{name} must be uint8 {wanted}, found {found.dtype} {found.shape}", remedy=SCALE)
+
+
+def several(returned: Any, count: int, wanted: str) -> Any:
+    """What a scene returned, if it is `count` values; `wanted` says which.
+
+    Raises:
+        CogError: it is something else.
+    """
+    if not isinstance(returned, tuple | list) or len(returned) != count:
+        found = f"{len(returned)} values" if isinstance(returned, tuple | list) else kind(returned)
+        raise CogError(f"it returns {found}, not {count}", remedy=wanted)
+    return returned
+
+
+def is_picture(dtype: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an array is a picture: rows, columns and three colours of whole numbers from 0 to 255."""
+    return dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and min(shape) > 0
+
+
+def number(value: Any) -> float | None:
+    """A real scalar, or an array of one number, if it is finite in float32; otherwise None."""
+    if not isinstance(value, float | int):
+        try:
+            found = np.asarray(value)
+        except ValueError:
+            return None
+        if found.size != 1 or found.dtype.kind not in "fiub":
+            return None
+        value = found.item()
+    return float(value) if abs(value) <= LARGEST else None
+
+
+def flag(value: Any) -> bool | None:
+    """True or false, also as 1 or 0; otherwise None."""
+    found = value if isinstance(value, bool | np.bool_) else number(value)
+    return bool(found) if found in (0, 1) else None
+
+
+def kind(value: Any) -> str:
+    """What a value is, for people."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    return f"{type(value).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}")
+
+
+def _check_numbers(value: Any, name: str, shape: tuple[int, ...]) -> None:
+    found = _array(value, name)
+    if found.shape != shape:
+        rule = f"it observes {name} of shape {found.shape}, but its space has {shape}"
+        raise CogError(rule, remedy=ALWAYS)
+    if found.dtype.kind not in "fiu":
+        raise CogError(f"{name} must hold numbers, found type {found.dtype}")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(found.astype(np.float32))
+    if not finite.all():
+        entry = int(np.flatnonzero(~finite)[0])
+        raise CogError(f"{name}[{entry}] is {found[entry]}; it must be finite in float32")
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise CogError(f"{name} is no array ({error})") from error
 
 
 def _list(names: Any) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+    return ", ".join(sorted(map(str, names))) or "nothing"

@@ -1,10 +1,17 @@
 """Scenes for data and policies: build environments, look them up, and keep several of them."""
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from cog.envs.contract import load_scene
-from cog.errors import UsageError
+import gymnasium
+from gymnasium.wrappers import TimeLimit
+
+from cog.envs.held import Held
+from cog.envs.plain import Plain, entries, is_plain
+from cog.envs.users import load_module, users_code
+from cog.errors import CogError, UsageError
 
 
 @dataclass(frozen=True)
@@ -31,31 +38,95 @@ class Scene:
 def make_environment(scene: Scene, render_mode: str | None = None) -> Any:
     """Build the environment of a scene, with `render()` for people if `render_mode` says so.
 
-    `cog.envs.contract` checks it instead of Gymnasium's own checks, which name no remedy.
+    It is held to the contract of a scene (`cog.envs.held`) instead of Gymnasium's own checks, which name no
+    remedy. A plain environment is built as one (`cog.envs.plain`).
 
     Raises:
-        UsageError: the id does not exist, or the environment does not accept the arguments.
+        UsageError: the id does not exist, the environment does not accept the arguments, or it is no scene.
     """
-    import gymnasium
-
-    import cog.envs  # noqa: F401  (registers the ids)
-
-    load_scene(scene.env)
-    arguments: dict[str, Any] = {"observation": "state"}
-    if scene.image is not None:
-        arguments = {"observation": "image", "image_size": scene.image[0]}
-    try:
-        return gymnasium.make(
-            scene.env,
-            max_episode_steps=scene.max_episode_steps,
-            disable_env_checker=True,
-            terminate_on_success=scene.terminate_on_success,
-            render_mode=render_mode,
-            **arguments,
-            **dict(scene.options),
+    creator = scene_class(scene.env)
+    env = None
+    if not _asks_to_be_a_scene(creator):
+        drawn = render_mode if scene.image is None else "rgb_array"
+        env = _built(scene, {} if drawn is None or not _draws(creator) else {"render_mode": drawn})
+        if is_plain(env.unwrapped):
+            size = None if scene.image is None else scene.image[0]
+            env = Plain(env, scene.env, size, scene.terminate_on_success)
+        else:  # a function had built one, or its constructor had set its attributes
+            env.close()
+            env = None
+    if env is None:
+        arguments: dict[str, Any] = {"observation": "state"}
+        if scene.image is not None:
+            arguments = {"observation": "image", "image_size": scene.image[0]}
+        env = _built(
+            scene,
+            {**arguments, "terminate_on_success": scene.terminate_on_success, "render_mode": render_mode},
         )
-    except (gymnasium.error.Error, TypeError) as error:
-        raise UsageError(f"environment {scene.env!r} cannot be built: {error}") from error
+    held = Held(env, scene.env, "state" if scene.image is None else "image")
+    return TimeLimit(held, scene.max_episode_steps)
+
+
+def shown_by_default(env: str, options: Mapping[str, Any]) -> Literal["image", "state"]:
+    """What is recorded of an environment unless told otherwise: of a plain one its picture, if it has one.
+
+    Raises:
+        UsageError: it cannot be built, or its observations do not fit.
+    """
+    if _asks_to_be_a_scene(scene_class(env)):
+        return "image"
+    built = _built(Scene(env, None, 1, tuple(options.items())), {})
+    try:
+        if not is_plain(built.unwrapped):
+            return "image"
+        return "state" if entries(built.observation_space, env)[0] is None else "image"
+    finally:
+        built.close()
+
+
+def starts_of(env: str) -> tuple[str, ...]:
+    """Names of an environment's starts, the default first; nothing is built.
+
+    Raises:
+        UsageError: the id does not exist.
+    """
+    return tuple(getattr(scene_class(env), "starts", Plain.starts))
+
+
+def _asks_to_be_a_scene(creator: Any) -> bool:
+    """Whether a class or function has a scene's attributes or takes its arguments, before it is called."""
+    return not is_plain(creator) or "observation" in inspect.signature(creator).parameters
+
+
+def _draws(creator: Any) -> bool:
+    """Whether a plain environment says that it can be built to draw pictures."""
+    if isinstance(creator, type):
+        return "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ())
+    parameters = inspect.signature(creator).parameters.values()
+    return any(one.name == "render_mode" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def _built(scene: Scene, arguments: Mapping[str, Any]) -> Any:
+    """Gymnasium's environment of these arguments and the scene's options, without a limit of steps.
+
+    Raises:
+        UsageError: it does not accept them, or raises something else.
+    """
+    try:
+        with users_code("its constructor"):
+            return gymnasium.make(
+                scene.env,
+                max_episode_steps=-1,
+                disable_env_checker=True,
+                **arguments,
+                **dict(scene.options),
+            )
+    except UsageError:
+        raise
+    except CogError as error:
+        raise UsageError(
+            f"environment {scene.env!r} cannot be built: {error.what}", remedy=error.remedy
+        ) from error
 
 
 def registered(env: str) -> Any:
@@ -64,11 +135,11 @@ def registered(env: str) -> Any:
     Raises:
         UsageError: the id does not exist.
     """
-    import gymnasium
-
     import cog.envs  # noqa: F401  (registers the ids)
 
-    load_scene(env)
+    module, _, _ = env.rpartition(":")
+    if module:
+        load_module(module, f"environment {env!r} cannot be built")
     try:
         return gymnasium.spec(env.rpartition(":")[2])
     except gymnasium.error.Error as error:
@@ -93,12 +164,18 @@ def scene_class(env: str) -> Any:
     """The class of an environment, with its `starts`, `behaviours` and `stages`; nothing is built.
 
     Raises:
-        UsageError: the id does not exist.
+        UsageError: the id does not exist, or its class cannot be imported.
     """
     from gymnasium.envs.registration import load_env_creator
 
     entry_point = registered(env).entry_point
-    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    if not isinstance(entry_point, str):
+        return entry_point
+    try:
+        with users_code(f"importing {entry_point!r}"):
+            return load_env_creator(entry_point)
+    except CogError as error:
+        raise UsageError(f"environment {env!r} cannot be built: {error.what}", remedy=error.remedy) from error
 
 
 class Environments:

@@ -42,6 +42,11 @@ class Workspace:
     clearance: float
     """Height (m) at which the fingers pass over all furniture."""
 
+    def __post_init__(self) -> None:
+        """Refuse changes: all environments of a scene share it."""
+        for corner in (self.low, self.high, self.neutral):
+            corner.setflags(write=False)
+
 
 @dataclass(frozen=True)
 class Camera:

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Literal, cast
 
 import gymnasium
@@ -14,7 +15,7 @@ from cog.envs.arm import Arm
 from cog.envs.behaviours.base import Behaviour
 from cog.envs.behaviours.grasp import Grasp
 from cog.envs.behaviours.wander import Wander
-from cog.envs.bullet import Client
+from cog.envs.bullet import Client, OneWorld
 from cog.envs.objects import OBJECT_SETS, Thing
 from cog.envs.randomise import RANDOMISATIONS, randomise_camera, randomise_friction, randomise_lighting
 from cog.errors import UsageError
@@ -24,7 +25,7 @@ PROPRIO_SIZE = 8
 ACTION_SIZE = 8
 
 
-class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
+class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     """Base of all scenes.
 
     Action (8,) in [-1, 1]: Δx, Δy, Δz (`scene.POSITION_SCALE` m per unit), Δroll, Δpitch, Δyaw
@@ -75,8 +76,11 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         """
         if observation not in ("image", "state"):
             raise UsageError(f"observation {observation!r} is unknown", remedy="choose 'image' or 'state'")
-        if image_size < 8 or render_size < 8:
-            raise UsageError("image_size and render_size must be at least 8 pixels")
+        for name, size in (("image_size", image_size), ("render_size", render_size)):
+            if not isinstance(size, Integral) or size < 8:
+                raise UsageError(f"{name} is {size!r}; it must be a whole number of pixels, at least 8")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise UsageError(f"render_mode {render_mode!r} is unknown", remedy="choose 'rgb_array' or None")
         if objects not in OBJECT_SETS:
             raise UsageError(
                 f"objects {objects!r} is unknown", remedy=f"choose one of: {', '.join(OBJECT_SETS)}"
@@ -102,6 +106,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         self._pose = self.arm.pose()
         self._finger_opening = self.arm.opening()
         self._clipped = 0
+        self._began = False  # whether there has been a reset
 
     # --- What a scene defines --------------------------------------------------------------------
 
@@ -144,10 +149,16 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         """Draw an initial state from the start; `seed` alone determines it, bit for bit.
 
         `options={"start": name}` uses another start for this episode only.
+
+        Raises:
+            UsageError: there is no such start or option, or the environment is closed; all is as it was.
         """
+        start = self._chosen(options)
+        self._refuse_closed()
         super().reset(seed=seed)
-        self.start = self._checked((options or {}).get("start", self._start))
+        self.start = start
         self._build()
+        self._began = True
         self._clipped = 0
         signals = self.signals()
         return self._observe(), self._info(signals)
@@ -156,8 +167,10 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         """Apply an action (8,) for `scene.SUBSTEPS` substeps.
 
         Raises:
-            UsageError: the action has another shape or is not finite; the simulator has not moved.
+            UsageError: the action has another shape or is not finite, there was no reset, or the environment
+                is closed; the simulator has not moved.
         """
+        self._refuse_idle("stepped")
         command = self._checked_action(action)
         position, rotation = self._pose
         self.arm.move(
@@ -177,7 +190,14 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         return self._observe(), float(info["success"]), terminated, False, info
 
     def render(self) -> np.ndarray:
-        """An image for people, (render_size, render_size, 3) uint8, not the policy's observation."""
+        """An image for people, (render_size, render_size, 3) uint8, not the policy's observation.
+
+        Raises:
+            UsageError: there was no reset, or the environment is closed or was built without pictures.
+        """
+        if self.render_mode is None:
+            raise UsageError("nothing is drawn with render_mode=None", remedy="build it with 'rgb_array'")
+        self._refuse_idle("drawn")
         return self._client.image(self._render_size, self._render_size)
 
     def close(self) -> None:
@@ -188,11 +208,12 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
 
     def gripper_pose(self) -> tuple[np.ndarray, np.ndarray]:
         """Centre of the gripper (3,) m and its rotation relative to pointing down (3,) rad."""
-        return self._pose
+        position, rotation = self._pose
+        return position.copy(), rotation.copy()
 
     def gripper_position(self) -> np.ndarray:
         """Centre of the gripper, (3,) m."""
-        return self._pose[0]
+        return self._pose[0].copy()
 
     def object_position(self) -> np.ndarray:
         """Centre of the object, (3,) m."""
@@ -208,6 +229,24 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         if start not in self.starts:
             raise UsageError(f"start {start!r} is unknown", remedy=f"choose one of: {', '.join(self.starts)}")
         return start
+
+    def _chosen(self, options: Any) -> str:
+        """The start that options of `reset` choose."""
+        if not isinstance(options, Mapping | None):
+            raise UsageError(f"options are {options!r}", remedy='pass a dict, such as {"start": name}')
+        if unknown := [name for name in options or {} if name != "start"]:
+            raise UsageError(f"option {unknown[0]!r} is unknown", remedy="the only one is 'start'")
+        return self._checked((options or {}).get("start", self._start))
+
+    def _refuse_closed(self) -> None:
+        if not self._client.api.is_open:
+            raise UsageError("this environment is closed", remedy="build it again")
+
+    def _refuse_idle(self, done: str) -> None:
+        """Refuse an environment with no episode in it."""
+        self._refuse_closed()
+        if not self._began:
+            raise UsageError(f"an environment is {done} after a reset", remedy="call reset first")
 
     def _space(self) -> spaces.Space[dict[str, np.ndarray]]:
         def numbers(size: int) -> spaces.Box:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import tyro
 
+from cog.core.options import with_usable_paths
 from cog.core.program import exit_codes
 
 Settings = TypeVar("Settings")
@@ -14,5 +15,5 @@ Settings = TypeVar("Settings")
 def script(settings: type[Settings], work: Callable[[Settings], None]) -> None:
     """Do the work with the settings of the command line, and exit: 0 done, 1 failed, 2 wrong usage."""
     with exit_codes():
-        work(tyro.cli(settings))
+        work(with_usable_paths(tyro.cli(settings)))
     sys.exit(0)

@@ -13,6 +13,7 @@ from cog.classifier.network import SuccessNetwork, judge, save, to_tensor
 from cog.classifier.verdicts import Verdict, best_threshold, measure
 from cog.core.configs import identity
 from cog.core.inputs import inputs_to_json
+from cog.datasets.storage.folder import new_folder
 from cog.errors import CogError, UsageError
 from cog.networks.augment import random_shift
 from cog.networks.config import NetworkConfig
@@ -32,13 +33,22 @@ def classify(
 
     Raises:
         UsageError: no source is named, or the labelling rule is invalid.
-        CogError: the output folder is not empty, the data cannot be used, or no threshold is precise enough;
-            nothing is written.
+        CogError: the output folder is not empty or another process fills it, the data cannot be used, or no
+            threshold is precise enough; nothing is written.
     """
     if not sources:
         raise UsageError("name at least one dataset that shows the task")
-    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise CogError("exists already and is not empty", where=config.out, remedy="choose another folder")
+    with new_folder(config.out):
+        return _fill(sources, config, on_progress, on_message)
+
+
+def _fill(
+    sources: Sequence[Path],
+    config: ClassifierConfig,
+    on_progress: OnProgress | None,
+    on_message: Callable[[str], None] | None,
+) -> list[Verdict]:
+    """The same in a folder that is locked already."""
     if config.threads:
         torch.set_num_threads(config.threads)
     frames = read_frames(sources, config, on_message)

@@ -157,7 +157,7 @@ class Info:
         from cog.datasets.info import film
 
         check_new_sheet(out)
-        write_sheet(out, film(self.path, self.episodes))
+        write_sheet(out, film(self.path, self.episodes), new=True)
         messages().print(f"{out}: film of episodes {', '.join(map(str, self.episodes))}")
 
 
@@ -285,7 +285,7 @@ class Sample:
         if self.film is not None:
             if not found.pictures:
                 raise CogError("has states but no images, so there is no film to write", where=self.data)
-            write_sheet(self.film, found.pictures)
+            write_sheet(self.film, found.pictures, new=True)
 
 
 def _report(dataset: "Dataset") -> None:

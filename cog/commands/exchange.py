@@ -15,6 +15,7 @@ from cog.core.lazy import Entry
 from cog.core.program import choose
 from cog.datasets import exporters, importers
 from cog.datasets.exporters.run import ExportOptions, export
+from cog.datasets.importers.detect import describe, is_path
 from cog.datasets.importers.run import ImportConfig, run_import
 from cog.datasets.importers.source import ImportOptions
 from cog.datasets.merge import open_merge
@@ -44,7 +45,13 @@ class Import(Generic[In]):
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> Import[ImportOptions]:
-        """The import that FORMAT, the first argument, and its options describe."""
+        """The import that FORMAT, the first argument, and its options describe.
+
+        Raises:
+            UsageError: there is no such format; for a file or folder instead, it says which one that has.
+        """
+        if arguments and arguments[0] not in importers.FORMATS and is_path(arguments[0]):
+            raise describe(Path(arguments[0]))
         usage = "cog import FORMAT SOURCE --out FOLDER [OPTIONS]"
         name, entry, options = choose(importers.FORMATS, "format", usage, _first_line(cls), arguments)
         command: Import[ImportOptions] = tyro.cli(
@@ -101,6 +108,8 @@ class Export(Generic[Out]):
         total = sum(source.episodes for source in merge.sources)
         with progress(f"export {self.options.format}", total, "episode") as advance:
             result = export(self.options, merge, self.out, advance)
+        for note in result.notes:
+            console().print(f"note: {note}")
         console().print(str(result))
 
 

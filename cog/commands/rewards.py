@@ -26,16 +26,24 @@ class Relabel:
     scale: float = 1.0
     """Reward of a step on which the rule holds."""
     terminate: bool = True
-    """Whether the first rewarded step ends the episode, or rewards persist and nothing terminates."""
+    """Whether the first rewarded step ends the episode, or only the environment does."""
     only: str | None = None
     """Keep only episodes whose last frame satisfies this rule, such as drawer_opened. Default: all."""
+    out: Path | None = None
+    """Folder for the view instead of a dataset's that cannot be written; it is used as OUT@NAME."""
 
     def run(self) -> None:
         from cog.datasets.relabel.view import relabel
         from cog.datasets.storage.dataset import open_dataset
 
         view = relabel(
-            self.dataset, self.rule, self.name, scale=self.scale, terminate=self.terminate, only=self.only
+            self.dataset,
+            self.rule,
+            self.name,
+            scale=self.scale,
+            terminate=self.terminate,
+            only=self.only,
+            out=self.out,
         )
         console().print(str(view))
         for remark in view.remarks(open_dataset(self.dataset).step_count):

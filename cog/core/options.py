@@ -1,10 +1,57 @@
-"""Options as text: `name=value`, where the value is JSON, `True`, `False` or plain text."""
+"""Options as text: `name=value`, where the value is JSON, `True`, `False` or plain text; and paths."""
 
+import dataclasses
+import errno
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from cog.errors import UsageError
+from cog.core.files import REMEDIES
+from cog.errors import CogError, UsageError
+
+SHOWN = 60  # characters at either end of a path that is too long to be shown
+
+
+def with_usable_paths(settings: Any) -> Any:
+    """The same settings with `~` written out in all their paths, which no shell did for `--out=~/data`.
+
+    Raises:
+        CogError: as `usable_path`.
+    """
+    if isinstance(settings, Path):
+        return usable_path(settings)
+    if type(settings) is tuple:
+        values = tuple(with_usable_paths(entry) for entry in settings)
+        return values if values != settings else settings
+    if not dataclasses.is_dataclass(settings) or isinstance(settings, type):
+        return settings
+    before = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings) if item.init}
+    after = {name: with_usable_paths(value) for name, value in before.items()}
+    changed = {name: value for name, value in after.items() if value is not before[name]}
+    return dataclasses.replace(settings, **changed) if changed else settings
+
+
+def usable_path(path: Path) -> Path:
+    """A path with `~` written out.
+
+    Raises:
+        CogError: no file can have it: a name is too long, a link leads back to itself, or a home is unknown.
+    """
+    try:
+        if path.parts and path.parts[0].startswith("~"):
+            path = path.expanduser()
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            text = str(path)
+            shown = text if len(text) <= 4 * SHOWN else f"{text[:SHOWN]}…{text[-SHOWN:]}"
+            raise CogError(error.strerror, where=shown, remedy=REMEDIES[error.errno]) from error
+    except RuntimeError as error:  # pathlib's word for an unknown user
+        raise CogError(f"no home of {path.parts[0]!r} is known", where=path) from error
+    except ValueError as error:
+        raise CogError(f"is no path ({error})", where=repr(str(path))) from error
+    return path
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:

@@ -1,29 +1,94 @@
 """Start and end of a program: choose one of several entries by name, and turn errors into exit codes."""
 
+import errno
+import os
+import select
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NoReturn, TextIO
 
 from rich.table import Table
 
 from cog.core.console import console, messages
+from cog.core.files import REMEDIES
 from cog.core.lazy import Entry, look_up
-from cog.errors import CogError, FailedElsewhere, UsageError
+from cog.errors import CogError, FailedElsewhere, UsageError, sentences
+
+MEMORY = "close other programs, use a machine with more memory, or ask for less: fewer or smaller images"
+LINUX_LOOP = "Symlink loop from"  # how Python before 3.13 begins it
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Print an error of the toolkit in one line and exit with its code."""
+    """Print an error of the toolkit, or what the system refused, in one line and exit with its code.
+
+    A reader of the output that has left ends a program quietly; a second Ctrl-C ends no cleaning up.
+    """
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here, where a reader that has left can still be met
     except FailedElsewhere as error:
         sys.exit(error.exit_code)
     except CogError as error:
-        messages().print(f"cog: {error}", style="red")
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
     except KeyboardInterrupt:
-        messages().print("cog: interrupted", style="red")
-        sys.exit(CogError.exit_code)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _end("interrupted")
+    except MemoryError as error:
+        _end(short_of_memory(error))
+    except OSError as error:
+        if left := [stream for stream in (sys.stdout, sys.stderr) if _reader_left(stream)]:
+            for stream in left:  # whose last words the interpreter would try to write again
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            sys.exit(CogError.exit_code)
+        if error.strerror is None:
+            raise
+        _end(sentences(error.strerror, _place(error), REMEDIES.get(error.errno or 0)))
+    except RuntimeError as error:
+        if is_shortage(error):
+            _end(short_of_memory(error))
+        if not str(error).startswith(LINUX_LOOP):
+            raise
+        _end(sentences(str(error), remedy=REMEDIES[errno.ELOOP]))
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether PyTorch reports that an allocation failed, on the host or on a device."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def short_of_memory(error: BaseException) -> str:
+    """One line on memory that was not there; `error` says for what, such as "to read shards/00000.h5"."""
+    said = str(error).strip().splitlines()
+    what = f" {said[0]}" if said and said[0].startswith("to ") else f" ({said[0]})" if said else ""
+    return sentences(f"not enough memory{what}", remedy=MEMORY)
+
+
+def _reader_left(stream: TextIO) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _place(error: OSError) -> str | None:
+    names = (error.filename, error.filename2)
+    return next((os.fsdecode(name) for name in names if isinstance(name, str | bytes)), None)
+
+
+def _end(text: str, code: int = CogError.exit_code) -> NoReturn:
+    """Print why a program ends, and end it."""
+    messages().print(f"cog: {text}", style="red")
+    sys.exit(code)
 
 
 def choose(

@@ -29,14 +29,15 @@ class SealError(CogError):
         return type(self), (self.file, self.field, self.what, str(self.remedy))  # for worker processes
 
 
-def write_sealed(path: Path, kind: str, value: dict[str, Any]) -> None:
+def write_sealed(path: Path, kind: str, value: dict[str, Any], new: bool = False) -> None:
     """Publish `value` under `path` with its seal.
 
     Raises:
+        Taken: it must be `new`, and something has that name by now.
         CogError: the file could not be written; it is as it was before.
     """
     content = {**value, "format": FORMAT, "kind": kind}
-    write_bytes(path, json_text(content | {"seal": hash_json(content)}).encode())
+    write_bytes(path, json_text(content | {"seal": hash_json(content)}).encode(), new)
 
 
 def read_sealed(

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cog.core.files import write_atomically, write_bytes
+from cog.core.files import OTHER_NAME, write_atomically, write_bytes
 from cog.errors import CogError, UsageError, missing_extra
 
 FRAMES_PER_SECOND = 12  # half of real time
@@ -66,20 +66,21 @@ def check_new_sheet(path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise UsageError("a film is a PNG image", where=path, remedy="give it a name that ends in .png")
     if path.exists():
-        raise CogError(
-            "exists already; nothing was written", where=path, remedy="choose another name or delete it first"
-        )
+        raise CogError("exists already; nothing was written", where=path, remedy=OTHER_NAME)
 
 
-def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]], new: bool = False) -> None:
     """Write a PNG with a caption and evenly spaced frames, first and last included, for each episode.
 
     `rows` holds captions and frames (T, H, W, 3) uint8.
+
+    Raises:
+        Taken: it must be `new`, and something has that name by now.
     """
     picture = np.concatenate([_row(caption, frames) for caption, frames in rows])
     done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     assert done, "OpenCV encodes PNG wherever it is installed"
-    write_bytes(path, data.tobytes())
+    write_bytes(path, data.tobytes(), new)
 
 
 def _row(caption: str, frames: np.ndarray) -> np.ndarray:

@@ -37,8 +37,9 @@ def processes(count: int) -> Iterator[Executor]:
         yield pool
     except BaseException as error:
         left = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        _stop(left)
+        with _uninterrupted():  # by a second Ctrl-C, which would leave workers behind
+            pool.shutdown(wait=False, cancel_futures=True)
+            _stop(left)
         if isinstance(error, BrokenProcessPool):
             raise CogError(
                 "a worker process died (killed, or out of memory); what was finished is kept",
@@ -46,6 +47,19 @@ def processes(count: int) -> Iterator[Executor]:
             ) from error
         raise
     pool.shutdown()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Pass over SIGINT inside; signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stop(workers: Sequence[BaseProcess]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cog.envs.contract import check_attributes, check_first_frame, draws_pictures
+from cog.envs.contract import draws_pictures, try_out
 from cog.envs.make import Scene, make_environment
 from cog.errors import CogError, UsageError
 from cog.networks.encoder import ObservationShape
@@ -23,7 +23,6 @@ def check_scene(
     """
     env = make_environment(scene, "rgb_array")
     try:
-        check_attributes(env, scene.env)
         known = tuple(env.unwrapped.starts)
         for start in starts:
             if start not in known:
@@ -42,7 +41,7 @@ def check_scene(
                     f"{found.get(name, 'none')}",
                     remedy="use the environment and options that the data came from",
                 )
-        check_first_frame(env, scene.env, "state" if scene.image is None else "image")
+        try_out(env, scene.env)
         if films and not draws_pictures(env):
             raise UsageError(f"render() of {scene.env} draws no image", remedy="evaluate with --videos 0")
         return tuple(name for name, _ in getattr(env.unwrapped, "stages", ()))

@@ -24,6 +24,7 @@ from cog.core.configs import differences
 from cog.core.configs import identity as identity_of
 from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.core.inputs import Input, inputs_to_json
+from cog.core.lock import content, locked
 from cog.core.options import parse_options
 from cog.core.videos import can_encode, write_sheet, write_video
 from cog.core.workers import cores, processes
@@ -69,12 +70,23 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     }
     if (config.out / RESULT).exists():
         return _existing(config.out, identity)
-    if config.out.exists() and (not config.out.is_dir() or any(_foreign(config.out))):
-        raise CogError(
-            "is not empty and does not hold an evaluation", where=config.out, remedy="choose another folder"
-        )
+    _refuse_foreign(config.out)
     make_folder(config.out)  # so that an unwritable folder is reported before the episodes run
+    with locked(config.out, needed=False):
+        if (config.out / RESULT).exists():  # by now
+            return _existing(config.out, identity)
+        return _run(config, scene, stages, checkpoint, identity, on_progress)
 
+
+def _run(
+    config: EvaluateConfig,
+    scene: Scene,
+    stages: Sequence[str],
+    checkpoint: checkpoints.Checkpoint,
+    identity: Mapping[str, Any],
+    on_progress: OnProgress | None,
+) -> Evaluation:
+    """Run the episodes, film some, and publish the result."""
     groups = _groups(config)
     paid = payment(checkpoint)
     with _crew(config, checkpoint.folder, scene, len(groups), paid) as crew:
@@ -106,6 +118,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
             "pictures": pictures,
             "episodes": [_record(outcome) for outcome in outcomes],
         },
+        new=True,
     )
     return open_evaluation(config.out)
 
@@ -283,11 +296,15 @@ def _existing(out: Path, identity: Mapping[str, Any]) -> Evaluation:
     return open_evaluation(out)
 
 
-def _foreign(out: Path) -> Iterator[Path]:
-    """Entries that are not left by an interrupted evaluation."""
-    for path in out.iterdir():
-        if path.name != "videos" and not path.match("sheet_*.png") and not path.name.startswith("."):
-            yield path
+def _refuse_foreign(out: Path) -> None:
+    """Refuse a folder that holds anything but what an interrupted evaluation left."""
+    if not out.exists():
+        return
+    held = (path for path in content(out) if not path.name.startswith("."))
+    if any(path.name != "videos" and not path.match("sheet_*.png") for path in held):
+        raise CogError(
+            "is not empty and does not hold an evaluation", where=out, remedy="choose another folder"
+        )
 
 
 def _share(outcomes: Sequence[Outcome]) -> str:

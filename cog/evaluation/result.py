@@ -39,6 +39,8 @@ class StartResult:
     """Mean number of steps of an episode."""
     failures: Mapping[str, int]
     """Failed episodes by the furthest stage they reached, from least to most."""
+    mean_return: float | None = None
+    """Mean sum of the environment's rewards over an episode, not discounted."""
     predicted_return: float | None = None
     """Mean value of the first step by the critics, if there are any (`cog.evaluation.prediction`)."""
     discounted_return: float | None = None
@@ -88,6 +90,7 @@ def open_evaluation(folder: Path) -> Evaluation:
                 last=_rate(entry.get("last_step", entry)),  # older evaluations ended every episode at success
                 mean_steps=entry["mean_steps"],
                 failures=_ordered(entry["failures"], value.get("stages", STAGES_BEFORE)),
+                mean_return=_mean_return(value["episodes"], entry["start"]),
                 predicted_return=entry.get("predicted_return"),
                 discounted_return=entry.get("discounted_return"),
             )
@@ -110,11 +113,12 @@ def results_table(evaluation: Evaluation) -> Group:
             entry.rate.count,
             str(entry.rate),
             f"{entry.mean_steps:.1f}",
+            "" if entry.mean_return is None else f"{entry.mean_return:.4g}",
         ]
         for entry in evaluation.results
     ]
     title = f"success with Wilson {CONFIDENCE:.0%} interval"
-    header = ["start", "at the last step", "rate", "at any step", "rate", "mean steps"]
+    header = ["start", "at the last step", "rate", "at any step", "rate", "mean steps", "mean return"]
     parts: list[Any] = [table(title, header, rows)]
     endings = [
         [f"{entry.start}: {stage}", str(count)]
@@ -142,6 +146,14 @@ def results_table(evaluation: Evaluation) -> Group:
         )
     parts.append(Text(f"{evaluation.out / RESULT}"))
     return Group(*parts)
+
+
+def _mean_return(episodes: Sequence[Mapping[str, Any]], start: str) -> float | None:
+    """Mean return of the episodes from one start; None if it was not recorded."""
+    found = [
+        float(episode["return"]) for episode in episodes if episode["start"] == start and "return" in episode
+    ]
+    return sum(found) / len(found) if found else None
 
 
 def _rate(entry: Mapping[str, Any]) -> Rate:

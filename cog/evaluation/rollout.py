@@ -15,6 +15,7 @@ import torch
 
 from cog.datasets.collection.recorder import Recorder
 from cog.envs.make import Environments, Scene, make_environment
+from cog.envs.users import users_code
 from cog.errors import CogError
 from cog.evaluation.policy import Policy
 from cog.evaluation.prediction import Payment
@@ -186,6 +187,8 @@ class Fleet(Environments):
 def _outcome(number: int, recorder: Recorder) -> Outcome:
     """The outcome of a finished episode."""
     stages = getattr(recorder.env.unwrapped, "stages", ())
+    with users_code("a predicate of the scene's stages"):
+        furthest = furthest_stage(recorder.signal_values(), recorder.succeeded, stages)
     return Outcome(
         number=number,
         seed=recorder.seed,
@@ -194,7 +197,7 @@ def _outcome(number: int, recorder: Recorder) -> Outcome:
         success_last=recorder.success,
         steps=len(recorder),
         total=recorder.total,
-        furthest=furthest_stage(recorder.signal_values(), recorder.succeeded, stages),
+        furthest=furthest,
         actions=np.stack(recorder.actions),
     )
 

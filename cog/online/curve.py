@@ -35,6 +35,10 @@ class Point:
     """Evaluation episodes in all."""
     collected: int
     """Online episodes so far that succeeded, acting stochastically."""
+    mean_return: float | None = None
+    """Mean sum of the environment's rewards in the evaluation; only where a rule pays every online step."""
+    collected_return: float | None = None
+    """Mean sum of that rule's rewards over the online episodes so far."""
 
     @property
     def rate(self) -> Rate:
@@ -49,7 +53,10 @@ class Handover:
     before: Point
     """The checkpoint that was handed over."""
     lowest: Point
-    """The worst evaluation within the first `FIRST_EPISODES` online episodes, or the first one after."""
+    """The worst evaluation within the first `FIRST_EPISODES` online episodes, or the first one after.
+
+    By its return where rewards are dense, otherwise by its success.
+    """
     final: Point
     """The last evaluation."""
 
@@ -66,7 +73,16 @@ def handover(points: Sequence[Point]) -> Handover:
             "the learning curve has no evaluation after the handover yet", remedy="continue the run"
         )
     early = [point for point in after if point.episodes <= FIRST_EPISODES] or after[:1]
-    return Handover(points[0], min(early, key=lambda point: point.rate.value), after[-1])
+    dense = all(point.mean_return is not None for point in points)
+    return Handover(points[0], min(early, key=_return if dense else _success), after[-1])
+
+
+def _return(point: Point) -> float:
+    return float(point.mean_return or 0.0)
+
+
+def _success(point: Point) -> float:
+    return point.rate.value
 
 
 def handover_table(points: Sequence[Point]) -> Table:
@@ -81,6 +97,10 @@ def handover_table(points: Sequence[Point]) -> Table:
         )
     ]
     header = ["evaluation", "online episodes", "environment steps", "successes", "rate"]
+    if all(point.mean_return is not None for point in points):
+        header.append("mean return")
+        for row, point in zip(rows, (found.before, found.lowest, found.final), strict=True):
+            row.append(f"{point.mean_return:.4g}")
     return table(f"success with Wilson {CONFIDENCE:.0%} interval", header, rows)
 
 
@@ -89,7 +109,8 @@ def write_curve(folder: Path, points: Sequence[Point]) -> None:
     lines = []
     for point in points:
         interval = {"low": point.rate.low, "high": point.rate.high}
-        lines.append(json.dumps({**dataclasses.asdict(point), **interval}) + "\n")
+        values = {name: value for name, value in dataclasses.asdict(point).items() if value is not None}
+        lines.append(json.dumps({**values, **interval}) + "\n")
     write_bytes(folder / CURVE, "".join(lines).encode())
 
 
@@ -100,10 +121,14 @@ def read_curve(folder: Path) -> list[Point]:
         CogError: there is none, or it is malformed.
     """
     path = folder / CURVE
-    names = [field.name for field in dataclasses.fields(Point)]
+    fields = dataclasses.fields(Point)
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+    known = [field.name for field in fields]
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return [Point(**{name: line[name] for name in names}) for line in lines]
+        return [
+            Point(**{name: line[name] for name in known if name in needed or name in line}) for line in lines
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CogError(f"not a learning curve of cog finetune ({error!r})", where=path) from error
 

@@ -5,15 +5,14 @@ draw from the policy: the same weights give the same episodes, whatever runs in 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from cog.datasets.collection.recorder import Recorder
 from cog.datasets.episode import Episode
 from cog.envs.make import Environments, Scene
 from cog.evaluation.policy import Policy
 from cog.evaluation.rollout import Group, act_side_by_side
+from cog.online.payment import Payment
 
 _ONLINE_STREAM = 3  # so that episodes differ from collections and evaluations with the same seed
 _NOISE_STREAM = 4
@@ -28,12 +27,12 @@ def online_seed(seed: int, number: int) -> int:
 class Explorer(Environments):
     """B environments in this process; call `close` at the end."""
 
-    def __init__(self, scene: Scene, start: str, rows: int, seed: int, reward: float) -> None:
-        """`reward` is given at the step that succeeds, which ends the episode."""
+    def __init__(self, scene: Scene, start: str, rows: int, seed: int, payment: Payment) -> None:
+        """`payment` gives the rewards, and says whether success ends an episode."""
         super().__init__(scene, rows)
         self.start = start
         self.seed = seed
-        self.reward = reward
+        self.payment = payment
 
     def roll(self, policy: Policy, numbers: Sequence[int]) -> list[Episode]:
         """Run these episodes, at most B of them, to their ends; rewards and terminals are recorded."""
@@ -51,14 +50,9 @@ class Explorer(Environments):
             _NOISE_STREAM,
             noise_dimensions=policy.noise_dimensions,
             keep_observations=True,
-            end_at_success=True,
+            end_at_success=self.payment.at_success,
         )
-        return [self._with_rewards(recorder, policy.update) for recorder in recorders]
-
-    def _with_rewards(self, recorder: Recorder, update: int) -> Episode:
-        """A finished episode with its rewards (T,) and terminals (T,)."""
-        rewards = np.zeros(len(recorder), np.float32)
-        rewards[-1] = self.reward * recorder.success
-        episode = recorder.episode("policy", {"update": update}, noise=0.0)
-        succeeded = np.arange(len(recorder)) == len(recorder) - 1 if recorder.success else rewards > 0
-        return replace(episode.ending(succeeded, terminate=True), rewards=rewards)
+        return [
+            self.payment(recorder, recorder.episode("policy", {"update": policy.update}, noise=0.0))
+            for recorder in recorders
+        ]

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cog.algorithms import ALGORITHMS, algorithm
@@ -44,8 +45,10 @@ from cog.evaluation.result import RESULT, Evaluation, open_evaluation
 from cog.online.config import FinetuneConfig
 from cog.online.curve import PICTURE, Point, draw_curve, write_curve
 from cog.online.explore import Explorer
+from cog.online.payment import payment_of
 from cog.online.replay import Replay
 from cog.replay.buffer import Buffer
+from cog.signals.success import FACT as SUCCESS_BY
 from cog.training import checkpoint as checkpoints
 from cog.training.config import TrainConfig
 from cog.training.execution import keep_freed_memory
@@ -78,7 +81,7 @@ def finetune(
         run = _Run(config, on_message, stack)
         note = ""
         writer = MetricsWriter(config.out, run.metrics_position, "disabled", {}, config.tensorboard)
-        explorer = Explorer(run.scene, config.start, config.round_episodes, config.seed, run.reward)
+        explorer = Explorer(run.scene, config.start, config.round_episodes, config.seed, run.payment)
         with writer, contextlib.closing(explorer):
             run.save(writer)
             run.evaluate(0)
@@ -154,7 +157,10 @@ class _Run:
             on_message,
         )
         self.fingerprint = transitions.fingerprint
-        self.reward = _reward(offline, config.data)
+        self.payment = payment_of(offline, merge, self.scene)
+        if not self.payment.at_success:  # the environment then ends episodes as it ended those of the data
+            ends = bool(facts.get("terminate_on_success", True))
+            self.scene = dataclasses.replace(self.scene, terminate_on_success=ends)
         self.rewards = rewards_of(offline)
         self.agent = create(start.config, offline)
         checkpoints.restore(start, self.agent, offline.drawn, self.fingerprint)
@@ -165,11 +171,13 @@ class _Run:
         self.metrics_position = 0
         make_folder(config.out)
         stack.enter_context(locked(config.out))
+        _refuse_foreign(config.out, record)  # another may have begun and ended between the two
         if checkpoints.exists(self.root):
             last = checkpoints.load(config.out)
             checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)
             self.metrics_position = last.metrics_position
-        facts = {name: value for name, value in facts.items() if name != "options"} | self.facts
+        facts = {name: value for name, value in facts.items() if name not in ("options", SUCCESS_BY)}
+        facts |= self.facts
         self.online = GrowingDataset(
             config.out / ONLINE, record["identity"], facts, _origin(start, merge, config.out / ONLINE)
         )
@@ -252,11 +260,13 @@ class _Run:
                     env=self.scene.env,
                     env_options=option_texts(dict(self.scene.options)),
                     max_episode_steps=self.scene.max_episode_steps,
+                    terminate_on_success=self.scene.terminate_on_success,
                     workers=1,
                     videos=0,
                 )
             )
-        rate = report.result(config.start).rate
+        found = report.result(config.start)
+        rate = found.rate
         return Point(
             episodes=episodes,
             steps=self.replay.steps,
@@ -264,6 +274,8 @@ class _Run:
             successes=rate.successes,
             evaluated=rate.episodes,
             collected=_successes(self.replay.episodes),
+            mean_return=None if self.payment.at_success else found.mean_return,
+            collected_return=None if self.payment.at_success else _mean_return(self.replay.episodes),
         )
 
 
@@ -289,24 +301,6 @@ def online_settings(trained: TrainConfig, config: FinetuneConfig) -> TrainConfig
 def acting(agent: Algorithm[Any]) -> Policy:
     """A copy of the current policy (not the average), for acting."""
     return Policy(copy.deepcopy(agent.policy()), agent.shape, agent.updates_done)
-
-
-def _reward(offline: Buffer, data: Path) -> float:
-    """Reward of an online success: the largest reward of the offline data, which must end its episode."""
-    reward = float(offline.rewards.max())
-    if reward <= 0:
-        raise CogError(
-            "no step is rewarded, so there is no reward to fine-tune on",
-            where=data,
-            remedy="relabel the task",
-        )
-    if not bool(offline.terminals[offline.rewards > 0].all()):
-        raise CogError(
-            "rewards persist, but an online episode ends at success",
-            where=data,
-            remedy="relabel with --terminate",
-        )
-    return reward
 
 
 def _record(config: FinetuneConfig, scene: Scene, start: checkpoints.Checkpoint) -> dict[str, Any]:
@@ -351,6 +345,12 @@ def _refuse_foreign(out: Path, record: dict[str, Any]) -> None:
         raise CogError(
             "is not empty and does not hold a fine-tuning run", where=out, remedy="choose another folder"
         )
+
+
+def _mean_return(episodes: Sequence[Episode]) -> float | None:
+    """Mean sum of the rewards of episodes, if there are any."""
+    sums = [float(np.sum(episode.rewards)) for episode in episodes if episode.rewards is not None]
+    return sum(sums) / len(sums) if sums else None
 
 
 def _successes(episodes: Sequence[Episode]) -> int:

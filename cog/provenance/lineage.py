@@ -18,6 +18,8 @@ from cog.datasets.relabel.view import STORED, open_view
 from cog.datasets.storage.claim import KIND as COLLECTION_KIND
 from cog.datasets.storage.container import read_bytes
 from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS, open_dataset
+from cog.datasets.storage.elsewhere import KIND as REFERENCE_KIND
+from cog.datasets.storage.elsewhere import REFERENCE
 from cog.errors import CogError
 from cog.evaluation.result import RESULT, open_evaluation
 from cog.provenance import summaries
@@ -29,6 +31,7 @@ SUMMARY_KINDS = ("demo summary", "reproduction")
 # The kind of thing that a file belongs to, by the file's own word for its kind
 KIND_BY_WORD = {
     COLLECTION_KIND: "dataset",
+    REFERENCE_KIND: "dataset",
     "relabel": "view",
     "latest": "checkpoint",
     RUN: "checkpoint",
@@ -107,7 +110,7 @@ def identify(path: Path) -> tuple[str, Path]:
         raise CogError("there is nothing here", where=path, remedy="check the path")
     if path.is_dir():
         for kind, names in (
-            ("dataset", (MANIFEST, COLLECTION)),
+            ("dataset", (MANIFEST, COLLECTION, REFERENCE)),
             ("merge", (MERGE,)),
             ("evaluation", (RESULT,)),
             ("checkpoint", ("checkpoints", checkpoints.LATEST, checkpoints.STATE)),
@@ -222,11 +225,13 @@ def _dataset(tracer: _Tracer, kind: str, path: Path) -> Thing:
     dataset = open_dataset(path)
     return Thing(
         kind,
-        path,
+        dataset.path,
         dataset.hash,
         summaries.dataset(dataset),
         dataset.code_version,
-        tracer.links(dataset.inputs, path),  # for a packed one, too: `..` leads to the folder of the file
+        tracer.links(
+            dataset.inputs, dataset.path
+        ),  # for a packed one, too: `..` leads to the folder of the file
         recorded=bool(dataset.inputs) or "of" not in dataset.spec,
     )
 
@@ -238,7 +243,7 @@ def _view(tracer: _Tracer, kind: str, path: Path) -> Thing:
     version: str | None = dataset.code_version
     if name != STORED:
         version = read_json(folder / RELABELS / f"{name}.json", "a view", read_bytes).get("code_version")
-    link = Link(tracer.thing("dataset", folder), view.dataset_hash)
+    link = Link(tracer.thing("dataset", dataset.path), view.dataset_hash)
     links = (link, *tracer.links(view.inputs, folder))
     return Thing(kind, path, view.hash(), summaries.view(view), version, links)
 

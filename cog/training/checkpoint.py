@@ -40,11 +40,12 @@ from cog.core.sealed import read_sealed, write_sealed
 from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
 from cog.training.config import TrainConfig, read_config
+from cog.training.tensors import TENSOR_FILES, refuse_unfit
 
 KEPT = 2  # the newest, and the previous one in case the newest is damaged
 LATEST = "latest.json"
 STATE = "state.json"
-TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
+FREE = "Free space, then run the same command again, cog train with --resume."
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,12 @@ def save(
         raise CogError(
             f"the checkpoint could not be written ({error}); the previous one is intact",
             where=final,
-            remedy="Free space, then continue with --resume.",
+            remedy=FREE,
         ) from error
+    except CogError as error:  # of one of its files: what is true of that is not true of the run
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise CogError(error.what, where=error.where, remedy=FREE) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return final
@@ -175,7 +180,8 @@ def load(path: Path) -> Checkpoint:
     """Open and verify the checkpoint at `path` (see `find`).
 
     Raises:
-        CogError: naming the file that is missing or damaged.
+        CogError: naming the file that is missing or damaged, or the tensor that is not finite or of another
+            shape.
     """
     folder = find(path)
     remedy = f"use another checkpoint of {folder.parent}"
@@ -186,10 +192,13 @@ def load(path: Path) -> Checkpoint:
             raise CogError("missing", where=file, remedy=remedy)
         if hash_file(file) != claimed:
             raise CogError("content does not match its hash (damaged)", where=file, remedy=remedy)
+    config = read_config(state["config"], where=str(folder / STATE))
+    shape = ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"])
+    refuse_unfit(folder, config, shape, state["action_dimensions"], remedy)
     return Checkpoint(
         folder=folder,
-        config=read_config(state["config"], where=str(folder / STATE)),
-        shape=ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"]),
+        config=config,
+        shape=shape,
         action_dimensions=state["action_dimensions"],
         update=state["update"],
         fingerprint=state["fingerprint"],
@@ -220,8 +229,15 @@ def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, finger
     device = agent.settings.device
     agent.load_state_dict(checkpoint.tensors("model", device))
     training = checkpoint.tensors("optimizer")
-    agent.generator.set_state(training.pop("generator"))
-    drawn.copy_(training.pop("drawn"))
+    try:
+        agent.generator.set_state(training.pop("generator"))
+        drawn.copy_(training.pop("drawn"))
+    except (RuntimeError, TypeError) as error:
+        raise CogError(
+            f"its generator or its count of batches is of another kind ({error})",
+            where=checkpoint.folder,
+            remedy="Use an earlier checkpoint, or another output folder.",
+        ) from error
     for name, optimizer in agent.optimizers.items():
         moments: dict[int, dict[str, Tensor]] = {}
         for key in [key for key in training if key.startswith(f"{name}.")]:

@@ -8,8 +8,9 @@ import contextlib
 import ctypes
 import os
 import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,7 +50,7 @@ class Compiled:
             from torch._dynamo import config
 
             # Every agent compiles the function for itself, so many recompilations are not a mistake.
-            with config.patch(trace_autograd_ops=True, recompile_limit=256):
+            with config.patch(trace_autograd_ops=True, recompile_limit=256), _compiling():
                 result = self.function(batch, draws, phase)
             self.known.add(phase)
             return result
@@ -64,6 +65,31 @@ class Compiled:
                 "types and settings must not change",
                 remedy="leave out --compiled if they have to",
             ) from error
+
+
+@contextlib.contextmanager
+def _compiling() -> Iterator[None]:
+    """Name what kept PyTorch from compiling, such as a full disk of temporary files.
+
+    Raises:
+        CogError: it could not compile.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except (OSError, TorchDynamoException) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, OSError):
+            why = f"{cause.strerror or cause}: {cause.filename or tempfile.gettempdir()}"
+            remedy = (
+                "let TMPDIR name a folder that can be written and has free space, or leave out --compiled"
+            )
+        else:
+            why, remedy = str(error).strip().splitlines()[0], "leave out --compiled"
+        raise CogError(f"PyTorch could not compile the update ({why})", remedy=remedy) from error
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cog.algorithms.shared.base import Algorithm, Metrics
 from cog.core.parallel import gathered
 from cog.errors import CogError
 from cog.training.config import TrainConfig
+from cog.training.tensors import not_finite
 
 MAXIMA = ("q_size",)  # metrics reduced over the ranks by maximum instead of mean
 
@@ -52,16 +53,21 @@ def refuse_divergence(config: TrainConfig, update: int, values: Mapping[str, flo
 
 
 def refuse_bad_parameters(agent: Algorithm[Any], root: Path) -> None:
-    """Refuse to save weights that are not finite, which would replace the last good checkpoint.
+    """Refuse to save weights or moments that are not finite, which would replace the last good checkpoint.
 
     Raises:
-        Diverged: a weight is not finite.
+        Diverged: one is not finite.
     """
-    sums = torch.stack([parameter.detach().float().sum() for parameter in agent.parameters()])
-    if not bool(sums.isfinite().all()):
+    moments = {
+        f"{name}.{number}.{kind}": value
+        for name, optimizer in agent.optimizers.items()
+        for number, state in optimizer.state_dict()["state"].items()
+        for kind, value in state.items()
+    }
+    if (name := not_finite({**agent.state_dict(), **moments})) is not None:
         raise Diverged(
-            "a weight is not finite; the run has diverged and this state is not saved. Earlier checkpoints, "
-            f"if any, are under {root}",
+            f"a weight is not finite ({name}); the run has diverged and this state is not saved. Earlier "
+            f"checkpoints, if any, are under {root}",
             where=f"update {agent.updates_done}",
             remedy="Try smaller learning rates.",
         )

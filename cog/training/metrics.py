@@ -109,7 +109,7 @@ class MetricsWriter:
                 f"this file or timings.jsonl next to it could not be written ({error.strerror}); the "
                 "checkpoints are as they were",
                 where=self._path,
-                remedy="Free space, then continue the run.",
+                remedy="Free space, then run the same command again, cog train with --resume.",
             ) from error
 
 

@@ -48,6 +48,7 @@ def train_seeds(
         for run in runs.values():
             claim(run, resume)
             stack.enter_context(locked(run.out))
+            claim(run, resume)  # another may have begun and ended between the two
         buffer, facts = prepare(next(iter(runs.values())), transitions, on_message)
         stopped = stack.enter_context(stop_signals())
         turns: dict[int, Generator[None, None, None]] = {}

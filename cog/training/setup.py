@@ -22,6 +22,7 @@ from cog.training import checkpoint
 from cog.training.config import TrainConfig, read_config
 from cog.training.execution import keep_freed_memory, refuse_graph, set_arithmetic
 from cog.training.metrics import refuse_without_packages
+from cog.training.switches import check_switches
 
 if TYPE_CHECKING:
     from cog.datasets.merge import Merge
@@ -67,6 +68,7 @@ def prepare(
 
     Raises:
         CogError: this machine lacks what the settings require, or batches would leave out a source.
+        UsageError: a component of the actions that should be a switch is none in the data.
     """
     with together():
         device = usable_device(config)
@@ -102,6 +104,11 @@ def prepare(
             "choose a --batch-size of at least {size}, a larger share in the merge, or --sampling uniform",
         )
         refuse_graph(buffer, config)
+        if config.network.switches:
+            learnt = buffer.actions[buffer.drawable()].cpu().numpy()
+            for note in check_switches(learnt, config.network.switches):
+                if on_message is not None:
+                    on_message(note)
     # Returning only the fingerprint lets the host's copy of the transitions be freed.
     return buffer, Facts(transitions.fingerprint, inputs, scene, rewards_of(buffer))
 

@@ -68,6 +68,7 @@ def train(
                 if rank() == 0:
                     claim(config, resume)
                     stack.enter_context(locked(config.out))
+                    claim(config, resume)  # another may have begun and ended between the two
             report = on_message if rank() == 0 else None
             buffer, facts = prepare(config, transitions, report)
             begun = begin(config, buffer, facts, resume)

@@ -6,7 +6,7 @@ missing shards.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from cog.datasets.storage.dataset import (
 )
 from cog.datasets.storage.problem import DataError
 from cog.datasets.storage.shard import hash_bytes, read_shard
-from cog.errors import CogError, missing_extra
+from cog.errors import CogError, UsageError, missing_extra
 
 SHARDS_IN_FLIGHT = 2  # per worker: one being computed, one waiting
 
@@ -55,9 +55,12 @@ def collect(
         on_progress: called after every finished shard.
 
     Raises:
-        UsageError: the environment, a start, a behaviour or an option does not exist.
+        UsageError: the environment, a start, a behaviour or an option does not exist, workers is
+            negative, or one of them breaks its contract at the first frames.
         CogError: the folder holds something else, the disk is full, or a worker died; finished shards stay.
     """
+    if workers < 0:
+        raise UsageError(f"workers is {workers}; it must be at least 0")
     environment = environment_facts(spec)
     with claimed(out, spec.to_json(), environment):
         entries = {
@@ -72,7 +75,7 @@ def collect(
         missing = [shard for shard in range(spec.shard_count) if shard not in entries]
         ready = _executor(workers, len(missing), dask_address)
         with contextlib.nullcontext(crew) if crew else ready as (executor, slots):
-            for shard, data, entry in _computed(executor, slots, spec, missing):
+            for shard, data, entry in _computed(executor, slots, spec, missing, environment):
                 write_bytes(out / entry.file, data)
                 entries[shard] = entry
                 _report(entries, spec, on_progress)
@@ -89,18 +92,22 @@ def compute_shards(
         CogError: no attempt at an episode gave one of the kind to keep, or a worker died.
     """
     with _executor(workers, len(shards), None) as (executor, slots):
-        yield from _computed(executor, slots, spec, list(shards))
+        yield from _computed(executor, slots, spec, list(shards), None)
 
 
 def _computed(
-    executor: Executor, slots: int, spec: CollectionSpec, missing: list[int]
+    executor: Executor,
+    slots: int,
+    spec: CollectionSpec,
+    missing: list[int],
+    environment: Mapping[str, Any] | None,
 ) -> Iterator[tuple[int, bytes, ShardEntry]]:
     """Shards as they finish, with a bounded number in flight."""
     todo = iter(missing)
     running: dict[Future[tuple[bytes, int, int, int]], int] = {}
     while True:
         for shard in todo:
-            running[executor.submit(collect_shard, spec, shard)] = shard
+            running[executor.submit(collect_shard, spec, shard, environment)] = shard
             if len(running) >= slots:
                 break
         if not running:

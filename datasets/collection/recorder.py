@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from cog.datasets.episode import Episode
-from cog.errors import CogError
 
 
 class Recorder:
@@ -44,11 +43,7 @@ class Recorder:
         return self.terminated or self.truncated
 
     def step(self, action: np.ndarray) -> None:
-        """Apply an action (A,) float32 in [-1, 1].
-
-        Raises:
-            CogError: the frame that follows lacks a signal or a success.
-        """
+        """Apply an action (A,) float32 in [-1, 1]."""
         self.actions.append(np.array(action))
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._record(observation, info)
@@ -79,16 +74,8 @@ class Recorder:
         )
 
     def _record(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        try:
-            signals = {name: float(info["signals"][name]) for name in self.names}
-            self.success = bool(info["success"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CogError(
-                f"frame {len(self.signals)} of the episode with seed {self.seed} has no number for a "
-                f"signal or no success ({type(error).__name__}: {error})",
-                remedy="give every info the entries 'success' and 'signals', the latter with "
-                f"{', '.join(self.names)}",
-            ) from error
+        signals = {name: float(np.asarray(info["signals"][name]).item()) for name in self.names}
+        self.success = bool(info["success"])
         self.observation = {name: np.array(value) for name, value in observation.items()}
         if self._observations is not None:
             self._observations.append(self.observation)

@@ -1,17 +1,21 @@
 """Run behaviours: the bytes of one shard as a pure function of (spec, shard number)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.collection.actor import make_actor
 from cog.datasets.collection.recorder import Recorder
-from cog.datasets.collection.spec import CollectionSpec, Plan
+from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec, Plan
 from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import shard_name
 from cog.datasets.storage.shard import encode_shard
-from cog.envs.contract import check_attributes, check_first_frame
+from cog.envs.contract import try_out
 from cog.envs.make import make_environment
+from cog.envs.plain import Plain
 from cog.errors import CogError, UsageError
 
 ATTEMPTS = 50  # at one episode of the kind to keep
@@ -19,29 +23,18 @@ _ACTING_STREAM = 1  # separates the behaviour's draws from the environment's, wh
 
 
 def environment_facts(spec: CollectionSpec) -> dict[str, Any]:
-    """Build the environment once, check the spec against it, and describe it for the manifest.
+    """Build the environment once, try the spec on it, and describe it for the manifest.
 
     Raises:
         UsageError: the environment, a start, a behaviour or one of its options does not exist, or the
-            environment does not match its own description.
+            environment or a behaviour breaks its contract at the first frames.
     """
-    from cog.envs.behaviours import make_behaviour
-
     env = make_environment(spec.scene())
     try:
         facts = describe_environment(env, spec)
-        check_first_frame(env, spec.env, spec.observation)
+        try_out(env, spec.env)
         for choice in spec.behaviours:
-            try:
-                behaviour = make_behaviour(
-                    choice.name, env.unwrapped, np.random.default_rng(0), dict(choice.options)
-                )
-            except (TypeError, ValueError) as error:
-                raise UsageError(
-                    f"behaviour {choice.name!r} does not accept {dict(choice.options)}: {error}"
-                ) from error
-            if missing := [name for name in ("act", "done") if not hasattr(behaviour, name)]:
-                raise UsageError(f"behaviour {choice.name!r} of {spec.env} lacks {' and '.join(missing)}")
+            _try_behaviour(env, spec, choice)
         return facts
     finally:
         env.close()
@@ -51,15 +44,15 @@ def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
     """Describe the environment of a spec for the manifest.
 
     Raises:
-        UsageError: it lacks a start of the spec, or something that every scene needs.
+        UsageError: it lacks a start of the spec.
     """
-    check_attributes(env, spec.env)
+    scene = env.unwrapped
     for start in spec.starts:
-        if start not in env.unwrapped.starts:
-            known = ", ".join(env.unwrapped.starts)
+        if start not in scene.starts:
+            known = ", ".join(scene.starts)
             raise UsageError(f"{spec.env} has no start {start!r}", remedy=f"choose one of: {known}")
     spaces = env.observation_space.spaces
-    return {
+    facts = {
         "id": spec.env,
         "observation": spec.observation,
         "image_size": spec.image_size,
@@ -67,20 +60,54 @@ def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
         "max_episode_steps": spec.max_episode_steps,
         "observations": {name: list(space.shape) for name, space in sorted(spaces.items())},
         "action": list(env.action_space.shape),
-        "signal_names": list(env.unwrapped.signal_names),
+        "signal_names": list(scene.signal_names),
         "rewards": False,
         **({"options": dict(spec.env_options)} if spec.env_options else {}),
     }
+    if isinstance(scene, Plain):
+        if scene.scaled:
+            facts[FACT] = ActionScale(tuple(scene.low), tuple(scene.high)).to_json()
+        if not scene.has_pose:
+            facts["proprio_absent"] = True
+    return facts
 
 
-def collect_shard(spec: CollectionSpec, shard: int) -> tuple[bytes, int, int, int]:
-    """The bytes of a shard, and its number of episodes, steps and successes.
+def _try_behaviour(env: Any, spec: CollectionSpec, choice: BehaviourChoice) -> None:
+    """Build a behaviour and take its first step.
 
     Raises:
-        CogError: no attempt at an episode gave one of the kind `spec.keep`.
+        UsageError: it does not exist, does not take its options, or its action is not one of the scene.
+    """
+    recorder = Recorder(env, 0, spec.starts[0], keep_observations=False)
+    try:
+        actor = make_actor(env, spec.env, choice, np.random.default_rng(0), recorder)
+        recorder.step(np.clip(actor.act(), -1.0, 1.0).astype(np.float32))
+    except UsageError:
+        raise
+    except CogError as error:  # nothing has begun yet
+        raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
+
+
+def collect_shard(
+    spec: CollectionSpec, shard: int, facts: Mapping[str, Any] | None = None
+) -> tuple[bytes, int, int, int]:
+    """The bytes of a shard, and its number of episodes, steps and successes.
+
+    `facts` are those of the manifest, as `environment_facts` gave them where the collection began.
+
+    Raises:
+        CogError: no attempt at an episode gave one of the kind `spec.keep`, or the scene is another one here.
     """
     env = make_environment(spec.scene())
     try:
+        here = describe_environment(env, spec)
+        if different := [name for name in here if facts is not None and facts.get(name) != here[name]]:
+            name = different[0]
+            raise CogError(
+                f"{spec.env} is another scene here than where the collection began: {name} is {here[name]}, "
+                f"and was {(facts or {}).get(name)}",
+                remedy="let every process load the same module",
+            )
         episodes = [_collect_episode(env, spec, number) for number in spec.shard_episodes(shard)]
     finally:
         env.close()
@@ -105,13 +132,11 @@ def _collect_episode(env: Any, spec: CollectionSpec, number: int) -> Episode:
 
 def roll_out(env: Any, spec: CollectionSpec, plan: Plan, seed: int) -> tuple[Episode, bool]:
     """One episode, and whether any of its frames was a success; `seed` determines it completely."""
-    from cog.envs.behaviours import make_behaviour
-
     rng = np.random.default_rng([seed, _ACTING_STREAM])
     recorder = Recorder(env, seed, plan.start)
-    behaviour = make_behaviour(plan.behaviour.name, env.unwrapped, rng, dict(plan.behaviour.options))
-    while not (recorder.over or (len(recorder) and behaviour.done)):
-        intended = np.asarray(behaviour.act(), np.float64)
+    actor = make_actor(env, spec.env, plan.behaviour, rng, recorder)
+    while not (recorder.over or (len(recorder) and actor.done)):
+        intended = actor.act()
         noisy = intended + spec.noise * rng.standard_normal(intended.shape)
         recorder.step(np.clip(noisy, -1.0, 1.0).astype(np.float32))
     episode = recorder.episode(plan.behaviour.name, plan.behaviour.options, spec.noise)

@@ -10,7 +10,8 @@ import numpy as np
 
 from cog.core.bounds import refuse_seed
 from cog.datasets.edit.subset import OnProgress, fill_subset, refuse_inside
-from cog.datasets.storage.dataset import Dataset, new_folder, open_dataset
+from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.storage.folder import new_folder
 from cog.errors import CogError, UsageError
 
 SEED_BITS = 64  # of a draw

@@ -6,7 +6,8 @@ from typing import Any
 
 from cog.core.inputs import Input
 from cog.datasets.episode import Episode
-from cog.datasets.storage.dataset import Dataset, fill_folder, new_folder
+from cog.datasets.storage.dataset import Dataset, fill_folder
+from cog.datasets.storage.folder import new_folder
 from cog.errors import UsageError
 
 OnProgress = Callable[[int, int], None]

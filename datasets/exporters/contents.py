@@ -1,12 +1,13 @@
 """Contents: what an export contains in any format: episodes with rewards, and their origin."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from cog.core.files import code_version
+from cog.datasets.action_scale import ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, Source
 from cog.datasets.relabel.view import labelled
@@ -16,6 +17,8 @@ ORIGIN = "cog"  # name under which every export records its origin
 
 Progress = Callable[[int, str], None]
 """Called with the number of episodes written, and a note."""
+Units = Literal["robot", "unit"]
+"""The robot's own units, where an action scale records them, or [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,36 @@ class Contents:
     """The sources."""
     on_progress: Progress
     """Called after every episode."""
+    units: Units = "robot"
+    """Units in which actions are written."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of the result; formats add to it as they write."""
+
+    def __post_init__(self) -> None:
+        """Say in which units actions are written, if there is a choice."""
+        scale = ActionScale.of(self.environment)
+        if scale is not None and self.units == "robot":
+            self.notes.append(
+                f"actions are written in the robot's units, from {_short(scale.low)} to "
+                f"{_short(scale.high)}; --units unit writes them in [-1, 1]"
+            )
+        elif scale is not None:
+            self.notes.append(
+                f"actions are written in [-1, 1], where -1 is {_short(scale.low)} and 1 is "
+                f"{_short(scale.high)} for the robot; --units robot writes its units"
+            )
+
+    @property
+    def scale(self) -> ActionScale | None:
+        """The map to the units in which actions are written, or None where they stay in [-1, 1]."""
+        return ActionScale.of(self.environment) if self.units == "robot" else None
+
+    @property
+    def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest values (A,) of an action, as it is written."""
+        if self.scale is not None:
+            return np.array(self.scale.low), np.array(self.scale.high)
+        return np.full(self.action_shape, -1.0), np.full(self.action_shape, 1.0)
 
     @property
     def episode_count(self) -> int:
@@ -81,26 +114,33 @@ class Contents:
         return dict(self.merge.sources[0].dataset.environment)
 
     def episodes(self, *, whole: bool) -> Iterator[Numbered]:
-        """All episodes in order, one shard in memory at a time.
+        """All episodes in order, actions in the chosen units, one shard in memory at a time.
 
         `whole` refuses a terminal step before the last, for formats that cannot express it.
 
         Raises:
             CogError: a shard is damaged, a rule fails or has changed, or a terminal step is refused.
         """
-        number = 0
+        number, scale = 0, self.scale
         for index, source in enumerate(self.merge.sources):
             for episode in labelled(source.dataset, source.view):
                 if whole and _flags(episode)[:-1].any():
                     raise _ends_early(source, number)
+                if scale is not None:
+                    episode = replace(episode, actions=scale.to_robot(episode.actions).astype(np.float32))
                 yield Numbered(number, index, episode)
                 number += 1
                 self.on_progress(number, source.name)
 
     def origin(self) -> dict[str, Any]:
-        """Origin of the episodes, as JSON: the code version, and each source with its hash and view."""
+        """Origin of the episodes, as JSON: the code version, and each source with its hash and view.
+
+        `action_units` is there only where an action scale leaves a choice.
+        """
+        choice = {} if ActionScale.of(self.environment) is None else {"action_units": self.units}
         return {
             "code_version": code_version(),
+            **choice,
             "sources": [
                 {
                     "name": source.name,
@@ -114,6 +154,11 @@ class Contents:
                 for source in self.merge.sources
             ],
         }
+
+
+def _short(numbers: tuple[float, ...]) -> str:
+    """Numbers for people: (-90, 90, 0.08)."""
+    return f"({', '.join(f'{number:g}' for number in numbers)})"
 
 
 def _flags(episode: Episode) -> np.ndarray:

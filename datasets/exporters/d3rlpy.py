@@ -7,7 +7,8 @@
     cog                                 origin of the data, JSON
 
 d3rlpy does not store the frame after the last step. A terminal step needs none; the last step of a cut-off
-episode is in the file but is never sampled, as in everything that d3rlpy records itself.
+episode is in the file but is never sampled, as in everything that d3rlpy records itself. Whether actions are
+numbers or choices is not in the file either: `load` guesses it from the first episode.
 """
 
 import json
@@ -26,6 +27,12 @@ from cog.errors import UsageError
 
 VERSION = "2.1"  # of the layout, which d3rlpy checks
 COLUMNS = ("observations", "actions", "rewards", "terminated")
+NO_POSE = "proprio_absent"  # fact of data whose pose is one constant 0
+CHOICES = (
+    "all actions of the first episode are whole numbers, so d3rlpy's load takes them for choices (discrete), "
+    "not numbers; after loading, make the buffer anew: d3rlpy.dataset.ReplayBuffer("
+    "d3rlpy.dataset.InfiniteBuffer(), episodes=loaded.episodes, action_space=d3rlpy.ActionSpace.CONTINUOUS)"
+)
 
 
 @dataclass(frozen=True)
@@ -35,17 +42,30 @@ class D3RLPYExport(ExportOptions):
     format: ClassVar[str] = "d3rlpy"
 
     observation: str | None = None
-    """The one observation to write, such as image. Default: all of them, two as a tuple."""
+    """The one observation to write, such as image. Default: all that the data hold, two as a tuple."""
 
     def write(self, contents: Contents, out: Path) -> int:
         names = observation_names(contents, self.observation)
+        if len(names) > 1:
+            contents.notes.append(
+                f"an observation is the tuple ({', '.join(names)}), for encoders of your own: d3rlpy's "
+                f"algorithms train on one array; --observation {names[0]} or --observation {names[1]} "
+                "writes one"
+            )
+        if contents.scale is not None:
+            contents.notes.append(
+                "d3rlpy's policies act in [-1, 1]: give the algorithm "
+                "action_scaler=MinMaxActionScaler(minimum, maximum) with the bounds, or write --units unit"
+            )
         sampled: list[int] = []
-        write_atomically(out, lambda path: sampled.append(write(path, contents, names)))
+        write_atomically(out, lambda path: sampled.append(write(path, contents, names)), new=True)
         return sampled[0]
 
 
 def observation_names(contents: Contents, chosen: str | None) -> tuple[str, ...]:
     """Names of the observations that are written: all, or the chosen one.
+
+    The constant that stands for a pose that the data lack is written only if it is chosen.
 
     Raises:
         UsageError: the data do not contain it.
@@ -55,7 +75,9 @@ def observation_names(contents: Contents, chosen: str | None) -> tuple[str, ...]
         raise UsageError(
             f"observation {chosen!r} is not in the data", remedy=f"choose one of: {', '.join(names)}"
         )
-    return names if chosen is None else (chosen,)
+    if chosen is not None:
+        return (chosen,)
+    return tuple(name for name in names if name != "proprio" or not contents.environment.get(NO_POSE))
 
 
 def write(path: Path, contents: Contents, names: tuple[str, ...]) -> int:
@@ -68,6 +90,8 @@ def write(path: Path, contents: Contents, names: tuple[str, ...]) -> int:
     sampled = 0
     with new_hdf5(path) as (file, check):
         for item in contents.episodes(whole=True):
+            if item.number == 0 and _whole(item.episode.actions):
+                contents.notes.append(CHOICES)
             _write_episode(file, item, names)
             check()
             sampled += len(item.episode) - item.truncated()
@@ -76,6 +100,11 @@ def write(path: Path, contents: Contents, names: tuple[str, ...]) -> int:
         file["version"] = VERSION
         file[ORIGIN] = json.dumps(contents.origin(), sort_keys=True)
     return sampled
+
+
+def _whole(actions: np.ndarray) -> bool:
+    """Whether every number is whole, which is how d3rlpy tells choices from numbers."""
+    return bool((actions == np.trunc(actions)).all())
 
 
 def _write_episode(file: h5py.File, item: Numbered, names: tuple[str, ...]) -> None:

@@ -88,7 +88,7 @@ def write(folder: Path, contents: Contents, name: str) -> None:
         "total_steps": contents.step_count,
         "dataset_size": round(size / 1e6, 1),
         "observation_space": json.dumps({"type": "Dict", "subspaces": _spaces(contents)}),
-        "action_space": json.dumps(_box("float32", contents.action_shape, -1.0, 1.0)),
+        "action_space": json.dumps(_action_box(contents)),
         ORIGIN: contents.origin(),
     }
     write_json(data / "metadata.json", metadata)
@@ -121,6 +121,12 @@ def _spaces(contents: Contents) -> dict[str, Any]:
         name: _box("uint8", shape, 0, 255) if name == "image" else _box("float32", shape, -np.inf, np.inf)
         for name, shape in contents.shapes.items()
     }
+
+
+def _action_box(contents: Contents) -> dict[str, Any]:
+    """The space of the actions, as they are written."""
+    low, high = (bounds.astype(np.float32).tolist() for bounds in contents.action_bounds)
+    return _box("float32", contents.action_shape, -1.0, 1.0) | {"low": low, "high": high}
 
 
 def _box(kind: str, shape: tuple[int, ...], low: float, high: float) -> dict[str, Any]:

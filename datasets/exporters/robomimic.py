@@ -8,7 +8,8 @@
     cog                        origin of the data, JSON
 
 In a training configuration, `image` goes under the modality `rgb`, `proprio` or `state` under `low_dim`.
-There are no `states`, which are MuJoCo's and serve to reset its scenes.
+Actions are in the robot's units where these are known. There are no `states`, which are MuJoCo's and serve to
+reset its scenes.
 """
 
 import json
@@ -53,7 +54,12 @@ class RobomimicExport(ExportOptions):
     def write(self, contents: Contents, out: Path) -> int:
         if self.valid_share and contents.episode_count < 2:
             raise UsageError("valid_share needs at least two episodes")
-        write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed))
+        if contents.scale is not None:
+            contents.notes.append(
+                "robomimic's policies act in [-1, 1]: let its action_config normalise the actions by "
+                "min_max, or write --units unit"
+            )
+        write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed), new=True)
         return contents.step_count
 
 

@@ -1,11 +1,13 @@
 """Export: write a dataset under a view, or a merge, in another tool's format, completely or not at all."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from cog.datasets.exporters.contents import Contents, Progress
+from cog.core.files import OTHER_NAME
+from cog.core.lock import reserved
+from cog.datasets.exporters.contents import Contents, Progress, Units
 from cog.datasets.merge import Merge
 from cog.errors import CogError
 
@@ -16,6 +18,9 @@ class ExportOptions(ABC):
 
     format: ClassVar[str]
     """Name of the format."""
+
+    units: Units = field(default="robot", kw_only=True)
+    """Actions in the units of the robot, if the data hold the scale they were mapped by, or in [-1, 1]."""
 
     @abstractmethod
     def write(self, contents: Contents, out: Path) -> int:
@@ -39,6 +44,8 @@ class Exported:
     """Number of steps."""
     sampled: int
     """Number of steps that the other tool draws transitions from."""
+    notes: tuple[str, ...] = ()
+    """What the user should know: the units of the actions, and what the other tool will not do by itself."""
 
     def __str__(self) -> str:
         left = self.steps - self.sampled
@@ -53,13 +60,15 @@ def export(
 
     Raises:
         UsageError: the options do not fit the data or the path.
-        CogError: `out` exists, the data cannot be read or expressed in the format, or the disk is full;
-            nothing is left at `out`.
+        CogError: `out` exists, another process writes it, the data cannot be read or expressed in the format,
+            or the disk is full; nothing is left at `out`.
     """
     refuse_existing(out)
-    contents = Contents(merge, on_progress)
-    sampled = options.write(contents, out)
-    return Exported(out, contents.episode_count, contents.step_count, sampled)
+    with reserved(out):
+        refuse_existing(out)
+        contents = Contents(merge, on_progress, options.units)
+        sampled = options.write(contents, out)
+    return Exported(out, contents.episode_count, contents.step_count, sampled, tuple(contents.notes))
 
 
 def refuse_existing(out: Path) -> None:
@@ -69,6 +78,4 @@ def refuse_existing(out: Path) -> None:
         CogError: naming it.
     """
     if out.exists() or out.is_symlink():
-        raise CogError(
-            "exists already; nothing was written", where=out, remedy="choose another name, or delete it first"
-        )
+        raise CogError("exists already; nothing was written", where=out, remedy=OTHER_NAME)

@@ -1,7 +1,7 @@
 """Importers: data written by other packages, as datasets; `FORMATS` lists them.
 
-Read `source` (what a format provides), `run` (the import) and `hdf5`, `pictures`, `video`; every other module
-is a format with its own options.
+Read `source` (what a format provides), `run` (the import), `detect` (which format a path has) and `hdf5`,
+`pictures`, `video`, `foreign` (what formats share); every other module is a format with its own options.
 """
 
 from collections.abc import Mapping
@@ -18,5 +18,12 @@ FORMATS: Mapping[str, Entry] = {
     "d4rl": _entry("d4rl", "D4RLOptions", "Flat HDF5 files of states, as D4RL's."),
     "minari": _entry("minari", "MinariOptions", "Minari datasets in HDF5."),
     "lerobot": _entry("lerobot", "LeRobotOptions", "LeRobot folders, version 3."),
+    "maniskill": _entry("maniskill", "ManiSkillOptions", "ManiSkill 3 trajectories in HDF5."),
+    "ogbench": _entry("ogbench", "OGBenchOptions", "OGBench npz files: published, regular or compact."),
+    "diffusion_policy": _entry(
+        "diffusion_policy", "DiffusionPolicyOptions", "Diffusion Policy's replay buffers in Zarr."
+    ),
+    "dreamer": _entry("dreamer", "DreamerOptions", "Dreamer's and V-D4RL's episodes in npz or HDF5."),
+    "reference": _entry("reference", "ReferenceOptions", "npy files of the original COG code."),
 }
 """Every format, with the options that open its sources (see `source.ImportOptions`)."""

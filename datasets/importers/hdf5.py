@@ -1,6 +1,11 @@
-"""Foreign HDF5 files: arrays are read only if they are stored in the file itself and are plain numbers."""
+"""Foreign HDF5 files: arrays are read only if they are stored in the file itself and are plain numbers.
+
+Links within the file are followed; none leads out of it.
+"""
 
 import contextlib
+import errno
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -8,11 +13,26 @@ from types import TracebackType
 import h5py
 import numpy as np
 
+from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
+from cog.errors import CogError
 
-ELSEWHERE = "copy the data into one plain file, for example with h5repack or h5copy"
 ANOTHER = "check that this is the right file, or restore it from a copy"
+SPARE = 2**26  # bytes, larger than most chunks
+ITSELF = "store the values themselves: with h5py, new[name] = file[name][()] writes them into another file"
+MOST_LINKS = 16  # of one path; more lead in a circle
+FILTERS = {
+    307: "bzip2",
+    32000: "lzf",
+    32001: "blosc",
+    32004: "lz4",
+    32008: "bitshuffle",
+    32013: "zfp",
+    32015: "zstd",
+    32026: "blosc2",
+}
+"""Compressions that HDF5 loads from elsewhere, by their registered numbers."""
 
 
 class ForeignFile:
@@ -29,7 +49,7 @@ class ForeignFile:
             self._size = path.stat().st_size
             self._file = h5py.File(path, "r")
         except OSError as error:
-            raise DataError(Problem(path, "file", f"cannot be read as HDF5 ({error})", ANOTHER)) from error
+            raise DataError(Problem(path, "file", *_unopened(path, error))) from error
 
     def __enter__(self) -> "ForeignFile":
         return self
@@ -65,17 +85,7 @@ class ForeignFile:
 
     def arrays(self, group: str = "") -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         """Type and shape of every array below a group, by its path within the group."""
-        found = {}
-        for name in self.names(group):
-            path = f"{group}/{name}" if group else name
-            with self._reading(path):
-                node = self._find(path)
-                if isinstance(node, h5py.Dataset):
-                    found[name] = (node.dtype, node.shape)
-                    continue
-                below = self.arrays(path)
-            found |= {f"{name}/{key}": value for key, value in below.items()}
-        return found
+        return self._arrays(group, ())
 
     def attribute(self, group: str, name: str) -> object:
         """An attribute of a group or array, or None."""
@@ -92,7 +102,8 @@ class ForeignFile:
         """Rows `begin` to `end` of an array of numbers.
 
         Raises:
-            DataError: there is no such array, it is stored in another file, or it is damaged.
+            DataError: there is no such array, it is stored in another file, or it cannot be read.
+            CogError: there is not enough memory for it.
         """
         with self._reading(name):
             return np.asarray(self._array(name)[begin:end])
@@ -116,22 +127,47 @@ class ForeignFile:
 
     @contextlib.contextmanager
     def _reading(self, field: str) -> Iterator[None]:
-        """Turn whatever h5py raises over damaged bytes into an error that names the field."""
+        """Turn whatever h5py raises over bytes that it cannot read into an error that names the field."""
         try:
             yield
-        except DataError:
+        except CogError:
             raise
+        except MemoryError as error:
+            raise CogError(
+                f"there is not enough memory to read '{field}'",
+                where=self.path,
+                remedy="close other programs, or import a part of the episodes at a time",
+            ) from error
         except Exception as error:
-            rule = f"is damaged and cannot be read ({error})"
-            raise DataError(Problem(self.path, field, rule, ANOTHER)) from error
+            refuse_shortage(error, SPARE, f"to read {field} of {self.path}")
+            rule, remedy = self._missing_filter(field) or (f"cannot be read ({error})", ANOTHER)
+            raise DataError(Problem(self.path, field, rule, remedy)) from error
+
+    def _arrays(self, group: str, above: tuple[object, ...]) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+        found: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+        for name in self.names(group):
+            path = f"{group}/{name}" if group else name
+            with self._reading(path):
+                node = self._find(path)
+                if node in above:
+                    rule = "is a link to a group that holds it, so that it has no end"
+                    raise DataError(Problem(self.path, path, rule, "remove the link"))
+                if isinstance(node, h5py.Dataset):
+                    found[name] = (node.dtype, node.shape)
+                    continue
+                below = {} if node is None else self._arrays(path, (*above, node))
+            found |= {f"{name}/{key}": value for key, value in below.items()}
+        return found
 
     def _array(self, name: str, texts: bool = False) -> h5py.Dataset:
         """The array `name`, if it may be read."""
         node = self._find(name)
         if not isinstance(node, h5py.Dataset) or node.ndim == 0:
-            raise DataError(Problem(self.path, name, "must be present, as an array", ANOTHER))
+            found = "there is none" if node is None else "it is a group of arrays"
+            found = "it is a single value" if isinstance(node, h5py.Dataset) else found
+            raise DataError(Problem(self.path, name, f"must be present, as an array; {found}", ANOTHER))
         if node.is_virtual or node.external is not None:
-            raise DataError(Problem(self.path, name, "must be stored in this file, not in others", ELSEWHERE))
+            raise DataError(Problem(self.path, name, "must be stored in this file, not in others", ITSELF))
         text = node.dtype.kind == "S" or h5py.check_string_dtype(node.dtype) is not None
         if not (text if texts else node.dtype.kind in "fiub"):
             rule = f"must be plain {'strings' if texts else 'numbers'}, found type {node.dtype}"
@@ -139,18 +175,86 @@ class ForeignFile:
         if node.nbytes > LARGEST_RATIO * self._size:
             rule = f"claims {node.nbytes} bytes, more than the file can hold"
             raise DataError(Problem(self.path, name, rule, ANOTHER))
+        if _missing_filters(node):
+            with contextlib.suppress(ImportError):  # importing it makes its filters known to h5py
+                importlib.import_module("hdf5plugin")
         return node
 
+    def _missing_filter(self, field: str) -> tuple[str, str] | None:
+        """Rule and remedy where an array cannot be read because its compression is not installed."""
+        with contextlib.suppress(Exception):
+            node = self._find(field)
+            if isinstance(node, h5py.Dataset) and (missing := _missing_filters(node)):
+                named = " and ".join(f"{number} ({FILTERS.get(number, 'unknown')})" for number in missing)
+                return (
+                    f"is compressed by HDF5's filter {named}, which is not installed here",
+                    "pip install hdf5plugin makes it known; or rewrite the file with gzip where it is known",
+                )
+        return None
+
     def _find(self, name: str) -> h5py.Group | h5py.Dataset | None:
-        """The node at a path, found step by step so that no link is followed out of the file."""
+        """The node at a path, found step by step: links within the file are followed, none out of it."""
         node: h5py.Group | h5py.Dataset = self._file
-        for part in filter(None, name.split("/")):
-            if not isinstance(node, h5py.Group):
-                return None
-            link = node.get(part, getlink=True)
+        ahead, links = [part for part in name.split("/") if part], 0
+        while ahead:
+            part = ahead.pop(0)
+            link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
             if link is None:
+                if links:
+                    rule = "leads through a link to what is not in this file"
+                    raise DataError(Problem(self.path, name, rule, "remove the link, or add what it names"))
                 return None
+            if isinstance(link, h5py.SoftLink):
+                links += 1
+                if links > MOST_LINKS:
+                    raise DataError(Problem(self.path, name, "its links lead in a circle", "remove them"))
+                node = self._file if link.path.startswith("/") else node
+                ahead = [step for step in link.path.split("/") if step not in ("", ".")] + ahead
+                continue
             if not isinstance(link, h5py.HardLink):
-                raise DataError(Problem(self.path, name, "must not be a link to elsewhere", ELSEWHERE))
+                other = link.filename if isinstance(link, h5py.ExternalLink) else "elsewhere"
+                rule = f"must not be a link to another file ({other}), since only the named file is read"
+                raise DataError(Problem(self.path, name, rule, _expanded(self.path, name)))
             node = node[part]
         return node
+
+
+def _expanded(path: Path, name: str) -> str:
+    """How to copy into one file what links to other files name."""
+    top = name.split("/")[0]
+    copy = f"h5copy -p -f ext -i {path.name} -o whole.hdf5 -s /{top} -d /{top}"
+    return f"copy the data into one file: {copy} (and so for all that lies beside /{top})"
+
+
+def _missing_filters(node: h5py.Dataset) -> list[int]:
+    """Numbers of the filters of an array that this installation does not have."""
+    plan = node.id.get_create_plist()
+    numbers = [int(plan.get_filter(place)[0]) for place in range(plan.get_nfilters())]
+    return [number for number in numbers if not h5py.h5z.filter_avail(number)]
+
+
+def _unopened(path: Path, error: OSError) -> tuple[str, str]:
+    """Rule and remedy for a file that cannot be opened."""
+    text = str(error)
+    if not path.exists():
+        return "cannot be read as HDF5: there is no such file", "check the path"
+    if path.is_dir():
+        return "cannot be read as HDF5: it is a folder", "pass the file, or another format for a folder"
+    if "unable to lock file" in text and error.errno in (errno.EAGAIN, errno.EACCES):
+        rule = "is being written by another process, which has locked it"
+        return rule, "wait until that process has closed it"
+    if "unable to lock file" in text:
+        rule = f"cannot be locked: this file system grants no locks ({error.strerror or text})"
+        return rule, "set HDF5_USE_FILE_LOCKING=FALSE in the environment, then run the same command again"
+    if "truncated file" in text:
+        return f"cannot be read as HDF5: it is cut off ({text})", "copy or download it again"
+    if "file signature not found" in text:
+        begin = path.read_bytes()[:64] if path.stat().st_size < 1024 else b""
+        if begin.startswith(b"version https://git-lfs"):
+            return "cannot be read as HDF5: it is a pointer of Git LFS", "fetch the file with: git lfs pull"
+        remedy = "check the path and the format; data in other forms can be written with cog.DatasetWriter"
+        return "cannot be read as HDF5: it is a file of another kind", remedy
+    if "h5clear" in text or "already open for write" in text:
+        remedy = f"close the program that writes it; if that has crashed, run: h5clear -s {path.name}"
+        return f"cannot be read as HDF5: it was left open for writing ({text})", remedy
+    return f"cannot be read as HDF5 ({text})", ANOTHER

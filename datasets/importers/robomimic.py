@@ -1,4 +1,8 @@
-"""robomimic HDF5 files as a source: `data/demo_N` with `actions`, `obs`, often `next_obs` and `rewards`."""
+"""robomimic HDF5 files as a source: `data/demo_N` with `actions`, `obs`, often `next_obs` and `rewards`.
+
+`obs` may hold T + 1 rows for T actions, instead of `next_obs`. The attribute `num_samples` says how many rows
+count, as for robomimic itself.
+"""
 
 import json
 import re
@@ -10,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
+from cog.datasets.importers.pictures import Conversion, UnfitError, sort_observations
 from cog.datasets.importers.source import (
     LastFrame,
     ObservationOptions,
@@ -24,6 +29,11 @@ from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 TAKEN = {"actions", "obs", "next_obs", "rewards"}
+EXTRACT = (
+    "make them with robomimic's dataset_states_to_obs.py, which replays the states in the simulator (a file "
+    "of robosuite needs robomimic's convert_robosuite.py first)"
+)
+OTHERS = "choose other observations with --image and --proprio, or import with --last-frame drop or repeat"
 
 
 @dataclass(frozen=True)
@@ -48,35 +58,43 @@ class RobomimicSource:
         """Open the file and choose what to take.
 
         Raises:
-            UsageError: a chosen key or mask does not exist.
+            UsageError: a chosen key or mask does not exist, or holds no colour pictures.
             DataError: this is not a robomimic file.
         """
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
+        self._conversion = Conversion()
         with self._file.closed_on_error():
-            self._demos = self._list()
-            first = f"data/{self._demos[0]}"
-            images, vectors = [], []
-            observed = self._file.arrays(f"{first}/obs")
-            for key, (kind, shape) in observed.items():
-                if kind == np.uint8 and len(shape) == 4 and shape[3] == 3:
-                    images.append(key)
-                elif kind.kind in "fiu" and len(shape) == 2:
-                    vectors.append(key)
-            self._image, self._vectors = choose(path, choice, images, vectors)
+            listed = self._list()
+            self._steps = {name: self._count(name) for name in listed}
+            self._demos = [name for name in listed if self._steps[name]]
+            self._notes = list(self._told(listed))
+            first = f"data/{self._first_observed()}"
+            found = self._file.arrays(f"{first}/obs")
+            observed = sort_observations(
+                found, first_row=lambda key: self._file.read(f"{first}/obs/{key}", 0, 1)[0]
+            )
+            images = observed.images(path, choice.image)
+            self._image, self._vectors = choose(path, choice, images, observed.vectors_for(choice.proprio))
+            taken = [*self._vectors, *([self._image] if self._image else [])]
+            self._notes += untaken(found, taken) + observed.notes(taken)
             arguments = self._arguments()
             self.environment = {
                 "id": str(arguments.get("env_name", "unknown")),
                 "env_args": arguments,
-                **robot_facts(self._image, {key: observed[key][1] for key in self._vectors}),
+                **robot_facts(self._image, {key: found[key][1] for key in self._vectors}),
             }
-            self.notes = untaken(observed, [*self._vectors, *([self._image] if self._image else [])])
             extra = sorted(set(self._file.names(first)) - TAKEN - {str(choice.success)})
             if extra:
-                self.notes.append(f"arrays not taken: {', '.join(extra)}")
+                self._notes.append(f"arrays not taken: {', '.join(extra)}")
             masks = [name for name in self._file.names("mask") if name != choice.mask]
             if masks:
-                self.notes.append(f"masks not taken (--mask): {', '.join(masks)}")
+                self._notes.append(f"masks not taken (--mask): {', '.join(masks)}")
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not taken, and what was done to the pictures that were read so far."""
+        return [*self._notes, *(f"{self._image}: {rule}" for rule in self._conversion.rules)]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -86,97 +104,240 @@ class RobomimicSource:
         return len(self._demos)
 
     def actions(self, episode: int) -> np.ndarray:
-        return self._file.read(f"data/{self._demos[episode]}/actions")
+        name = self._demos[episode]
+        actions = self._file.read(f"data/{name}/actions", 0, self._steps[name])
+        if actions.ndim > 1:
+            return actions
+        if actions.dtype.kind != "f":
+            rule = f"must be continuous vectors (T, A), found {actions.dtype} of shape {actions.shape}"
+            remedy = (
+                "cog learns no choices between numbered actions; if they are one continuous component, store "
+                "them as (T, 1) or as floats"
+            )
+            raise DataError(Problem(self.path, f"data/{name}/actions", rule, remedy, episode))
+        return actions[:, None]
 
     def read(self, episode: int) -> Recording:
         name = self._demos[episode]
-        place = f"data/{name}"
-        actions = self.actions(episode)
-        closed = self._choice.last_frame == "repeat" or (
-            self._choice.last_frame == "next" and f"{place}/next_obs" in self._file
+        place, steps = f"data/{name}", self._steps[name]
+        last = self._choice.last_frame
+        keys = [*self._vectors, *([self._image] if self._image else [])]
+        follows = last == "next" and f"{place}/next_obs" in self._file
+        beyond = (last == "next" and not follows) and all(
+            self._rows(f"{place}/obs/{key}") == self._rows(f"{place}/actions") + 1 for key in keys
         )
-        columns = [self._rows(place, key, len(actions), episode) for key in self._vectors]
-        images = None if self._image is None else self._pictures(place, self._image, len(actions), episode)
-        rewards = f"{place}/rewards"
-        success = self._choice.success
+        columns = [self._vector(place, key, beyond, follows, episode) for key in self._vectors]
+        images = None if self._image is None else self._pictures(place, self._image, beyond, follows, episode)
+        rewards, success = f"{place}/rewards", self._choice.success
         return Recording(
             name=name,
-            actions=actions,
-            closed=closed,
+            actions=self.actions(episode),
+            closed=last == "repeat" or beyond or follows,
             images=images,
             vectors=np.concatenate(columns, axis=1) if columns else None,
-            rewards=self._file.read(rewards).reshape(-1) if rewards in self._file else None,
-            success=None if success is None or ">" in success else self._steps(place, success),
+            rewards=self._per_step(rewards, steps) if rewards in self._file else None,
+            success=None if success is None or ">" in success else self._success(place, success, steps),
             truncated=True,  # the file does not say why an episode ends
         )
 
     def _list(self) -> list[str]:
-        """Names of the chosen episodes."""
-        demos = [name for name in self._file.names("data") if re.fullmatch(r"demo_\d+", name)]
-        if self._choice.mask is not None:
+        """Names of the chosen episodes.
+
+        Raises:
+            UsageError: there is no such mask, or it names no episode.
+            DataError: there are no episodes, or the mask names one that does not exist.
+        """
+        groups = self._file.names("data")
+        demos = [name for name in groups if re.fullmatch(r"demo_\d+", name)]
+        if not demos:
+            held = groups or self._file.names("")
+            have = f"found {', '.join(held[:5])}{', ...' if len(held) > 5 else ''}" if held else "it is empty"
+            rule = f"must contain episodes demo_0, demo_1, ...; this is not a robomimic file ({have})"
+            remedy = "choose another format, or write the episodes with cog.DatasetWriter"
+            raise DataError(Problem(self.path, "data", rule, remedy))
+        mask = self._choice.mask
+        if mask is not None:
             masks = self._file.names("mask")
-            if self._choice.mask not in masks:
+            if mask not in masks:
                 have = ", ".join(masks) or "none"
+                raise UsageError(f"there is no mask '{mask}'; there are: {have}", where=self.path)
+            chosen = self._file.texts(f"mask/{mask}")
+            if not chosen:
+                have = ", ".join(name for name in masks if name != mask) or "none"
                 raise UsageError(
-                    f"there is no mask '{self._choice.mask}'; there are: {have}", where=self.path
+                    f"the mask '{mask}' names no episode",
+                    where=self.path,
+                    remedy=f"choose another mask ({have}), or leave out --mask for all {len(demos)} episodes",
                 )
-            chosen = self._file.texts(f"mask/{self._choice.mask}")
             for name in chosen:
                 if name not in demos:
                     rule = f"names '{name}', which is not in the file"
-                    raise DataError(Problem(self.path, f"mask/{self._choice.mask}", rule, ANOTHER))
+                    remedy = "correct the mask, or leave out --mask"
+                    raise DataError(Problem(self.path, f"mask/{mask}", rule, remedy))
             demos = chosen
-        if not demos:
-            rule = "must contain episodes demo_0, demo_1, ...; this is not a robomimic file"
-            raise DataError(Problem(self.path, "data", rule, ANOTHER))
         return sorted(demos, key=lambda name: int(name.removeprefix("demo_")))
 
-    def _arguments(self) -> dict[str, Any]:
-        """The file's description of its environment, as JSON."""
-        text = self._file.attribute("data", "env_args")
-        try:
-            value = json.loads(text) if isinstance(text, str | bytes) else {}
-            json.dumps(value, allow_nan=False)
-        except ValueError as error:
-            rule = f"must be JSON ({error})"
-            raise DataError(Problem(self.path, "data.attrs[env_args]", rule, ANOTHER)) from error
-        return value if isinstance(value, dict) else {}
+    def _count(self, name: str) -> int:
+        """Number of steps of an episode: its actions, or fewer where `num_samples` says so."""
+        rows, said = self._rows(f"data/{name}/actions"), self._said(name)
+        return rows if said is None else min(rows, said)
 
-    def _rows(self, place: str, key: str, steps: int, episode: int) -> np.ndarray:
+    def _said(self, name: str) -> int | None:
+        """The attribute `num_samples` of an episode, if it is a number of rows."""
+        said = self._file.attribute(f"data/{name}", "num_samples")
+        whole = isinstance(said, int | np.integer) and not isinstance(said, bool)
+        return int(said) if whole and said >= 0 else None  # type: ignore[call-overload,operator]
+
+    def _told(self, listed: list[str]) -> Iterator[str]:
+        """Notes on episodes that are left out or shortened.
+
+        Raises:
+            DataError: none has a step.
+        """
+        empty = [name for name in listed if not self._steps[name]]
+        if len(empty) == len(listed):
+            rule = "must hold at least one action in one episode, found none"
+            raise DataError(Problem(self.path, "data/demo_*/actions", rule, ANOTHER))
+        if empty:
+            yield f"{len(empty)} episodes without a step were left out ({_some(empty)})"
+        cut = [name for name in self._demos if self._steps[name] < self._rows(f"data/{name}/actions")]
+        if cut:
+            yield f"rows beyond num_samples were left out in {len(cut)} episodes ({_some(cut)})"
+        more = [name for name in self._demos if (self._said(name) or 0) > self._steps[name]]
+        if more:
+            yield f"num_samples is larger than the number of actions in {len(more)} episodes ({_some(more)})"
+
+    def _first_observed(self) -> str:
+        """The first episode; all others must hold what is taken of it.
+
+        Raises:
+            DataError: it has no observations.
+        """
+        without = [name for name in self._demos if not self._file.arrays(f"data/{name}/obs")]
+        if not without:
+            return self._demos[0]
+        if len(without) == len(self._demos):
+            have = ", ".join(self._file.names(f"data/{without[0]}")) or "nothing"
+            rule = f"must be present: there are no observations, only {have}"
+            raise DataError(Problem(self.path, f"data/{without[0]}/obs", rule, EXTRACT))
+        rule = f"must hold observations: {_some(without)} has none, the other episodes have"
+        if len(without) > 1:
+            rule = f"must hold observations: {_some(without)} have none, the others have"
+        remedy = "add them, or choose the other episodes with --mask"
+        raise DataError(Problem(self.path, f"data/{without[0]}/obs", rule, remedy))
+
+    def _arguments(self) -> dict[str, Any]:
+        """The file's description of its environment, as JSON; a fault in it is only noted."""
+        text = self._file.attribute("data", "env_args")
+        if text is None:
+            return {}
+        fault = "it is no JSON object"
+        try:
+            value = json.loads(text) if isinstance(text, str | bytes) else None
+            json.dumps(value, allow_nan=False)
+            if isinstance(value, dict):
+                return value
+        except (ValueError, RecursionError) as error:
+            fault = "it is empty" if not text else str(error)
+            fault = "it is nested too deeply" if isinstance(error, RecursionError) else fault
+        self._notes.append(f"the description of the environment (env_args) was left out: {fault}")
+        return {}
+
+    def _vector(self, place: str, key: str, beyond: bool, follows: bool, episode: int) -> np.ndarray:
         """A vector observation (T, P), or (T + 1, P) including the one after the last action."""
-        rows = self._checked(f"{place}/obs/{key}", steps, episode)
+        rows = self._finite(f"{place}/obs/{key}", beyond, episode)
         following = None
-        if self._choice.last_frame == "next" and f"{place}/next_obs" in self._file:
-            following = self._checked(f"{place}/next_obs/{key}", steps, episode)
+        if follows:
+            following = self._finite(self._next(place, key), False, episode)
             check_following(self.path, f"{place}/next_obs/{key}", rows, following, episode)
         return with_last(rows, following, self._choice.last_frame)
 
-    def _pictures(self, place: str, key: str, steps: int, episode: int) -> Iterator[np.ndarray]:
-        """The pictures of an episode; only the last one or two next observations are read."""
-        rows = self._checked(f"{place}/obs/{key}", steps, episode)
+    def _pictures(
+        self, place: str, key: str, beyond: bool, follows: bool, episode: int
+    ) -> Iterator[np.ndarray]:
+        """The pictures (H, W, 3) uint8 of an episode; only the last one or two next observations are read."""
+        name = f"{place}/obs/{key}"
+        rows = self._checked(name, beyond, episode)
+        pictures = self._converted(rows, name, episode)
         following = None
-        if self._choice.last_frame == "next" and f"{place}/next_obs" in self._file:
-            name = f"{place}/next_obs/{key}"
-            following = self._file.read(name, max(0, steps - 2), None)
-            if self._file.length(name) != steps:
-                rule = f"must have one row for each of {steps} actions, found {self._file.length(name)}"
-                raise DataError(Problem(self.path, name, rule, ANOTHER, episode))
-            check_following(self.path, name, rows[max(0, steps - 2) :], following, episode)
-        return iter(with_last(rows, following, self._choice.last_frame))
+        if follows:
+            name, steps = self._next(place, key), len(rows)
+            self._checked(name, False, episode, rows=False)
+            stored = self._file.read(name, max(0, steps - 2), steps)
+            check_following(self.path, name, rows[max(0, steps - 2) :], stored, episode)
+            following = self._converted(stored[-1:], name, episode)
+        yield from with_last(pictures, following, self._choice.last_frame)
 
-    def _checked(self, name: str, steps: int, episode: int) -> np.ndarray:
-        """An array with one row for each action."""
-        rows = self._file.read(name)
-        if len(rows) != steps:
-            rule = f"must have one row for each of {steps} actions, found {len(rows)}"
-            raise DataError(Problem(self.path, name, rule, ANOTHER, episode))
+    def _converted(self, rows: np.ndarray, name: str, episode: int) -> np.ndarray:
+        """Pictures of any form as (T, H, W, 3) uint8."""
+        try:
+            return self._conversion(rows)
+        except UnfitError as error:
+            rule, remedy = error.args
+            raise DataError(Problem(self.path, name, rule, remedy, episode)) from error
+
+    def _next(self, place: str, key: str) -> str:
+        """Name of the next observations of a key.
+
+        Raises:
+            DataError: there are none, while there are of others.
+        """
+        name = f"{place}/next_obs/{key}"
+        if name not in self._file:
+            rule = f"must be present: obs has '{key}', but next_obs does not"
+            raise DataError(Problem(self.path, name, rule, OTHERS))
+        return name
+
+    def _finite(self, name: str, beyond: bool, episode: int) -> np.ndarray:
+        """Rows (T, P) of a vector, all of them finite; single numbers become (T, 1)."""
+        rows = self._checked(name, beyond, episode)
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        broken = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+        if len(broken):
+            rule = f"must be finite, found {_odd(rows[broken[0]])} in row {broken[0]}"
+            remedy = "leave the episode out (--mask), repair the recording, or choose other vectors"
+            raise DataError(Problem(self.path, name, rule, remedy, episode))
         return rows
 
-    def _steps(self, place: str, key: str) -> np.ndarray:
-        """The chosen success entries."""
-        if f"{place}/{key}" not in self._file:
-            have = ", ".join(self._file.names(place))
-            raise UsageError(
-                f"{place} has no array '{key}' that marks success; it has: {have}", where=self.path
-            )
-        return self._file.read(f"{place}/{key}").reshape(-1)
+    def _checked(self, name: str, beyond: bool, episode: int, rows: bool = True) -> np.ndarray:
+        """The rows of an array that has one for each action, and one more if `beyond`; read if `rows`."""
+        demo = self._demos[episode]
+        stored, steps = self._rows(f"data/{demo}/actions"), self._steps[demo]
+        found = self._rows(name)
+        if found != stored + beyond:
+            rule = f"must have one row for each of {stored} actions, found {found}"
+            remedy = "store as many observations as actions, or one more in every array that is taken"
+            raise DataError(Problem(self.path, name, rule, remedy, episode))
+        return self._file.read(name, 0, steps + beyond) if rows else np.zeros(0)
+
+    def _rows(self, name: str) -> int:
+        """Number of rows of an array."""
+        return self._file.length(name)
+
+    def _per_step(self, name: str, steps: int) -> np.ndarray:
+        """Values (T,) of the steps; another number of them is for the import to refuse."""
+        return self._file.read(name, 0, steps).reshape(-1)
+
+    def _success(self, place: str, key: str, steps: int) -> np.ndarray:
+        """The chosen success entries (T,): an array's, or an attribute of the episode at its last step."""
+        if f"{place}/{key}" in self._file:
+            return self._per_step(f"{place}/{key}", steps)
+        said = self._file.attribute(place, key)
+        if isinstance(said, bool | np.bool_ | int | float | np.integer | np.floating):
+            return (np.arange(steps) == steps - 1) & bool(said > 0)
+        have = ", ".join(self._file.names(place))
+        raise UsageError(
+            f"{place} has no array '{key}' that marks success; it has: {have} (and no such number among "
+            "its attributes)",
+            where=self.path,
+        )
+
+
+def _some(names: list[str]) -> str:
+    """Some names, for people."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _odd(row: np.ndarray) -> str:
+    """The first entry that is not finite."""
+    return str(row[~np.isfinite(row)][0])

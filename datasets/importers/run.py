@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cog.core.bounds import refuse_below
 from cog.core.files import hash_file
 from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.importers.actions import ActionMap, Survey, map_actions
+from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.pictures import Colour, Flip, Preparation
 from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
 from cog.datasets.robot_interface import KEY
@@ -47,6 +50,10 @@ class ImportConfig:
     """Lower bounds of the source's actions, one per component or one for all; they become -1."""
     action_high: tuple[float, ...] = ()
     """Upper bounds of the source's actions, one per component or one for all; they become 1."""
+    switches: int = 0
+    """Number of last components that are switches: their two values become -1 and 1; 0 between them stays."""
+    switch_start: Literal[-1, 1] | None = None
+    """Side of such a switch before an episode's first command. Default: the other one than that command's."""
     image_size: int = 48
     """Height and width to which images are stretched, in pixels; 0 keeps theirs."""
     colour: Colour = "rgb"
@@ -58,20 +65,36 @@ class ImportConfig:
     episodes_per_shard: int = 50
     """Episodes in one shard, the unit of possible loss."""
 
-    def scale(self, source: Source) -> ActionScale | None:
-        """The bounds of the source's actions, or None if they already lie in [-1, 1].
+    def __post_init__(self) -> None:
+        """Refuse a negative number of switches.
 
         Raises:
-            UsageError: bounds are both given and to be measured, or their number is wrong.
+            UsageError: naming it.
         """
-        if not self.action_low and not self.action_high:
-            if self.action_bounds == "unit":
-                return None
-            return ActionScale.measured(source.actions(episode) for episode in range(len(source)))
-        if self.action_bounds == "measured":
+        refuse_below(self, 0, "switches")
+
+    def action_map(self, source: Source) -> ActionMap:
+        """How the source's actions become those of the dataset.
+
+        Raises:
+            UsageError: bounds are both given and to be measured, their number is wrong, or a component that
+                should be a switch is none.
+        """
+        measured = self.action_bounds == "measured"
+        if (self.action_low or self.action_high) and measured:
             raise UsageError(
                 "action bounds are both given and to be measured", remedy="choose one of the two"
             )
+        given = self._given(source)
+        every = (source.actions(episode) for episode in range(len(source)))
+        if self.switches:
+            return map_actions(every, self.switches, given, measured, self.switch_start)
+        return ActionMap(ActionScale.measured(every) if measured else given)
+
+    def _given(self, source: Source) -> ActionScale | None:
+        """The bounds that the options give, one for each component."""
+        if not self.action_low and not self.action_high:
+            return None
         parts = _first_actions(source).shape[-1]
         low, high = (
             bounds * parts if len(bounds) == 1 else bounds for bounds in (self.action_low, self.action_high)
@@ -112,7 +135,7 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
-    with contextlib.closing(options.open(path)) as source:
+    with contextlib.closing(open_source(path, options)) as source:
         return _import(source, out, options, config, on_progress)
 
 
@@ -121,10 +144,12 @@ def _import(
 ) -> Imported:
     """Write the episodes of an open source."""
     judge = success_rule(options.success)
-    scale = config.scale(source)
+    mapped = config.action_map(source)
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
     taken = {**NOT_TAKEN, **vars(options)}
-    tally = _Tally(source.path, config.success_by)
+    if mapped.stays:  # else the scale says it all
+        taken |= {"stays": [stay.part for stay in mapped.stays], "switch_start": mapped.start}
+    tally, survey = _Tally(source.path, config.success_by), Survey()
     prepare = Preparation(config.flip, config.image_size or None)
     turned = {} if config.flip == "none" else {"flip": config.flip}
     environment = dict(source.environment)
@@ -133,7 +158,7 @@ def _import(
         out,
         image_size=config.image_size or None,
         colour=config.colour,
-        action_scale=scale,
+        action_scale=mapped.scale,
         environment=environment,
         origin={
             "kind": "import",
@@ -152,7 +177,10 @@ def _import(
             try:
                 prepared = _prepare(source, episode, judge, taken["last_frame"], tally)
                 if prepared is not None and not tally.refused:
-                    _add(writer, *prepared, options.format, prepare)
+                    recording, success = prepared
+                    commands = mapped.commands(recording.actions, recording.name)
+                    survey.add(mapped.unit(commands))
+                    _add(writer, replace(recording, actions=commands), success, options.format, prepare)
             except DataError as error:
                 problem = error.problem
                 if problem.file == out:  # from the writer; lazily read pictures name their own file
@@ -166,9 +194,10 @@ def _import(
             rule = "no episode has a step that is followed by an observation"
             raise DataError(Problem(source.path, "actions", rule, "import with --last-frame repeat"))
     assert writer.dataset is not None
-    return Imported(
-        writer.dataset, (*source.notes, *prepare.notes(), *tally.notes(), *_facts(writer.dataset, options))
-    )
+    notes = [*source.notes, *prepare.notes(), *tally.notes(), *_facts(writer.dataset, options), *mapped.notes]
+    if mapped.scale is None:
+        notes.append(survey.range_note())
+    return Imported(writer.dataset, (*notes, *survey.switch_notes()))
 
 
 def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
@@ -217,6 +246,11 @@ class _Tally:
         """Count an episode without a step."""
         self._empty += 1
 
+    def see(self, rewards: np.ndarray | None) -> None:
+        """Note the rewards (T,) of an episode."""
+        if rewards is not None and len(self._values) <= SPARSE:
+            self._values.update(np.unique(rewards).tolist())
+
     def drop(self, rewards: np.ndarray | None, success: np.ndarray | None, chosen: bool) -> None:
         """Count a last action with its reward and success; (T,) are those of its whole episode."""
         self._actions += 1
@@ -226,8 +260,6 @@ class _Tally:
         marks = np.zeros(0, bool) if success is None else success
         self._rewards += float(earned[-1]) if len(earned) else 0.0
         self._successes += bool(marks[-1:].any())
-        if len(self._values) <= SPARSE:
-            self._values.update(np.unique(earned).tolist())
         gone = succeeded(marks, self._by) and not succeeded(marks[:-1], self._by)
         if chosen or not (gone or _alone(earned)):
             return
@@ -305,6 +337,7 @@ def _prepare(
         if values is not None and len(values) != steps:
             rule = f"must have one row for each of {steps} actions, found {len(values)}"
             raise DataError(Problem(source.path, f"{recording.name}/{field}", rule, "choose another array"))
+    tally.see(rewards)
     if recording.closed:
         return recording, success
     tally.drop(rewards, success, last_frame == "drop")
@@ -343,7 +376,7 @@ def _add(
 def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     """A problem of the writer, in terms of the import."""
     remedy = problem.remedy
-    if "action_scale=" in remedy:
+    if "action scale" in remedy or "action_scale=" in remedy:
         remedy = "import with --action-bounds measured, or pass --action-low and --action-high"
     return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 

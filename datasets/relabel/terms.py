@@ -135,6 +135,8 @@ def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode)
         values = np.asarray(function(episode), dtype=np.float64)
     except KeyError as error:
         raise _no_signal(text, error, episode) from error
+    except MemoryError:
+        raise
     except Exception as error:  # the user's function may raise anything
         raise TermError(text, f"failed with {type(error).__name__}: {error}") from error
     if values.shape != (len(episode),):
@@ -155,4 +157,4 @@ def _no_signal(term: str, error: KeyError, episode: Episode) -> TermError:
 
 def _place(folder: str, base: Path) -> Path:
     """A folder relative to `base`; this works even if `base` is a packed file, which has no `..`."""
-    return Path(os.path.normpath(base.resolve() / folder))
+    return Path(os.path.normpath(base.resolve() / Path(folder).expanduser()))

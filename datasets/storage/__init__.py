@@ -1,5 +1,6 @@
 """Storage: a dataset on disk, immutable shards under one manifest.
 
-Read `layout` and `shard` (one file), `dataset` (a folder), `claim` and `growing` (folders being written),
-`container` and `packed` (the same in one file), `problem`, `verify` and `repair`.
+Read `layout` and `shard` (one file), `dataset` (a folder), `folder`, `claim` and `growing` (folders being
+written), `elsewhere` (views apart), `container` and `packed` (all in one file), `problem`, `memory`, `verify`
+and `repair`.
 """

@@ -25,6 +25,7 @@ def claimed(out: Path, spec: Mapping[str, Any], environment: Mapping[str, Any]) 
     """
     _claim(out, _header(spec, environment))
     with locked(out):
+        _claim(out, _header(spec, environment))  # another may have begun and ended between the two
         sweep(out / SHARDS)
         if not (out / COLLECTION).exists():
             write_sealed(out / COLLECTION, KIND, _header(spec, environment))

@@ -21,9 +21,12 @@ from cog.datasets.storage.problem import DataError, Problem
 MAGIC = b"cog packed dataset 1, blake2b-256 of all before this word: "
 DIGEST_SIZE = 64  # hexadecimal digits
 ZIP_STARTS = b"PK\x03\x04"
-MEMBER = re.compile(r"(manifest|collection)\.json|shards/\d{5,}\.h5|relabels/\w[\w.-]*\.json")
+MEMBER = re.compile(r"(manifest|collection)\.json|shards/[0-9]{5,}\.h5|relabels/\w[\w.-]*\.json", re.ASCII)
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the bytes depend on nothing but the files
-EXPECTED = "must be manifest, header, shard or view, once and uncompressed; no links, nothing else"
+EARLIER_VIEW = re.compile(r"relabels/\w[\w.-]*\.json")
+"""What cog 0.1 packed as well: views whose names hold letters beyond ASCII."""
+EXPECTED = "must be manifest, header, shard or view, once, uncompressed, of a plain ASCII name; nothing else"
+RENAME = "remove the file; a view can be made again under a name of ASCII letters, digits, '_', '-' and '.'"
 COPY = "restore the file from a copy, or pack the dataset again"
 
 T = TypeVar("T")
@@ -42,6 +45,7 @@ def write_container(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
     """Publish files, each as its name and content, as the container `path`; equal files give equal bytes.
 
     Raises:
+        Taken: something has that name by now.
         CogError: a name is not that of a dataset's file, or it could not be written; nothing is published.
     """
 
@@ -50,7 +54,7 @@ def write_container(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
             with zipfile.ZipFile(file, "w") as archive:
                 for name, data in members:
                     if not MEMBER.fullmatch(name):
-                        raise DataError(Problem(path, name, EXPECTED, "rename or remove the file"))
+                        raise DataError(Problem(path, name, EXPECTED, RENAME))
                     info = zipfile.ZipInfo(name, FIRST_DATE)
                     info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
                     archive.writestr(info, data)
@@ -59,7 +63,7 @@ def write_container(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
             file.seek(-DIGEST_SIZE, os.SEEK_END)
             file.write(digest)
 
-    write_atomically(path, writer)
+    write_atomically(path, writer, new=True)
 
 
 def check_container(path: Path, content: bool = False) -> list[str]:
@@ -80,7 +84,7 @@ def check_container(path: Path, content: bool = False) -> list[str]:
                 raise DataError(Problem(path, "content", rule, COPY))
         for info in archive.infolist():
             plain = stat.S_ISREG(info.external_attr >> 16) and info.compress_type == zipfile.ZIP_STORED
-            if not (plain and MEMBER.fullmatch(info.filename)) or archive.getinfo(info.filename) is not info:
+            if not (plain and _is_member(info.filename)) or archive.getinfo(info.filename) is not info:
                 raise DataError(Problem(path, info.filename, EXPECTED, COPY))
         return sorted(archive.namelist())
 
@@ -122,9 +126,16 @@ def listed(folder: Path) -> list[Path]:
     """What lies in a folder, which may lie in a container, in order; nothing if there is no such folder."""
     container = _container_of(folder)
     if container is None:
-        return sorted(folder.iterdir()) if folder.is_dir() else []
+        return sorted(folder.glob("[!.]*"))  # hidden files are not the dataset's
     paths = [container / name for name in check_container(container)]
     return [path for path in paths if path.parent == folder]
+
+
+def _is_member(name: str) -> bool:
+    """Whether a packed dataset may hold a file of this name; digits of other scripts are none."""
+    if MEMBER.fullmatch(name):
+        return True
+    return bool(EARLIER_VIEW.fullmatch(name)) and all(one.isascii() or one.isalpha() for one in name)
 
 
 def _container_of(path: Path) -> Path | None:
@@ -143,7 +154,7 @@ def _opened(path: Path, use: Callable[[zipfile.ZipFile], T]) -> T:
                 remedy = f"pass the folder of a dataset, or a file of cog pack; or {COPY}"
                 raise DataError(Problem(path, "end", rule, remedy))
             return use(archive)
-    except (DataError, FileNotFoundError):
+    except (DataError, FileNotFoundError, MemoryError):
         raise
     except Exception as error:  # zipfile lets out more than its own errors
         rule = f"the packed dataset is truncated or damaged ({error})"

@@ -1,20 +1,19 @@
 """A dataset: a folder of immutable shards and a manifest, published last, that names and hashes them."""
 
-import contextlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cog.core.files import code_version, hash_json, make_folder, write_bytes
+from cog.core.files import code_version, hash_json
 from cog.core.inputs import Input, inputs_from_json, inputs_to_json
-from cog.core.lock import content, locked
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
-from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.storage.elsewhere import AGAIN, REFERENCE, read_reference
+from cog.datasets.storage.folder import UNFINISHED, new_folder
+from cog.datasets.storage.problem import DataError, Problem, mendable
 from cog.datasets.storage.shard import read_shard, write_shard
 from cog.errors import CogError
 
@@ -22,7 +21,9 @@ MANIFEST = "manifest.json"
 COLLECTION = "collection.json"
 SHARDS = "shards"
 RELABELS = "relabels"
-UNFINISHED = ".unfinished"  # stands in a new folder until all is written
+MANIFEST_AGAIN = (
+    "restore the manifest from a copy; for a collection, delete it and run the same collection again"
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ class Dataset:
     """Identity of the content: hash over the spec and all shards."""
     inputs: tuple[Input, ...] = ()
     """What it was made from, if it was made from something on disk; not part of its identity."""
+    views: Path | None = None
+    """Folder that holds its views, where that is another one (`cog.datasets.storage.elsewhere`)."""
+
+    @property
+    def place(self) -> Path:
+        """What FOLDER is in FOLDER@VIEW: where its views are."""
+        return self.path if self.views is None else self.views
 
     @property
     def signal_names(self) -> tuple[str, ...]:
@@ -99,15 +107,18 @@ class Dataset:
         """
         entry = self.shards[shard]
         path = self.path / entry.file
-        episodes = read_shard(path, file_hash=entry.hash, spec_hash=self.spec_hash, index=shard)
-        if shard_entry(entry.file, entry.hash, episodes) != entry:
-            rule = f"shard {shard} has other counts than the manifest"
-            raise DataError(Problem(self.path / MANIFEST, "shards", rule))
+        try:
+            episodes = read_shard(path, file_hash=entry.hash, spec_hash=self.spec_hash, index=shard)
+        except DataError as error:
+            raise DataError(mendable(error.problem, self.spec)) from error
+        if (held := shard_entry(entry.file, entry.hash, episodes)) != entry:
+            rule = f"shard {shard} holds {_counts(held)}; the manifest says {_counts(entry)}"
+            raise DataError(Problem(self.path / MANIFEST, "shards", rule, MANIFEST_AGAIN))
         facts = episode_facts(episodes[0])
         for field, value in facts.items():
             if self.environment.get(field) != value:
                 rule = f"the manifest says {self.environment.get(field)}, the shard holds {value}"
-                raise DataError(Problem(path, field, rule))
+                raise DataError(Problem(path, field, rule, MANIFEST_AGAIN))
         return episodes
 
     def episodes(self) -> Iterator[Episode]:
@@ -126,6 +137,8 @@ def open_dataset(path: Path) -> Dataset:
     if is_container(path):
         check_container(path)
     if not exists(manifest):
+        if (path / REFERENCE).exists():
+            return _of_views(path)
         if exists(path / COLLECTION):
             raise CogError(
                 "this collection is unfinished", where=path, remedy="run the same collect command again"
@@ -139,10 +152,9 @@ def open_dataset(path: Path) -> Dataset:
             raise CogError(
                 "this takes a dataset, not a view", where=path, remedy=f"pass {path.with_name(name)}"
             )
-        raise CogError(
-            f"there is no dataset here ({MANIFEST} is missing)", where=path, remedy="check the path"
-        )
-    remedy = "restore the manifest, or delete it and run the same collection again"
+        remedy = f"pass its folder: {path.parent}" if path.name == MANIFEST else "check the path"
+        raise CogError(f"there is no dataset here ({MANIFEST} is missing)", where=path, remedy=remedy)
+    remedy = MANIFEST_AGAIN
     value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)
     try:
         dataset = Dataset(
@@ -182,6 +194,16 @@ def open_dataset(path: Path) -> Dataset:
         if broken:
             raise DataError(Problem(manifest, field, rule, remedy))
     return dataset
+
+
+def _of_views(folder: Path) -> Dataset:
+    """The dataset of a folder that holds nothing but views of it."""
+    path, digest = read_reference(folder)
+    dataset = open_dataset(path)
+    if dataset.hash != digest:
+        rule = f"the dataset at {path} is not the one that these views are of, or has changed"
+        raise DataError(Problem(folder / REFERENCE, "hash", rule, AGAIN))
+    return replace(dataset, views=folder)
 
 
 def write_manifest(
@@ -279,7 +301,9 @@ class NewDataset:
         if self._batch:
             self._flush()
         if not self._entries:
-            raise CogError(f"{self.folder}: a dataset needs at least one episode")
+            raise CogError(
+                f"{self.folder}: a dataset needs at least one episode", remedy="write one, then end the block"
+            )
         return write_manifest(self.folder, self.spec, {**environment, **self._facts}, self._entries, inputs)
 
     def _flush(self) -> None:
@@ -287,7 +311,7 @@ class NewDataset:
         digest = write_shard(self.folder / name, self._batch, self._spec_hash, len(self._entries))
         facts = episode_facts(self._batch[0])
         if self._entries and facts != self._facts:
-            rule = f"shapes and signals must be the same in all episodes; found {self._facts} and another"
+            rule = f"shapes and signals must be the same in all episodes; found {self._facts} and {facts}"
             raise DataError(Problem(self.folder, "episodes", rule, "write two datasets instead"))
         self._facts = facts
         self._entries.append(shard_entry(name, digest, self._batch))
@@ -307,6 +331,10 @@ def episode_facts(episode: Episode) -> dict[str, Any]:
     }
 
 
+def _counts(entry: ShardEntry) -> str:
+    return f"{entry.episodes} episodes, {entry.steps} steps and {entry.successes} successes"
+
+
 def shard_name(shard: int) -> str:
     """Path of a shard within its dataset."""
     return f"{SHARDS}/{shard:05d}.h5"
@@ -321,59 +349,3 @@ def shard_entry(file: str, digest: str, episodes: Sequence[Episode]) -> ShardEnt
 def dataset_hash(spec_hash: str, shards: Sequence[ShardEntry]) -> str:
     """Identity of a dataset's content."""
     return hash_json({"spec_hash": spec_hash, "shards": [entry.hash for entry in shards]})
-
-
-@contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Fill a folder that is new or empty; if that fails, nothing stays in it.
-
-    What a kill leaves there is marked as unfinished, and cleared by the next call.
-
-    Raises:
-        CogError: it holds something already, is a file, cannot be written, or another process fills it.
-    """
-    _refuse_full(folder)
-    make_folder(folder)
-    with locked(folder):
-        _refuse_full(folder)
-        try:
-            _clear(folder)
-            write_bytes(folder / UNFINISHED, b"")
-            yield
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        with contextlib.suppress(OSError):  # the mark means nothing in a folder that is complete
-            (folder / UNFINISHED).unlink()
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a killed `new_folder` left, its mark last.
-
-    Raises:
-        CogError: the disk does not allow it.
-    """
-    left = [path for path in content(folder) if path.name != UNFINISHED]
-    try:
-        for path in left:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    except OSError as error:
-        raise CogError(
-            f"what an interrupted command left there cannot be removed ({error.strerror})",
-            where=folder,
-            remedy="remove the folder, then run the command again",
-        ) from error
-
-
-def _refuse_full(folder: Path) -> None:
-    """Refuse a folder that holds anything, unless a kill left it unfinished.
-
-    Sealed files (.json) are written last, so a marked folder without one was killed before it was complete.
-    """
-    if not folder.exists():
-        return
-    held = content(folder)
-    if held and (folder / UNFINISHED not in held or any(path.suffix == ".json" for path in held)):
-        raise CogError(
-            f"{folder} exists already and is not empty; nothing was written", remedy="choose another folder"
-        )

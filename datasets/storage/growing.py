@@ -50,7 +50,10 @@ class GrowingDataset:
         if (folder / MANIFEST).exists():
             self.dataset = open_dataset(folder)
             if self.dataset.spec != self.spec:
-                raise CogError(f"{folder} holds a dataset with another spec", remedy="choose another folder")
+                raise CogError(
+                    f"{folder} holds a dataset that was begun with other options",
+                    remedy="choose another folder, or pass the options with which it was begun",
+                )
 
     def __len__(self) -> int:
         """Number of shards."""

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cog.datasets.episode import Episode
-from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.storage.problem import RECOLLECT, DataError, Problem
 
 Arrays = dict[str, np.ndarray]
 
@@ -77,9 +77,14 @@ def pack(episodes: Sequence[Episode], file: Path) -> tuple[Arrays, tuple[str, ..
     arrays: Arrays = {}
     for field, values in parts.items():
         kind = (PER_FRAME | PER_STEP)[field][0]
-        if len({value.shape[1:] for value in values}) > 1 or len(values) < len(episodes):
-            rule = "must be present in every episode with the same shape"
+        if len(values) < len(episodes):
+            rule = f"must be present in every episode or in none, found in {len(values)} of {len(episodes)}"
             raise DataError(Problem(file, field, rule, OFFERED))
+        shapes = [value.shape[1:] for value in values]
+        for number, shape in enumerate(shapes):
+            if shape != shapes[0]:
+                rule = f"must have the same shape in every episode; the first has {shapes[0]}, this {shape}"
+                raise DataError(Problem(file, field, rule, OFFERED, number))
         arrays[field] = np.concatenate(values).astype(kind, copy=False)
     lengths = np.array([len(episode) for episode in episodes], np.int64)
     arrays[INDEX + "length"] = lengths
@@ -90,7 +95,7 @@ def pack(episodes: Sequence[Episode], file: Path) -> tuple[Arrays, tuple[str, ..
     for field in TEXTS:
         encoded = [_text(episode, field).encode() for episode in episodes]
         arrays[INDEX + field] = np.array(encoded, f"S{max(1, *map(len, encoded))}")
-    check(arrays, names, file)
+    check(arrays, names, file, OFFERED)
     return arrays, names
 
 
@@ -124,8 +129,10 @@ def unpack(arrays: Arrays, names: Sequence[str]) -> list[Episode]:
     return episodes
 
 
-def check(arrays: Mapping[str, np.ndarray], names: Sequence[str], file: Path) -> None:
-    """Refuse arrays that break a rule of the layout.
+def check(
+    arrays: Mapping[str, np.ndarray], names: Sequence[str], file: Path, remedy: str = RECOLLECT
+) -> None:
+    """Refuse arrays that break a rule of the layout; `remedy` says what to do about it.
 
     Raises:
         DataError: naming the field, the rule and, where possible, the episode.
@@ -133,7 +140,7 @@ def check(arrays: Mapping[str, np.ndarray], names: Sequence[str], file: Path) ->
 
     def require(condition: bool, field: str, rule: str, episode: int | None = None) -> None:
         if not condition:
-            raise DataError(Problem(file, field, rule, episode=episode))
+            raise DataError(Problem(file, field, rule, remedy, episode))
 
     _check_index(arrays, require)
     length = arrays[INDEX + "length"]
@@ -211,8 +218,11 @@ def _check_values(array: np.ndarray, offsets: np.ndarray, field: str, require: R
     if good.all() and field == "actions":
         good, rule = np.abs(array) <= 1.0, "must lie in [-1, 1]"
     rows = np.flatnonzero(~good.reshape(len(array), -1).all(axis=1))
-    episode = int(np.searchsorted(offsets, rows[0], side="right") - 1) if len(rows) else None
-    require(len(rows) == 0, field, rule, episode)
+    if len(rows):
+        row = int(rows[0])
+        episode = int(np.searchsorted(offsets, row, side="right") - 1)
+        found = array[row].reshape(-1)[~good[row].reshape(-1)][0]
+        require(False, field, f"{rule}, found {found:g} in row {row - int(offsets[episode])}", episode)
 
 
 def _check_offered(episode: Episode, names: tuple[str, ...], number: int, file: Path) -> None:

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cog.core.files import write_bytes
+from cog.core.files import OTHER_NAME, write_bytes
+from cog.core.lock import reserved
 from cog.datasets.merge import MERGE
 from cog.datasets.relabel.view import STORED, open_view, view_names
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes, write_container
-from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, new_folder, open_dataset
+from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, open_dataset
+from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import hash_bytes
 from cog.errors import CogError
@@ -23,7 +25,8 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
     """Write manifest, header, shards and views of a dataset into the one file `out`; nothing else is packed.
 
     Raises:
-        CogError: there is no sound dataset at `path`, it is a merge, or `out` exists; nothing is written.
+        CogError: there is no sound dataset at `path`, it is a merge, `out` exists, or another process writes
+            it; nothing is written.
     """
     if (path.is_dir() and (path / MERGE).is_file()) or (path.is_file() and not is_container(path)):
         raise CogError(
@@ -32,11 +35,8 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
             remedy="pack each dataset of a merge, then merge the packed files",
         )
     dataset = open_dataset(path)
-    if out.exists():
-        raise CogError(
-            f"{out} exists already; nothing was written", remedy="choose another name, or delete it first"
-        )
-    names = [MANIFEST, *([COLLECTION] if exists(path / COLLECTION) else [])]
+    _refuse_existing(out)
+    names = [MANIFEST, *([COLLECTION] if exists(dataset.path / COLLECTION) else [])]
     names += [entry.file for entry in dataset.shards]
     for view in view_names(dataset):
         if view != STORED:
@@ -46,10 +46,11 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
 
     def members() -> Iterator[tuple[str, bytes]]:
         for number, name in enumerate(names):
-            data = _read(path / name)
+            file = (dataset.place if name.startswith(RELABELS) else dataset.path) / name
+            data = _read(file)
             if name in hashes and hash_bytes(data) != hashes[name]:
                 rule = "the file differs from the hash in the manifest"
-                raise DataError(Problem(path / name, "file", rule, CHECK))
+                raise DataError(Problem(file, "file", rule, CHECK))
             if name == MANIFEST and json.loads(data)["hash"] != dataset.hash:
                 raise CogError(
                     f"{path} changed while it was read", remedy="pack it when nothing writes to it"
@@ -58,8 +59,15 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
             if on_progress is not None:
                 on_progress(number + 1, len(names))
 
-    write_container(out, members())
+    with reserved(out):
+        _refuse_existing(out)
+        write_container(out, members())
     return open_dataset(out)
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise CogError(f"{out} exists already; nothing was written", remedy=OTHER_NAME)
 
 
 def unpack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -> Dataset:

@@ -1,7 +1,9 @@
 """A problem in stored data: where it is, which rule it breaks and how to mend it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cog.errors import CogError, sentences
 
@@ -32,6 +34,16 @@ class Problem:
 
     def __str__(self) -> str:
         return sentences(self.rule, self.where, self.remedy)
+
+
+def mendable(problem: Problem, spec: Mapping[str, Any]) -> Problem:
+    """The same with a remedy that serves data of this origin: only what was collected can be repaired."""
+    if problem.remedy != RECOLLECT or "kind" not in spec:  # what was collected has no kind
+        return problem
+    origin = spec.get("origin")
+    imported = isinstance(origin, dict) and origin.get("kind") == "import"
+    again = "import it again from its source" if imported else "make it again as it was made"
+    return replace(problem, remedy=f"restore it from a copy, or {again}; cog why names what it came from")
 
 
 class DataError(CogError):

@@ -34,6 +34,7 @@ from cog.datasets.storage.dataset import (
     shard_name,
     write_manifest,
 )
+from cog.datasets.storage.elsewhere import REFERENCE, read_reference
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import hash_bytes, read_shard
 from cog.errors import CogError, UsageError
@@ -70,6 +71,9 @@ def repair(path: Path, workers: int = 0, on_progress: OnProgress | None = None) 
             where=path,
             remedy="unpack a packed one first, and name the datasets of a merge one by one",
         )
+    if (path / REFERENCE).exists():
+        whose, _ = read_reference(path)
+        raise CogError("holds views alone", where=path, remedy=f"repair their dataset: {whose}")
     with locked(path):
         sweep(path / SHARDS)
         mended: list[Path] = []

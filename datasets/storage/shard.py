@@ -23,6 +23,7 @@ from cog.core.files import hash_json, write_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import read_bytes
 from cog.datasets.storage.layout import INDEX, NUMBERS, PER_FRAME, PER_STEP, TEXTS, check, pack, unpack
+from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError
 
@@ -127,22 +128,25 @@ def decode_shard(
         file = h5py.File(io.BytesIO(data), "r")
     except Exception as error:  # whatever h5py makes of damaged bytes
         rule = f"this is not an HDF5 file, or it is truncated or damaged ({len(data)} bytes)"
-        raise DataError(Problem(path, "file", rule)) from error
+        raise _unreadable(error, path, "file", rule, len(data), trusted) from error
     try:
         with file:
             found_spec, found_index = _check_attributes(file, path, spec_hash, index, trusted)
             arrays = {
-                field: _read(file, field, path, len(data)) for field in FIELDS if field.encode() in file.id
+                field: _read(file, field, path, len(data), trusted)
+                for field in FIELDS
+                if field.encode() in file.id
             }
             names = json.loads(file["signals"].attrs["names"]) if "signals" in file else []
             if not trusted:
                 found = {field: _hash_stored(file[field].id, data) for field in arrays}
                 found["attributes"] = _hash_attributes(names, found_spec, found_index)
                 hashes = json.loads(file.attrs["hashes"])
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:
-        raise DataError(Problem(path, "attributes", "the file's description is damaged")) from error
+        rule = "the file's description is damaged"
+        raise _unreadable(error, path, "attributes", rule, len(data), trusted) from error
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise DataError(Problem(path, "signals", "attribute 'names' must be a list of texts"))
     check(arrays, names, path)
@@ -194,6 +198,8 @@ def _explain(data: bytes, path: Path) -> CogError:
         decode_shard(data, path)
     except DataError as error:
         return error
+    except MemoryError:  # it may claim anything, and is damaged in any case
+        pass
     rule = "the file differs from the hash in the manifest"
     return DataError(Problem(path, "file", rule))
 
@@ -213,7 +219,28 @@ def _check_attributes(
     return str(found["spec_hash"]), int(found["shard_index"])
 
 
-def _read(file: h5py.File, field: str, path: Path, file_size: int) -> np.ndarray:
+def _unreadable(
+    error: Exception,
+    path: Path,
+    field: str,
+    rule: str,
+    needed: int,
+    trusted: bool,
+    episode: int | None = None,
+) -> DataError:
+    """The error for what h5py cannot read: `rule`, unless the bytes are known to be those that were written.
+
+    Raises:
+        MemoryError: about `needed` bytes of memory are lacking.
+    """
+    refuse_shortage(error, needed, f"to read {path}")
+    if trusted:
+        rule = f"HDF5 cannot read it ({error}), though the file is the one that was written"
+        return DataError(Problem(path, field, rule, "free memory, or try another version of h5py", episode))
+    return DataError(Problem(path, field, rule, episode=episode))
+
+
+def _read(file: h5py.File, field: str, path: Path, file_size: int, trusted: bool) -> np.ndarray:
     """One array, without following links out of the file or trusting impossible sizes.
 
     h5py's low-level calls are used: the others cost more than reading an index array.
@@ -222,18 +249,29 @@ def _read(file: h5py.File, field: str, path: Path, file_size: int) -> np.ndarray
         node = _inside(file, field.encode())
         size = 0 if node is None else math.prod(node.shape) * node.dtype.itemsize
     except Exception as error:
-        raise DataError(Problem(path, field, "the array's description is damaged")) from error
+        rule = "the array's description is damaged"
+        raise _unreadable(error, path, field, rule, file_size, trusted) from error
     if node is None:
         raise DataError(Problem(path, field, "must be an array stored in this file"))
     if size > LARGEST_RATIO * file_size:
         raise DataError(Problem(path, field, f"claims {size} bytes, more than the file can hold"))
+    array = np.zeros(node.shape, node.dtype)
     try:
-        array = np.zeros(node.shape, node.dtype)
         node.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
         return array
     except Exception as error:
-        rule = "the stored values are damaged (checksum)"
-        raise DataError(Problem(path, field, rule, episode=_damaged_episode(file, field))) from error
+        needed = min(array.nbytes, 4 * _chunk_size(node))  # a chunk is held as stored and as decompressed
+        refuse_shortage(error, needed, f"to read {path}")
+        rule, episode = "the stored values are damaged (checksum)", _damaged_episode(file, field)
+        raise _unreadable(error, path, field, rule, needed, trusted, episode) from error
+
+
+def _chunk_size(array: h5py.h5d.DatasetID) -> int:
+    """Bytes of one chunk; of everything, if it is not stored in chunks."""
+    description = array.get_create_plist()
+    chunked = description.get_layout() == h5py.h5d.CHUNKED
+    size: int = math.prod(description.get_chunk() if chunked else array.shape) * array.dtype.itemsize
+    return size
 
 
 def _inside(file: h5py.File, name: bytes) -> h5py.h5d.DatasetID | None:
@@ -256,11 +294,15 @@ def _damaged_episode(file: h5py.File, field: str) -> int | None:
         extra = 1 if field in PER_FRAME else 0
         offsets = file[INDEX + ("frame_offset" if extra else "step_offset")][...].tolist()
         lengths = (file[INDEX + "length"][...] + extra).tolist()
+    except MemoryError:
+        raise
     except Exception:
         return None
     for number, (offset, length) in enumerate(zip(offsets, lengths, strict=False)):
         try:
             file[field][offset : offset + length]
+        except MemoryError:
+            raise
         except Exception:
             return number
     return None

@@ -84,7 +84,7 @@ def _verify_dataset(dataset: Dataset) -> list[Problem]:
                 for _ in labelled(dataset, view):
                     pass
         except CogError as error:
-            problems.append(_problem(error, dataset.path / RELABELS / f"{name}.json", AGAIN))
+            problems.append(_problem(error, dataset.place / RELABELS / f"{name}.json", AGAIN))
     return problems
 
 

@@ -36,7 +36,7 @@ from cog.datasets.teleop.keyboard import (
     help_lines,
     is_open,
 )
-from cog.envs.contract import check_first_frame, draws_pictures
+from cog.envs.contract import draws_pictures, try_out
 from cog.envs.make import make_environment
 from cog.errors import UsageError
 
@@ -187,7 +187,7 @@ def _check_scene(env: Any, spec: CollectionSpec) -> None:
         raise UsageError(
             f"the keys give actions of shape ({ACTION_SIZE},); {spec.env} takes {env.action_space.shape}"
         )
-    check_first_frame(env, spec.env, spec.observation)
+    try_out(env, spec.env)
     if not draws_pictures(env):
         raise UsageError(f"{spec.env}: render() must give a picture (H, W, 3)")
 

@@ -41,7 +41,7 @@ class Terminal:
         """Use standard input and standard error.
 
         Raises:
-            CogError: one of them is not a terminal.
+            CogError: one of them is not a terminal, or it cannot move its cursor.
         """
         self.console = messages()
         if not (sys.stdin.isatty() and self.console.is_terminal):
@@ -49,6 +49,12 @@ class Terminal:
                 "teleoperation needs a display, or a terminal on standard input and standard error; "
                 "there is neither",
                 remedy="Run it in a terminal (ssh -t), without pipes or redirections.",
+            )
+        if self.console.is_dumb_terminal:
+            raise CogError(
+                f"TERM={os.environ.get('TERM')} says that this terminal cannot move its cursor, so it cannot "
+                "show the scene",
+                remedy="run it in another terminal, or set TERM to what this one is, such as xterm-256color",
             )
         self.descriptor = sys.stdin.fileno()
         self.live = Live(console=self.console, screen=True, auto_refresh=False)

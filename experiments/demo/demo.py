@@ -21,7 +21,7 @@ from rich.text import Text
 
 from cog.core.configs import apart, differences, to_json
 from cog.core.console import console, messages, table
-from cog.core.files import hash_file, read_json, write_json
+from cog.core.files import Taken, hash_file, read_json, write_json
 from cog.core.inputs import Input, inputs_to_json
 from cog.core.lock import locked
 from cog.datasets.relabel.view import open_view
@@ -85,10 +85,12 @@ def claimed(config: DemoConfig) -> Iterator[None]:
         CogError: it holds another demo or something else, or another process works in it.
     """
     mark, mine = config.out / MARK, plan.identity(config)
-    held = read_mark(mark, MARK_FORMAT, "demo", "demo")
-    if held is None:
-        write_json(mark, {"format": MARK_FORMAT, "kind": "demo", "identity": mine, "seconds": 0.0})
-    elif differing := differences(held["identity"], mine):
+    if read_mark(mark, MARK_FORMAT, "demo", "demo") is None:
+        with contextlib.suppress(Taken):  # another has just begun; its mark is compared
+            write_json(
+                mark, {"format": MARK_FORMAT, "kind": "demo", "identity": mine, "seconds": 0.0}, new=True
+            )
+    if differing := differences(read_json(mark, "the mark of a demo")["identity"], mine):
         raise CogError(
             f"{config.out} already holds another demo; differing: {', '.join(differing)}. "
             "Nothing was written; choose another folder with --out."

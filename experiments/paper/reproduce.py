@@ -14,7 +14,7 @@ from typing import Any
 
 from cog.core.configs import apart, differences, to_json
 from cog.core.console import console, messages, table
-from cog.core.files import read_json, write_bytes, write_json
+from cog.core.files import Taken, read_json, write_bytes, write_json
 from cog.core.lock import locked
 from cog.core.workers import cores
 from cog.errors import CogError
@@ -146,7 +146,8 @@ def claimed(out: Path, mix_code: bool) -> Iterator[None]:
     """
     mark, mine = out / STORE, code()
     if read_mark(mark, FORMAT, "experiments", "experiments") is None:
-        write_json(mark, {"format": FORMAT, "kind": "experiments", "code": [mine]})
+        with contextlib.suppress(Taken):  # another has just begun; its mark is read below
+            write_json(mark, {"format": FORMAT, "kind": "experiments", "code": [mine]}, new=True)
     with locked(out):
         admit(mine, mark, mix_code)
         yield

@@ -13,7 +13,7 @@ def test_a_folder_is_published_whole_or_not_at_all(tmp_path):
 
     write_folder_atomically(tmp_path / "new/folder", writer)
     assert (tmp_path / "new/folder/deep/file").read_text() == "content"
-    with pytest.raises(CogError, match="folder: could not be written"):
+    with pytest.raises(CogError, match="folder: exists already"):
         write_folder_atomically(tmp_path / "new/folder", writer)
 
     def fails(folder):

@@ -1,5 +1,6 @@
 """One writer at a time; the second is told who was first, and what a killed one left is no obstacle."""
 
+import fcntl
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cog.core.lock import LOCK, content, locked
+from cog.core.lock import LOCK, UNLOCKABLE, Locked, Unlockable, content, locked, reserved
 from cog.datasets.storage.claim import claimed
 from cog.datasets.storage.dataset import UNFINISHED, new_folder, open_dataset, write_dataset
 from cog.datasets.storage.verify import verify
@@ -146,3 +147,56 @@ def test_of_many_writers_at_once_exactly_one_gets_the_folder(tmp_path):
         thread.join()
     assert sorted(outcomes) == ["refused"] * 3 + ["written"]
     assert open_dataset(tmp_path / "data").episode_count == 4 and verify(tmp_path / "data") == []
+
+
+def test_a_reserved_name_is_refused_to_others_who_learn_whose_it_is(tmp_path):
+    path = tmp_path / "deep" / "x.h5"
+    with reserved(path):
+        with (
+            pytest.raises(
+                Locked, match=rf"x\.h5: another process is writing this: process {os.getpid()} on .*"
+            ),
+            reserved(path),
+        ):
+            pass
+        with reserved(tmp_path / "deep" / "y.h5"):  # another name in the same folder is free
+            path.write_bytes(b"made")
+    assert [file.name for file in path.parent.iterdir()] == ["x.h5"]
+    with reserved(path):
+        pass
+
+
+def test_reserving_removes_what_a_killed_writer_of_this_output_left_and_nothing_else(tmp_path):
+    path = tmp_path / "x"
+    left = [".x.0a0b0c0d.partial", ".x.lock"]
+    others = [".x.y.0a0b0c0d.partial", ".xy.0a0b0c0d.partial", "x.0a0b0c0d.partial", ".x.partial", ".y.lock"]
+    for name in (*left, *others):
+        (tmp_path / name).write_text("half")
+    with reserved(path):
+        pass
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize("number", UNLOCKABLE)
+def test_without_locks_a_folder_is_refused_with_the_reason_and_a_name_is_not(number, tmp_path, monkeypatch):
+    def no_locks(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(Unlockable, match=r"grants no locks .*mounted with locks"), locked(tmp_path):
+        pass
+    with pytest.raises(Unlockable), new_folder(tmp_path / "data"):
+        pass
+    with locked(tmp_path, needed=False), reserved(tmp_path / "x"):
+        (tmp_path / "x").touch()
+    assert [file.name for file in tmp_path.iterdir() if file.name != "data"] == ["x"]
+
+
+def test_what_operating_systems_leave_in_folders_is_nobodys_content(tmp_path):
+    for name in (".DS_Store", "._data", ".nfs000000000123abcd"):
+        (tmp_path / name).write_bytes(b"\0")
+    assert content(tmp_path) == []
+    write_dataset(tmp_path, four_episodes(), {})
+    assert open_dataset(tmp_path).episode_count == 4 and verify(tmp_path) == []
+    (tmp_path / ".git").mkdir()
+    assert tmp_path / ".git" in content(tmp_path)

@@ -77,3 +77,26 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     parent.wait()
     worker.wait(timeout=60)  # raises if it lives on
     assert not (tmp_path / "a.saved").exists()
+
+
+def interrupt_parent_when_stopped(folder: Path, parent: int) -> None:
+    """As an impatient user: a second Ctrl-C while the workers are being stopped."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    (folder / "begun").touch()
+    while not asked:
+        time.sleep(0.01)
+    os.kill(parent, signal.SIGINT)
+    time.sleep(0.1)
+    (folder / "saved").touch()
+    os._exit(0)
+
+
+def test_a_second_interrupt_leaves_no_worker_behind(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match="the first"), processes(1) as pool:
+        pool.submit(interrupt_parent_when_stopped, tmp_path, os.getpid())
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt("the first")
+    assert (tmp_path / "saved").exists()
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

@@ -177,7 +177,7 @@ def test_a_folder_of_another_collection_or_run_is_left_alone(task, tmp_path, fro
     [
         ({"starts": ("open", "ajar")}, "has no start 'ajar'.*open, closed"),
         ({"env": "cog/Nowhere-v0"}, "'cog/Nowhere-v0' cannot be built"),
-        ({"env": "CartPole-v1"}, "'CartPole-v1' cannot be built"),
+        ({"env": "CartPole-v1"}, "CartPole-v1 takes actions from Discrete"),
         ({"behaviours": (BehaviourChoice("juggle"),)}, "behaviour 'juggle' is unknown"),
         ({"behaviours": (BehaviourChoice("grasp", 1.0, {"skill": 1}),)}, "no option 'skill'"),
     ],

@@ -1,5 +1,6 @@
 """A packed dataset is the folder it came from, to the byte, for every reader; damage never passes."""
 
+import contextlib
 import shutil
 import stat
 import subprocess
@@ -8,6 +9,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from cog import cli
 from cog.datasets.edit.config import FilterConfig
@@ -31,7 +34,7 @@ def folder(make_dataset):
     """A dataset with two views."""
     dataset = make_dataset("task")
     relabel(dataset.path, "grasp_success", "reward")
-    relabel(dataset.path, "zero", "höhe.0")
+    relabel(dataset.path, "zero", "height.0")
     return dataset.path
 
 
@@ -242,3 +245,58 @@ def test_the_commands_pack_and_unpack(folder, tmp_path, capsys):
     assert cli.run(["verify", str(tmp_path / "p.zip")]) == 0
     out = capsys.readouterr().out
     assert out.count("7 episodes") == 2 and "sound" in out
+
+
+NAME_PARTS = st.text(st.sampled_from("0a_-.é\u0663\u0967二ß/\\ "), min_size=1, max_size=9)
+FORMS = ("{}", "shards/{}.h5", "relabels/{}.json")
+
+
+def allowed(name):
+    """By its definition: plain ASCII names, and letters in the names of earlier versions' views."""
+    folder, _, file = name.rpartition("/")
+    stem, dot, ending = file.rpartition(".")
+    if folder == "shards":
+        return ending == "h5" and len(stem) >= 5 and all(one in "0123456789" for one in stem)
+    if folder == "relabels" and dot and ending == "json" and stem:
+        return stem[0] not in ".-" and all(one in "0123456789_.-" or one.isalpha() for one in stem)
+    return name in ("manifest.json", "collection.json")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.one_of(
+        NAME_PARTS, *(NAME_PARTS.map(form.format) for form in ("shards/{}.h5", "relabels/{}.json"))
+    )
+)
+@example(name="shards/\u0660\u0660\u0660\u0660\u0661.h5")  # a number in Arabic digits
+@example(name="shards/00009.h5\n")
+@example(name="relabels/\u0661.json")
+@example(name="relabels/höhe.0.json")
+def test_a_pack_holds_members_of_plain_names_alone(name, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("members")
+    write_container(folder / "whole.zip", [("manifest.json", b"{}")])
+    with zipfile.ZipFile(folder / "whole.zip") as archive:
+        comment = archive.comment
+    with zipfile.ZipFile(folder / "forged.zip", "w") as archive:
+        info = zipfile.ZipInfo(name)
+        info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+        archive.writestr(info, b"{}")
+        archive.comment = comment
+    if allowed(name):
+        assert check_container(folder / "forged.zip") == [name]
+    else:
+        with pytest.raises(CogError, match="plain ASCII name"):
+            check_container(folder / "forged.zip")
+    plain = allowed(name) and name.isascii()
+    with contextlib.nullcontext() if plain else pytest.raises(CogError, match="plain ASCII name"):
+        write_container(folder / "new.zip", [(name, b"{}")])
+    assert (folder / "new.zip").exists() == plain
+
+
+def test_a_view_whose_name_cannot_be_packed_is_named_with_the_way(folder, tmp_path):
+    relabel(folder, "zero", "höhe")
+    with pytest.raises(CogError, match=r"relabels/höhe\.json.*made again under a name of ASCII letters"):
+        pack_dataset(folder, tmp_path / "new.zip")
+    (folder / "relabels/höhe.json").unlink()
+    relabel(folder, "zero", "hoehe")
+    assert "hoehe" in describe(pack_dataset(folder, tmp_path / "new.zip").path)["views"]

@@ -150,4 +150,4 @@ def test_a_link_to_another_file_is_refused(tmp_path, out, capsys):
         del file["rewards"]
         file["rewards"] = h5py.ExternalLink(other, "rewards")
     assert run(source, "--out", out) == 1
-    assert "must not be a link to elsewhere" in " ".join(capsys.readouterr().err.split())
+    assert "must not be a link to another file" in " ".join(capsys.readouterr().err.split())

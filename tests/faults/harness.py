@@ -47,7 +47,7 @@ CRASHED = 70
 # Files that grow or change under their name; what they must hold is checked by `Scenario.committed`.
 CHANGING = ("latest.json", "manifest.json", "metrics.jsonl", "timings.jsonl")
 UNFINISHED = ".unfinished"
-DONE_ALREADY = "exists already and is not empty"
+DONE_ALREADY = "exists already"
 
 Step = Callable[[], int]
 """A command; it returns its exit code."""
@@ -199,14 +199,15 @@ class Harness:
         return [line.split("\t")[1:] for line in self.log.read_text().splitlines()]
 
     def _published(self, calls: list[list[str]]) -> list[str]:
-        """Paths, as often as they were synced, renamed into place and their folder synced after, if they
-        still stand there and in no folder that is marked as unfinished."""
+        """Paths, as often as they were synced, moved or linked into place and their folder synced after, if
+        they still stand there and in no folder that is marked as unfinished."""
         synced: set[str] = set()
         waiting: list[str] = []
         published: list[str] = []
         for name, one, other in calls:
-            if name == "rename":
-                published = [path for path in published if path != one and not path.startswith(f"{one}/")]
+            if name in ("rename", "link"):
+                if name == "rename":
+                    published = [path for path in published if path != one and not path.startswith(f"{one}/")]
                 waiting += [other] if one in synced else []
             elif name == "fsync":
                 synced.add(one)
@@ -238,7 +239,7 @@ def careless(calls: list[list[str]]) -> list[str]:
         elif name == "fsync":
             unsynced.discard(one)
             renamed = {path for path in renamed if parent(path) != one}
-        elif name == "rename" and not other.endswith(TEMPORARY_SUFFIX):
+        elif name in ("rename", "link") and not other.endswith(TEMPORARY_SUFFIX):
             found += [path for path in unsynced if path == one or path.startswith(f"{one}/")]
             renamed.add(other)
     return found + sorted(renamed)

@@ -4,6 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from cog import cli
@@ -143,9 +144,42 @@ def checkpoints(work: Path) -> int:
     return 1 + UPDATES.index(latest.update)
 
 
+def rewarded(work: Path) -> None:
+    """Task data with a view."""
+    two_datasets(work)
+    joining(work)[0]()
+
+
+def packing(work: Path) -> list[Step]:
+    return [command("pack", work / "task", "--out", work / "task.zip")]
+
+
+def packed(work: Path) -> int:
+    """Whether there is a pack, which must be sound."""
+    if not (work / "task.zip").exists():
+        return 0
+    if problems := verify(work / "task.zip"):
+        raise CogError(str(problems[0]))
+    return 1
+
+
+def exporting(work: Path) -> list[Step]:
+    return [command("export", "robomimic", work / "task", "--out", work / "task.h5")]
+
+
+def exported(work: Path) -> int:
+    """Number of whole exports, in which every episode must be."""
+    if not (work / "task.h5").exists():
+        return 0
+    with h5py.File(work / "task.h5") as file:
+        return int(len(file["data"]) == 4)
+
+
 SCENARIOS = (
     Scenario("collect", nothing, collection, datasets),
     Scenario("demonstrate", nothing, demonstrations, demonstrated),
     Scenario("relabel, merge and materialise", two_datasets, joining, datasets),
     Scenario("checkpoint", half_trained, training, checkpoints),
+    Scenario("pack", rewarded, packing, packed),
+    Scenario("export", rewarded, exporting, exported),
 )

@@ -45,7 +45,7 @@ def test_faults_at_some_writes_lose_nothing_that_was_committed_and_the_command_a
     counts = re.findall(
         r"(\w+) at (\d+) points, (\d+) times a file was committed before, 0 points", done.stdout
     )
-    assert [how for how, _, _ in counts] == ["kill", "ENOSPC", "EIO"] * 4
+    assert [how for how, _, _ in counts] == ["kill", "ENOSPC", "EIO"] * 6
     assert sum(int(points) for _, points, _ in counts) > 20
     assert sum(int(committed) for _, _, committed in counts) > 100
 

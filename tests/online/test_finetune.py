@@ -32,6 +32,7 @@ from cog.online.config import FinetuneConfig, Mix
 from cog.online.curve import Point, handover, handover_table, read_curve
 from cog.online.explore import Explorer, online_seed
 from cog.online.finetune import finetune, online_settings
+from cog.online.payment import AtSuccess
 from cog.online.replay import Replay
 from cog.provenance.lineage import trace
 from cog.provenance.recheck import recheck, upstream_first
@@ -60,14 +61,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         collect(spec, root / name, workers=1)
     relabel(root / "task", "tests.envs.test_own_scene:arrived", "arrived", scale=10.0)
-    relabel(root / "task", "tests.envs.test_own_scene:arrived", "persistent", terminate=False)
     relabel(root / "prior", "zero", "zero")
-    for view in ("arrived", "persistent"):
-        write_merge(root / f"{view}.json", [f"{root / 'task'}@{view}"], [f"{root / 'prior'}@zero"])
+    write_merge(root / "arrived.json", [f"{root / 'task'}@arrived"], [f"{root / 'prior'}@zero"])
     write_merge(root / "other.json", [f"{root / 'task'}@arrived"])
-    for name, data in (("cql", "arrived"), ("bc", "arrived"), ("lasting", "persistent")):
-        settings = config(root / name, algorithm="bc" if name == "bc" else "cql", updates=4)
-        train(dataclasses.replace(settings, data=root / f"{data}.json"))
+    for name in ("cql", "bc"):
+        settings = config(root / name, algorithm=name, updates=4)
+        train(dataclasses.replace(settings, data=root / "arrived.json"))
     return root
 
 
@@ -206,7 +205,7 @@ def test_steps_that_may_not_be_imitated_do_not_move_the_likelihood() -> None:
 def test_an_explored_episode_follows_from_its_seed_alone_and_pays_once_at_success(chain: Path) -> None:
     policy = Policy.load(chain / "cql")
     policy.network.actor.mean.bias[0] = 2.0  # it goes right, and its noise decides how fast
-    with closing(Explorer(SCENE, "left", 2, 7, reward=10.0)) as explorer:
+    with closing(Explorer(SCENE, "left", 2, 7, AtSuccess(10.0))) as explorer:
         pair = explorer.roll(policy, [2, 3])
         alone = explorer.roll(policy, [3])
     assert_same_episode(alone[0], pair[1])
@@ -359,7 +358,6 @@ def test_weights_are_changed_where_asked_and_nothing_warms_up_again(chain: Path,
         ({"checkpoint": "bc"}, "algorithm 'bc'"),
         ({"checkpoint": "nowhere"}, "holds no checkpoint"),
         ({"data": "other.json"}, "other data"),
-        ({"checkpoint": "lasting", "data": "persistent.json"}, "rewards persist"),
         ({"start": "right"}, "has no start 'right'"),
         ({"env": "toy/Nothing-v0"}, "cannot be built"),
         ({"env": "cog/DrawerGrasp-v0", "start": "open"}, "the policy was trained with"),

@@ -1,0 +1,63 @@
+"""Switches in the data: what a policy turns to -1 or 1 must mean these two in the data that it learns from.
+
+A policy takes a switch of the data by its side of zero, so 0 and 1 are one side, and 0 for "stay" is none.
+"""
+
+import numpy as np
+
+from cog.errors import UsageError
+
+FEW = 16  # a component with at most so many values was written by name, not measured or disturbed
+COMMAND = 0.5  # least size of a command: smaller values are another unit, which 1 would exceed many times
+AGAIN = (
+    "map its two values to -1 and 1 (cog import --switches {switches}, or action_scale of DatasetWriter), or "
+    "train with fewer switches"
+)
+
+
+def check_switches(actions: np.ndarray, switches: int) -> list[str]:
+    """Refuse actions (S, A) whose last `switches` components are not two commands, one below and one above 0.
+
+    Returns notes on switches that are never turned. More switches than an action can have are not judged.
+
+    Raises:
+        UsageError: naming the component, the values found and the remedy.
+    """
+    notes: list[str] = []
+    first = actions.shape[1] - switches
+    if first < 1:
+        return notes
+    for number in range(first, actions.shape[1]):
+        values = np.asarray(actions[:, number], np.float64)
+        found = np.unique(values)
+        few = len(found) <= FEW and 4 * len(found) <= len(values)
+        told = ", ".join(f"{value:.4g}" for value in found) if few else f"{found[0]:.4g} to {found[-1]:.4g}"
+        if (fault := _fault(values, found, few)) is not None:
+            raise UsageError(
+                f"component {number} of the actions is a switch by network.switches, but {fault}; "
+                f"in the data it has {'the values ' if len(found) > 1 else 'the value '}{told}",
+                remedy=AGAIN.format(switches=switches),
+            )
+        if found[0] > 0 or found[-1] < 0:
+            notes.append(
+                f"component {number} of the actions, a switch, lies on one side in all data ({told}): "
+                f"the policy will always give {1 if found[0] > 0 else -1}"
+            )
+    return notes
+
+
+def _fault(values: np.ndarray, found: np.ndarray, few: bool) -> str | None:
+    """Why these values (S,) are no switch, if they are not; `found` are the different ones, in order."""
+    size = np.abs(found)
+    if (found == 0).any():
+        return "0 is neither of its sides -1 and 1"
+    if size.max() < COMMAND:
+        return f"never as much as {COMMAND:g}, where a policy would give -1 and 1"
+    if few and len(found) > 2:
+        return "a switch has two values"
+    if found[0] < 0 < found[-1]:
+        return None
+    weak, strong = np.quantile(np.abs(values), [0.05, 0.95])
+    if (few and len(found) == 2) or 3 * weak < strong:
+        return "all its values lie on one side of 0, which counts as one command"
+    return None

@@ -1,0 +1,167 @@
+"""The files of the original COG code as a source: an npy file of pickled dictionaries, one per trajectory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cog.datasets.importers.foreign.observed import Taken, as_columns
+from cog.datasets.importers.foreign.pickled import plain, read_objects
+from cog.datasets.importers.hdf5 import ANOTHER
+from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, check_following
+from cog.datasets.storage.problem import DataError, Problem
+from cog.errors import UsageError
+
+OBSERVATIONS, FOLLOWING, ACTIONS = "observations", "next_observations", "actions"
+REWARDS, TERMINALS, INFOS = "rewards", "terminals", "env_infos"
+NEEDED = (OBSERVATIONS, ACTIONS)
+TAKEN = {OBSERVATIONS, FOLLOWING, ACTIONS, REWARDS, TERMINALS}
+
+
+@dataclass(frozen=True)
+class ReferenceOptions(ObservationOptions):
+    """What to take from a file of the original code."""
+
+    format: ClassVar[str] = "reference"
+
+    success: str | None = None
+    """What marks success: reward>NUMBER, or env_infos/KEY, a number that is positive at success."""
+    last_frame: LastFrame = "next"
+    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+
+    def open(self, path: Path) -> "ReferenceSource":
+        return ReferenceSource(path, self)
+
+
+class ReferenceSource:
+    """A file of the original code, in memory as a whole, since a pickle cannot be read in parts."""
+
+    def __init__(self, path: Path, choice: ReferenceOptions) -> None:
+        """Read the file and choose what to take.
+
+        Raises:
+            UsageError: a chosen key does not exist.
+            DataError: this is no such file, or it names more than plain data need.
+        """
+        self.path, self.files, self._choice = path, [path], choice
+        self._episodes = [self._trajectory(number, value) for number, value in enumerate(read_objects(path))]
+        first = next((one for one in self._episodes if one[ACTIONS]), None)
+        if first is None:
+            raise DataError(Problem(path, ACTIONS, "no trajectory has a step", ANOTHER))
+        arrays = {str(key): np.asarray(plain(value)) for key, value in first[OBSERVATIONS][0].items()}
+        self._taken = Taken(
+            path, choice, {key: (array.dtype, (1, *array.shape)) for key, array in arrays.items()}
+        )
+        self.environment = {"id": "unknown"}
+        rewarded = sum(bool(np.any(self._column(REWARDS, one) != 0)) for one in self._episodes)
+        self._notes: list[str] = []
+        if rewarded:
+            self._notes.append(
+                f"{rewarded} of {len(self._episodes)} episodes hold rewards; if this is prior data, they are "
+                "of another task, and `cog relabel --rule zero` does to them what the original code does"
+            )
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self._notes, *self._taken.notes]
+
+    def actions(self, episode: int) -> np.ndarray:
+        rows = [plain(value) for value in self._episodes[episode][ACTIONS]]
+        return as_columns(self._stack(episode, ACTIONS, rows)) if rows else np.zeros((0, 0))
+
+    def read(self, episode: int) -> Recording:
+        one = self._episodes[episode]
+        follows = self._choice.last_frame == "next" and FOLLOWING in one
+
+        def observed(key: str) -> np.ndarray:
+            return self._observed(episode, one, key, follows)
+
+        terminal = TERMINALS in one and bool(self._column(TERMINALS, one)[-1] > 0)
+        return Recording(
+            name=f"trajectory {episode}",
+            actions=self.actions(episode),
+            closed=follows,
+            images=self._taken.pictures(observed),
+            vectors=self._taken.joined(observed),
+            rewards=self._column(REWARDS, one) if REWARDS in one else None,
+            success=self._success(episode, one),
+            terminated=terminal,
+            truncated=not terminal,
+        )
+
+    def _trajectory(self, number: int, value: Any) -> dict[str, list[Any]]:
+        """One trajectory: lists of one length by name."""
+        if not isinstance(value, dict) or any(name not in value for name in NEEDED):
+            rule = "must be a dictionary with observations and actions, as the original code saves them"
+            raise DataError(Problem(self.path, "", rule, ANOTHER, number))
+        found = {}
+        for name in (*sorted(TAKEN & value.keys()), *({INFOS} & value.keys())):
+            rows = plain(value[name])
+            if not isinstance(rows, list | tuple | np.ndarray) or len(rows) != len(plain(value[ACTIONS])):
+                rule = f"must be a list with one entry for each of {len(plain(value[ACTIONS]))} actions"
+                raise DataError(Problem(self.path, name, rule, ANOTHER, number))
+            found[name] = list(rows)
+        for name in {OBSERVATIONS, FOLLOWING} & found.keys():
+            if not all(isinstance(row, dict) for row in found[name]):
+                rule = "must hold a dictionary for every step"
+                raise DataError(Problem(self.path, name, rule, ANOTHER, number))
+        return found
+
+    def _observed(self, number: int, one: dict[str, list[Any]], key: str, follows: bool) -> np.ndarray:
+        """What one key observed, (T, ...), or (T + 1, ...) with what follows the last action."""
+        rows = self._stack(number, f"{OBSERVATIONS}/{key}", list(_entries(one[OBSERVATIONS], key)))
+        if not follows:
+            return rows
+        name = f"{FOLLOWING}/{key}"
+        following = self._stack(number, name, list(_entries(one[FOLLOWING], key)))
+        check_following(self.path, name, rows, following, number)
+        return np.concatenate([rows, following[-1:]])
+
+    def _success(self, number: int, one: dict[str, list[Any]]) -> np.ndarray | None:
+        """The chosen success entries (T,)."""
+        key = self._choice.success
+        if key is None or ">" in key:
+            return None
+        group, _, name = key.partition("/")
+        infos = one.get(INFOS, [])
+        known = sorted({f"{INFOS}/{key}" for info in infos if isinstance(info, dict) for key in info})
+        if group != INFOS or key not in known:
+            what = f"there is no '{key}' that marks success; there are: {', '.join(known) or 'none'}"
+            raise UsageError(what, where=self.path)
+        entries = [info.get(name, 0) if isinstance(info, dict) else 0 for info in infos]
+        return self._stack(number, key, [plain(entry) for entry in entries]).reshape(len(infos))
+
+    def _column(self, name: str, one: dict[str, list[Any]]) -> np.ndarray:
+        """One number a step (T,); zeros where the file has none."""
+        values = [np.asarray(plain(value), np.float64).reshape(-1) for value in one.get(name, [])]
+        return np.concatenate(values) if values else np.zeros(len(one[ACTIONS]))
+
+    def _stack(self, number: int, field: str, rows: list[Any]) -> np.ndarray:
+        """Entries of one shape as an array.
+
+        Raises:
+            DataError: an entry is missing, is no number, or has a shape of its own.
+        """
+        try:
+            stacked = np.stack([np.asarray(row) for row in rows])
+        except (ValueError, TypeError) as error:
+            rule = f"must be numbers of one shape at every step ({error})"
+            raise DataError(Problem(self.path, field, rule, ANOTHER, number)) from error
+        if stacked.dtype.kind not in "fiub":
+            rule = f"must be numbers at every step, found type {stacked.dtype}"
+            raise DataError(Problem(self.path, field, rule, ANOTHER, number))
+        return stacked
+
+
+def _entries(rows: list[Any], key: str) -> Iterator[Any]:
+    """One key of every dictionary; None where it is missing."""
+    for row in rows:
+        yield plain(row.get(key))

@@ -1,0 +1,198 @@
+"""A plain Gymnasium environment as a scene: one that knows nothing of the toolkit.
+
+    observation space                      recorded as
+    Dict with one Box (H, W, 3) uint8      image, and the other entries, one after the other, as proprio
+    Box (H, W, 3) uint8                    image, and a constant proprio
+    Box (N,), or Dict of such              state; or, where images are asked for, proprio beside render()
+
+Its actions, of any bounds, become [-1, 1]. Its rewards become the signal `reward`; success is what its info
+calls `success` or `is_success`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import cv2
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from cog.envs.contract import RESET, STEP, check_arguments, check_picture, is_picture, kind, several
+from cog.errors import CogError, UsageError
+
+ATTRIBUTES = ("starts", "signal_names")
+"""What every scene has; an environment with none of them is a plain one."""
+SUCCESS = ("success", "is_success")  # entries of an info that say so
+WRAP = "register an environment that is wrapped, for example in gymnasium.wrappers."
+WHOLE = ""  # name of the only entry of a space that is no Dict
+
+
+def is_plain(env: Any) -> bool:
+    """Whether an environment, or its class, has nothing of a scene."""
+    return not any(hasattr(env, word) for word in ATTRIBUTES)
+
+
+class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+    """A plain environment as a scene with one start, `reset`, and the signals `reward` and `success`.
+
+    `seen` is its last observation as the environment itself gave it, for policies written for it.
+    """
+
+    starts: ClassVar[tuple[str, ...]] = ("reset",)
+    signal_names: ClassVar[tuple[str, ...]] = ("reward", "success")
+
+    def __init__(
+        self, env: Any, name: str, size: int | None = None, terminate_on_success: bool = True
+    ) -> None:
+        """Show the environment `name`: pictures of `size` x `size` pixels, or with None its numbers alone.
+
+        Pictures of another size are stretched. An episode ends when the environment says so and, with
+        `terminate_on_success`, at its first success.
+
+        Raises:
+            UsageError: its observations or actions do not fit.
+        """
+        self.env, self.name, self.size = env, name, size
+        self.metadata, self.render_mode = env.metadata, env.render_mode
+        self.terminate_on_success = terminate_on_success
+        self.seen: Any = None
+        check_arguments(env.unwrapped, name, "reset", "seed")
+        self._picture, self._numbers = entries(env.observation_space, name)
+        width = sum(int(np.prod(part.shape)) for part in self._numbers.values())
+        self.low, self.high = _bounds(env.action_space, name)
+        self.action_space = spaces.Box(-1.0, 1.0, self.low.shape, np.float32)
+        self.has_pose = width > 0
+        """Whether its proprio are numbers of the environment, not a constant."""
+        if size is None and not self.has_pose:
+            raise UsageError(f"{name} observes a picture and no numbers", remedy="record images")
+        pose = spaces.Box(-np.inf, np.inf, (max(width, 1),), np.float32)
+        shown: dict[str, spaces.Space[Any]] = {"state": pose}
+        if size is not None:
+            shown = {"image": spaces.Box(0, 255, (size, size, 3), np.uint8), "proprio": pose}
+        self.observation_space = spaces.Dict(shown)  # type: ignore[assignment]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether its own actions have other bounds than -1 and 1."""
+        return bool(np.any(self.low != -1) or np.any(self.high != 1))
+
+    def to_own(self, action: np.ndarray) -> np.ndarray:
+        """An action in [-1, 1] in the environment's own units."""
+        if not self.scaled:
+            return np.asarray(action, self.env.action_space.dtype)
+        own = self.low + (np.asarray(action, np.float64) + 1) / 2 * (self.high - self.low)
+        return np.clip(own, self.low, self.high).astype(self.env.action_space.dtype)
+
+    def to_unit(self, own: Any) -> np.ndarray:
+        """An action in the environment's own units as one in [-1, 1]; what exceeds its bounds is clipped."""
+        action = np.asarray(own, np.float64)
+        return np.clip((action - self.low) / (self.high - self.low) * 2 - 1 if self.scaled else action, -1, 1)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Reset the environment; its only start needs no options."""
+        self.seen, info = several(self.env.reset(seed=seed), 2, RESET)
+        return self._shown(), self._info(info, 0.0)
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Step the environment with an action in [-1, 1]."""
+        returned = several(self.env.step(self.to_own(action)), 5, STEP)
+        self.seen, reward, terminated, truncated, info = returned
+        told = self._info(info, reward)
+        if self.terminate_on_success and told["signals"]["success"] == 1:
+            terminated = True
+        return self._shown(), reward, terminated, truncated, told
+
+    def render(self) -> Any:
+        """The environment's own picture; None where it was built without."""
+        return None if self.env.render_mode is None else self.env.render()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def _shown(self) -> dict[str, np.ndarray]:
+        """The last observation as a scene's."""
+        own = self.seen if isinstance(self.env.observation_space, spaces.Dict) else {WHOLE: self.seen}
+        wanted = {*self._numbers, *([self._picture] if self._picture is not None else [])}
+        if not isinstance(own, Mapping) or not wanted <= own.keys():
+            rule = f"it observes {kind(own)}, but its space is {self.env.observation_space}"
+            raise CogError(rule, remedy="make both the same, at every frame")
+        values = [np.asarray(own[name]).ravel() for name in self._numbers]
+        pose = np.concatenate(values) if values else np.zeros(1)
+        pose = pose if pose.dtype == object else pose.astype(np.float32)
+        if self.size is None:
+            return {"state": pose}
+        return {"image": _stretched(self._image(own), self.size), "proprio": pose}
+
+    def _image(self, own: Mapping[str, Any]) -> np.ndarray:
+        """The picture among the entries of an observation, or the one that is drawn."""
+        picture = self.render() if self._picture is None else own[self._picture]
+        if picture is None:
+            rule = "it observes no picture, and render() draws none"
+            raise CogError(
+                rule, remedy="record its state, or list 'rgb_array' in its metadata['render_modes']"
+            )
+        check_picture(picture, "render()" if self._picture is None else self._picture or "its observation")
+        return np.asarray(picture)
+
+    def _info(self, info: Any, reward: Any) -> dict[str, Any]:
+        """The info of a frame, as a scene's."""
+        if not isinstance(info, Mapping):
+            raise CogError(f"its info is {kind(info)}", remedy="return a dict")
+        success = next((info[word] for word in SUCCESS if word in info), False)
+        return {"signals": {"reward": reward, "success": success}, "success": success}
+
+
+def entries(space: Any, name: str) -> tuple[str | None, dict[str, spaces.Box]]:
+    """The entry of an observation space that is a picture, if any, and those that are numbers, in order.
+
+    Raises:
+        UsageError: an entry is neither, or several are pictures.
+    """
+    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {WHOLE: space}
+    pictures, numbers = [], {}
+    for word, part in parts.items():
+        if isinstance(part, spaces.Box) and is_picture(part.dtype, part.shape):
+            pictures.append(word)
+        elif isinstance(part, spaces.Box) and len(part.shape) <= 1 and part.dtype.kind in "fiu":
+            numbers[word] = part
+        else:
+            what = f"the observation {word!r}" if word else "the observation"
+            raise UsageError(
+                f"{what} of {name} is {part}, neither a picture (H, W, 3) uint8 nor a row of numbers",
+                remedy=f"{WRAP}{'FilterObservation' if word else 'FlattenObservation'}",
+            )
+    if len(pictures) > 1:
+        rule = f"{name} observes {len(pictures)} pictures: {', '.join(pictures)}"
+        raise UsageError(rule, remedy=f"{WRAP}FilterObservation that leaves one")
+    return (pictures[0] if pictures else None), numbers
+
+
+def _bounds(space: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest action, (A,) float64 each.
+
+    Raises:
+        UsageError: the actions are no numbers with finite bounds.
+    """
+    fits = isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape[0] > 0
+    if not (fits and space.dtype.kind == "f"):
+        raise UsageError(
+            f"{name} takes actions from {space}", remedy="policies here act in Box(low, high, (A,))"
+        )
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    if not (np.isfinite([low, high]).all() and (low < high).all()):
+        raise UsageError(
+            f"{name} takes actions without finite bounds: {space}",
+            remedy=f"{WRAP}TransformAction with bounds",
+        )
+    return low, high
+
+
+def _stretched(picture: np.ndarray, size: int) -> np.ndarray:
+    """A picture at `size` x `size` pixels, by averaging areas; one of that size is copied."""
+    if picture.shape[:2] == (size, size):
+        return picture.copy()
+    small: np.ndarray = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    return small

@@ -1,0 +1,78 @@
+"""Code of users: imported by name from their folder, and called so that whatever it raises is one line."""
+
+import importlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cog.errors import CogError, UsageError
+
+LONGEST = 300  # characters of a user's error that are repeated
+
+
+@contextmanager
+def users_code(what: str) -> Iterator[None]:
+    """Turn whatever a user's code raises in this block into one error that says `what` raised it, and where.
+
+    Errors of the toolkit, a lack of memory and Ctrl-C pass as they are.
+
+    Raises:
+        CogError: the code raised anything else, or called `sys.exit`.
+    """
+    try:
+        yield
+    except (CogError, MemoryError):
+        raise
+    except SystemExit as error:
+        raise CogError(
+            f"{what} ends the program: sys.exit({error.code!r}){_place(error)}",
+            remedy="raise an exception there, or return",
+        ) from error
+    except Exception as error:
+        raise CogError(f"{what} raises {told(error)}{_place(error)}") from error
+
+
+def told(error: BaseException) -> str:
+    """Type and text of an error, in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:LONGEST]}" if text else type(error).__name__
+
+
+def load_module(name: str, what: str) -> Any:
+    """Import a user's module by its name; `what` says whose it is, such as "environment 'x' cannot be built".
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's module may raise anything, or end the process
+        raise UsageError(f"{what}: the module {name!r} does not load ({told(error)})") from error
+
+
+def load_function(name: str, what: str) -> Any:
+    """A user's function by its name, `module:function`; `what` says what it is for, such as "policy".
+
+    Raises:
+        UsageError: there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    if not (module and function):
+        raise UsageError(f"{what} {name!r} is no function", remedy="name it as module:function")
+    found = getattr(load_module(module, f"{what} {name!r} cannot be used"), function, None)
+    if not callable(found):
+        kind = "nothing of that name" if found is None else f"a {type(found).__name__}, no function"
+        raise UsageError(f"{what} {name!r}: the module {module!r} has {kind}", remedy="check its spelling")
+    return found
+
+
+def _place(error: BaseException) -> str:
+    """File and line in which an error arose, the innermost that is not of an installed package."""
+    callers = {__file__, str(Path(__file__).with_name("held.py"))}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in callers]
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
