@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cog.datasets.merge import open_merge
     from cog.datasets.merge import write_merge as merge
     from cog.datasets.relabel.view import open_view, relabel
+    from cog.datasets.robot_interface import RobotInterface
     from cog.datasets.storage.dataset import open_dataset
     from cog.datasets.storage.verify import verify
     from cog.datasets.writer import DatasetWriter
@@ -45,6 +46,7 @@ __all__ = [
     "FinetuneConfig",
     "NetworkConfig",
     "Policy",
+    "RobotInterface",
     "Scene",
     "TrainConfig",
     "UsageError",
@@ -77,6 +79,7 @@ _HOMES = {
     "FinetuneConfig": "cog.online.config",
     "NetworkConfig": "cog.networks.config",
     "Policy": "cog.evaluation.policy",
+    "RobotInterface": "cog.datasets.robot_interface",
     "Scene": "cog.envs.make",
     "TrainConfig": "cog.training.config",
     "classify": "cog.classifier.fit",

@@ -26,9 +26,7 @@ COMMANDS: Mapping[str, Entry] = {
     "classify": _entry("rewards", "Classify", "Train a success classifier, to reward data without signals."),
     "merge": _entry("datasets", "Merge", "Join task and prior datasets into one training set."),
     "verify": _entry("datasets", "Verify", "Check a dataset, merge or run, and name what is wrong."),
-    "export": _entry(
-        "exchange", "Export", "Write a dataset in the format of another tool, or a policy for a robot."
-    ),
+    "export": _entry("exchange", "Export", "Write a dataset or a merge in the format of another tool."),
     "train": _entry("learn", "Train", "Train a policy on merged data."),
     "evaluate": _entry("learn", "Evaluate", "Run a policy from named starts and report its success."),
     "finetune": _entry("learn", "Finetune", "Continue training a policy online."),

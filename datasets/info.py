@@ -100,10 +100,12 @@ def _describe_dataset(
     actions: dict[str, _Range] = {}
     lengths = []
     successes = 0
+    ends = {"by the environment": 0, "cut off": 0, "not recorded": 0}
     for episode in dataset.episodes():
         lengths.append(len(episode))
         success = counts(episode, success_by, dataset.environment)
         successes += success
+        ends[_end(episode)] += 1
         for outcomes, name in ((starts, episode.start), (behaviours, episode.behaviour)):
             entry = outcomes.setdefault(name, [0, 0])
             entry[0] += 1
@@ -132,6 +134,7 @@ def _describe_dataset(
         "code_version": dataset.code_version,
         "hash": dataset.hash,
         "length": _spread(lengths),
+        "ends": {name: count for name, count in ends.items() if count},
         "starts": _outcomes(starts),
         "behaviours": _outcomes(behaviours),
         "signals": {name: entry.to_json() for name, entry in signals.items()},
@@ -139,6 +142,13 @@ def _describe_dataset(
         "views": {name: str(view) for name, view in views.items()},
         "returns": returns,
     }
+
+
+def _end(episode: Episode) -> str:
+    """Why an episode ended, as far as it is recorded."""
+    if episode.terminated:
+        return "by the environment"
+    return "cut off" if episode.truncated else "not recorded"
 
 
 def _size(dataset: Dataset) -> int:

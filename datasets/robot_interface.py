@@ -117,11 +117,30 @@ def recorded(environment: Mapping[str, Any], spec: Mapping[str, Any]) -> RobotIn
     return dataclasses.replace(found, scale=ActionScale.of(environment))
 
 
+def held_fact(
+    known: RobotInterface, facts: Mapping[str, Any], resize: Resize, no_proprio: bool
+) -> dict[str, Any]:
+    """What a dataset of these facts (see `episode_facts`) holds of an interface, as JSON.
+
+    The scale is a fact of its own.
+
+    Raises:
+        UsageError: the interface does not fit the episodes.
+    """
+    shapes = facts["observations"]
+    images = "image" in shapes
+    known = dataclasses.replace(known, scale=None, resize=resize if images else None)
+    if no_proprio:
+        known = dataclasses.replace(known, pose=())
+    known.check(images, shapes["proprio" if images else "state"][0], facts["action"][0])
+    return known.to_json()
+
+
 def joined(task: Sequence[RobotInterface]) -> RobotInterface:
     """What a policy keeps of the interfaces of its task data: of each field the first that is known."""
     fields = [field.name for field in dataclasses.fields(RobotInterface)]
     known = {
-        name: next((value for one in task if (value := getattr(one, name)) not in (None, ())), None)
+        name: next((value for one in task if _said(name, value := getattr(one, name))), None)
         for name in fields
     }
     return dataclasses.replace(task[0], **{name: value for name, value in known.items() if value is not None})
@@ -141,7 +160,7 @@ def disagreements(sources: Sequence[tuple[str, RobotInterface]]) -> list[str]:
         said: dict[Any, str] = {}
         for name, interface in sources:
             value = getattr(interface, field)
-            if value not in (None, ()):
+            if _said(field, value):
                 said.setdefault(value, name)
         if len(said) > 1:
             listed = ", ".join(f"{name}: {_text(value)}" for value, name in said.items())
@@ -150,6 +169,11 @@ def disagreements(sources: Sequence[tuple[str, RobotInterface]]) -> list[str]:
                 "goes by the task's"
             )
     return notes
+
+
+def _said(field: str, value: Any) -> bool:
+    """Whether a field's value is known; a pose without parts is known not to be there."""
+    return value is not None and (value != () or field == "pose")
 
 
 def _before(environment: Mapping[str, Any], spec: Mapping[str, Any]) -> RobotInterface:
@@ -194,5 +218,6 @@ def _text(value: Any) -> str:
     """A field's value for people to read."""
     if not isinstance(value, tuple):
         return f"{value:g}" if isinstance(value, float) else str(value)
-    parts = [f"{one[0]} ({one[1]})" if isinstance(one, tuple) else str(one) for one in value]
+    parts = ["none"] if value == () else []
+    parts += [f"{one[0]} ({one[1]})" if isinstance(one, tuple) else str(one) for one in value]
     return " + ".join(parts)

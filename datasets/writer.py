@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from numbers import Integral
 from pathlib import Path
@@ -15,13 +14,14 @@ from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.importers import pictures
-from cog.datasets.robot_interface import KEY, RobotInterface
+from cog.datasets.labels import as_json, is_unicode
+from cog.datasets.robot_interface import KEY, Resize, RobotInterface, held_fact
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts
 from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT as SUCCESS_BY
-from cog.signals.success import SuccessBy, succeeded
+from cog.signals.success import SuccessBy, decides, succeeded
 
 REWARD, SUCCESS, FRAME = "reward", "success", "frame"
 ALIKE = {
@@ -90,13 +90,13 @@ class DatasetWriter:
         self.dataset: Dataset | None = None
         """The dataset, once the block has ended without error."""
         scale = None if action_scale is None else action_scale.to_json()
-        spec: dict[str, Any] = {"kind": "written", "origin": _json("origin", origin or {}), FACT: scale}
+        spec: dict[str, Any] = {"kind": "written", "origin": as_json("origin", origin or {}), FACT: scale}
         spec |= {"image_size": image_size, "colour": colour}
         self._new = NewDataset(self.folder, spec, episodes_per_shard)
         self._place = new_folder(self.folder)
         self._image_size, self._colour, self._scale = image_size, colour, action_scale
         self._success_by = success_by
-        self._environment = {"id": "unknown", **_json("environment", environment or {})}
+        self._environment = {"id": "unknown", **as_json("environment", environment or {})}
         held = self._environment.pop(KEY, None)
         self._interface = interface or RobotInterface.from_json(held or {})
         self._inputs = tuple(inputs)
@@ -217,9 +217,8 @@ class DatasetWriter:
         self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
-        marks = named.get(SUCCESS, np.zeros(1))[1:]
-        if succeeded(marks, "any") != succeeded(marks, "last"):
-            self._environment[SUCCESS_BY] = self._success_by  # only where the rule makes a difference
+        if SUCCESS in named and decides(named[SUCCESS][1:], self._success_by):
+            self._environment[SUCCESS_BY] = self._success_by
 
     def _actions(self, actions: Values) -> np.ndarray:
         """The toolkit's actions (T, A), checked."""
@@ -341,7 +340,7 @@ class DatasetWriter:
             rule = f"must lie in [0, 2^63) and be a whole number, got {seed!r}"
             raise self._problem("seed", rule, "leave it out")
         for field, text in texts.items():
-            if not isinstance(text, str) or "\0" in text or not _is_unicode(text):
+            if not isinstance(text, str) or "\0" in text or not is_unicode(text):
                 raise self._problem(field, f"must be UTF-8 text without NUL, got {text!r}", "leave it out")
         try:
             json.dumps(dict(options), sort_keys=True, allow_nan=False)
@@ -369,7 +368,8 @@ class DatasetWriter:
             self._environment |= {"proprio_absent": True} if no_proprio else {}
             if self._scale is not None:
                 self._environment[FACT] = self._scale.to_json()
-            self._environment[KEY] = self._held_interface(episode, no_proprio)
+            resize: Resize = "stretch" if self._image_size else "keep"
+            self._environment[KEY] = held_fact(self._interface, facts, resize, no_proprio)
         if no_proprio != self._facts["proprio_absent"]:
             held = "one" if no_proprio else "none"
             rule = f"must be given with all episodes or with none; the first has {held}"
@@ -379,47 +379,5 @@ class DatasetWriter:
                 rule = f"must be the same in all episodes; the first has {self._facts[field]}, this {value}"
                 raise self._problem(field, rule, ALIKE[field])
 
-    def _held_interface(self, episode: Episode, no_proprio: bool) -> dict[str, Any]:
-        """The robot's interface with what the writer does, as a fact of the environment.
-
-        Raises:
-            UsageError: it does not fit the episode.
-        """
-        known = self._interface
-        if episode.images is not None:
-            known = replace(known, resize="stretch" if self._image_size else "keep")
-        if no_proprio:
-            known = replace(known, pose=())
-        pose = episode.state if episode.proprio is None else episode.proprio
-        assert pose is not None
-        known.check(episode.images is not None, pose.shape[1], episode.actions.shape[1])
-        return {name: value for name, value in known.to_json().items() if name != "scale"}  # its own fact
-
     def _problem(self, field: str, rule: str, remedy: str) -> DataError:
         return DataError(Problem(self.folder, field, rule, remedy, self._count))
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it can be encoded; surrogates for undecoded bytes cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _json(option: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as they are in a file; refused before any episode is added, because they are written last.
-
-    Raises:
-        UsageError: they are not JSON.
-    """
-    for name, value in facts.items():
-        try:
-            json.dumps({name: value}, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise UsageError(
-                f"{option}: field {name!r} must be JSON ({error})",
-                remedy="convert NumPy's values with .item() or .tolist(), and leave out what is not finite",
-            ) from error
-    return dict(json.loads(json.dumps(dict(facts))))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cog.errors import CogError, UsageError
+from cog.signals import pictures
 from cog.signals.stages import furthest_stage
 
 OBSERVATIONS = {"image": ("image", "proprio"), "state": ("state",)}
@@ -205,7 +206,11 @@ def several(returned: Any, count: int, wanted: str) -> Any:
 
 def is_picture(dtype: Any, shape: tuple[int, ...]) -> bool:
     """Whether an array is a picture: rows, columns and three colours of whole numbers from 0 to 255."""
-    return dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and min(shape) > 0
+    try:
+        pictures.check_picture(np.dtype(dtype), shape)
+    except pictures.UnfitError:
+        return False
+    return True
 
 
 def number(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from gymnasium.wrappers import TimeLimit
 
 from cog.envs.held import Held
 from cog.envs.plain import Plain, entries, is_plain
-from cog.envs.users import load_module, users_code
+from cog.envs.users import load_module, modules_of, users_code
 from cog.errors import CogError, UsageError
 
 
@@ -137,8 +137,7 @@ def registered(env: str) -> Any:
     """
     import cog.envs  # noqa: F401  (registers the ids)
 
-    module, _, _ = env.rpartition(":")
-    if module:
+    for module in modules_of(env):
         load_module(module, f"environment {env!r} cannot be built")
     try:
         return gymnasium.spec(env.rpartition(":")[2])

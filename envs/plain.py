@@ -56,7 +56,7 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.metadata, self.render_mode = env.metadata, env.render_mode
         self.terminate_on_success = terminate_on_success
         self.seen: Any = None
-        check_arguments(env.unwrapped, name, "reset", "seed")
+        check_arguments(env.unwrapped, name, "reset", "seed", "options")
         self._picture, self._numbers = entries(env.observation_space, name)
         width = sum(int(np.prod(part.shape)) for part in self._numbers.values())
         self.low, self.high = _bounds(env.action_space, name)
@@ -179,7 +179,8 @@ def _bounds(space: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     fits = isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape[0] > 0
     if not (fits and space.dtype.kind == "f"):
         raise UsageError(
-            f"{name} takes actions from {space}", remedy="policies here act in Box(low, high, (A,))"
+            f"{name} takes actions from {space}",
+            remedy="give it a Box(low, high, (A,)) of floats",
         )
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     if not (np.isfinite([low, high]).all() and (low < high).all()):

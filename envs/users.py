@@ -1,6 +1,7 @@
 """Code of users: imported by name from their folder, and called so that whatever it raises is one line."""
 
 import importlib
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,9 +71,20 @@ def load_function(name: str, what: str) -> Any:
     return found
 
 
+def modules_of(*names: str) -> list[str]:
+    """The modules in names of the form `module:name`, each once."""
+    return list(dict.fromkeys(module for name in names if (module := name.rpartition(":")[0])))
+
+
+def is_users(path: Path) -> bool:
+    """Whether a path is neither of Python, nor of an installed package, nor of the toolkit's scenes."""
+    own = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent))
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return not installed and not any(path.is_relative_to(folder) for folder in own)
+
+
 def _place(error: BaseException) -> str:
     """File and line in which an error arose, the innermost that is not of an installed package."""
-    callers = {__file__, str(Path(__file__).with_name("held.py"))}
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in callers]
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    own = [frame for frame in frames if is_users(Path(frame.filename))] or frames
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

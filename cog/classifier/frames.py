@@ -15,6 +15,7 @@ from cog.classifier.config import ClassifierConfig
 from cog.core.inputs import Input
 from cog.datasets.relabel.view import rule_for
 from cog.datasets.storage.dataset import Dataset, open_dataset
+from cog.datasets.success import counts
 from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
 
@@ -154,7 +155,8 @@ def _episodes(
             labels = rule(episode, number) > 0
         else:
             labels = np.zeros(len(episode), bool)
-            labels[-1] = not negative and (episode.success or bool(config.negatives))
+            success = counts(episode, "last", dataset.environment)  # however the dataset counts its episodes
+            labels[-1] = not negative and (success or bool(config.negatives))
             if labels[-1]:
                 known[-1 - config.margin : -1] = False
         yield labels, known, episode.images[1:], None if episode.proprio is None else episode.proprio[1:]

@@ -7,22 +7,25 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from cog.core.console import console, progress
+from cog.errors import UsageError
 
 
 @dataclass(frozen=True)
 class EpisodeOptions:
     """The environment of the episodes, their starts, and what is recorded."""
 
-    start: tuple[str, ...] = ("open",)
-    """Starts, of which each episode draws one."""
+    start: tuple[str, ...] = ()
+    """Starts, of which each episode draws one. Default: the first of the environment."""
     seed: int = 0
     """Seed of all episodes."""
     env: str = "cog/DrawerGrasp-v0"
     """Gymnasium id of the environment."""
     env_options: tuple[str, ...] = ()
     """Further arguments of the environment, each as name=value, such as objects=train."""
-    observation: Literal["image", "state"] = "image"
-    """What is recorded: images and the arm's pose, or the simulator's state."""
+    observation: Literal["image", "state"] | None = None
+    """What is recorded: images and the arm's pose, or the simulator's state.
+
+    Default: images; of a plain environment its picture, if it observes one."""
     image_size: int = 48
     """Height and width of the recorded images in pixels."""
     terminate_on_success: bool = True
@@ -31,13 +34,15 @@ class EpisodeOptions:
     def spec(self) -> dict[str, Any]:
         """These options as fields of a collection's spec."""
         from cog.core.options import parse_options
+        from cog.envs.make import shown_by_default, starts_of
 
+        options = parse_options(self.env_options)
         return {
-            "starts": self.start,
+            "starts": self.start or starts_of(self.env)[:1],
             "seed": self.seed,
             "env": self.env,
-            "env_options": parse_options(self.env_options),
-            "observation": self.observation,
+            "env_options": options,
+            "observation": self.observation or shown_by_default(self.env, options),
             "image_size": self.image_size,
             "terminate_on_success": self.terminate_on_success,
         }
@@ -45,7 +50,7 @@ class EpisodeOptions:
 
 @dataclass(frozen=True)
 class Collect:
-    """Run scripted behaviours and write their episodes as a dataset."""
+    """Run scripted behaviours, or a policy of one's own, and write their episodes as a dataset."""
 
     out: Path
     """Folder of the dataset; an interrupted collection in it is resumed."""
@@ -53,8 +58,14 @@ class Collect:
     """Number of episodes."""
     made: Annotated[EpisodeOptions, tyro.conf.arg(name="")]
     """The episodes."""
-    behaviour: tuple[str, ...] = ("grasp",)
-    """Behaviours as NAME, NAME=WEIGHT or NAME=WEIGHT:option=value,...; each episode draws one by weight."""
+    behaviour: tuple[str, ...] = ()
+    """Behaviours as NAME, NAME=WEIGHT or NAME=WEIGHT:option=value,...; each episode draws one by weight.
+
+    Default: grasp."""
+    policy: str | None = None
+    """Instead of behaviours, a function as module:function, from an observation to an action.
+
+    Both are those of the environment itself."""
     noise: float = 0.1
     """Standard deviation of the Gaussian noise added to every action component."""
     keep: Literal["all", "success", "failure"] = "all"
@@ -70,12 +81,17 @@ class Collect:
 
     def run(self) -> None:
         from cog.datasets.collection.collect import collect
-        from cog.datasets.collection.spec import CollectionSpec, parse_behaviour
+        from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec, parse_behaviour
         from cog.envs.make import registered_steps
 
+        if self.policy is not None and self.behaviour:
+            raise UsageError("--policy and --behaviour both say who acts", remedy="give one of them")
+        if self.policy is not None and ":" not in self.policy:
+            raise UsageError(f"policy {self.policy!r} is no function", remedy="name it as module:function")
+        behaviours = tuple(parse_behaviour(text) for text in self.behaviour or ("grasp",))
         spec = CollectionSpec(
             episodes=self.episodes,
-            behaviours=tuple(parse_behaviour(text) for text in self.behaviour),
+            behaviours=behaviours if self.policy is None else (BehaviourChoice(self.policy),),
             noise=self.noise,
             keep=self.keep,
             max_episode_steps=registered_steps(self.made.env) if self.max_steps is None else self.max_steps,

@@ -28,7 +28,7 @@ class ExportPolicy:
     checkpoint: tyro.conf.Positional[Path]
     """Run folder (its latest checkpoint), a checkpoint folder or a policy that `Policy.export` wrote."""
     out: Path
-    """File to write, ending in .pt2 or .onnx; it must not exist, nor must the .json beside it."""
+    """File to write, ending in .pt2 or .onnx; neither it nor FILE.json may exist."""
     format: Literal["torch", "onnx"] = "torch"
     """Whether PyTorch (`torch.export.load`) or ONNX Runtime is to run it."""
     acting: Literal["mode", "sample", "critic"] = "mode"
@@ -57,7 +57,7 @@ class ExportPolicy:
         self._check(policy, images is not None, poses.shape[1])
         done = export_policy(policy, self.out, self.format, images, poses, self.acting, self.candidates)
         screen = console()
-        screen.print(f"{self.out} ({self.out.stat().st_size / 1e6:.2g} MB) and {self.out.stem}.json")
+        screen.print(f"{self.out} ({self.out.stat().st_size / 1e6:.2g} MB) and {self.out.name}.json")
         apart = f", {done.apart} chose another candidate" if done.apart else ""
         screen.print(
             f"{done.observations} recorded observations: largest difference {done.largest:.2g} of an "

@@ -75,7 +75,7 @@ class Import(Generic[In]):
 
 @dataclass(frozen=True)
 class Export(Generic[Out]):
-    """Write a dataset or a merge in the format of another tool, or a policy for a robot.
+    """Write a dataset or a merge in the format of another tool.
 
     The source does not change.
     """
@@ -92,7 +92,8 @@ class Export(Generic[Out]):
         """The export that FORMAT, the first argument, and its options describe."""
         usage = "cog export FORMAT SOURCE --out PATH [OPTIONS]"
         formats = {**exporters.FORMATS, "policy": POLICY}
-        name, entry, options = choose(formats, "format", usage, _first_line(cls), arguments)
+        about = f"{_first_line(cls)[:-1]}, or a policy for a robot."
+        name, entry, options = choose(formats, "format", usage, about, arguments)
         if name == "policy":
             policy: ExportPolicy = tyro.cli(entry.load(), prog="cog export policy", args=options)
             return policy

@@ -1,5 +1,6 @@
 """Commands that reward data: by a rule, or by a classifier that learns what success looks like."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +49,22 @@ class Relabel:
         console().print(str(view))
         for remark in view.remarks(open_dataset(self.dataset).step_count):
             messages().print(f"note: {remark}")
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> "Relabel":
+        """The relabelling that these options ask for; a rule may begin with a minus sign."""
+        joined: list[str] = []
+        for argument in arguments:
+            if joined and joined[-1] in ("--rule", "--only") and _negative(argument):
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        return tyro.cli(cls, prog="cog relabel", args=joined)
+
+
+def _negative(argument: str) -> bool:
+    """Whether an argument is a rule such as -distance, not an option."""
+    return argument.startswith("-") and not argument.startswith("--") and argument != "-h"
 
 
 @dataclass(frozen=True)

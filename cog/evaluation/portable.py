@@ -1,7 +1,7 @@
 """A policy in one file that PyTorch alone, or ONNX Runtime, runs; written only if it acts as the original.
 
 OUT            the graph: a prepared observation in, an action in the robot's units out, one at a time
-OUT's .json    what a robot must know, names and shapes of inputs, the comparison, the hash of OUT; sealed
+OUT.json       what a robot must know, names and shapes of inputs, the comparison, the hash of OUT; sealed
 """
 
 import logging
@@ -109,7 +109,7 @@ def export_policy(
 
     Args:
         policy: loaded on the CPU, with critics if they are to choose.
-        out: new file; the facts go to the file of that name that ends in .json.
+        out: new file; the facts go to the file beside it whose name has .json added.
         kind: for `torch.export.load`, or for ONNX Runtime.
         images: (N, H, W, C) uint8, or None if the policy has none.
         poses: (N, P).
@@ -121,7 +121,7 @@ def export_policy(
         CogError: one of the files exists, a package is missing, the policy cannot be exported, or acts in
             another way once exported; nothing is written.
     """
-    facts = out.with_suffix(".json")
+    facts = out.with_name(f"{out.name}.json")
     if out.suffix != SUFFIXES[kind]:
         raise UsageError(f"the name must end in {SUFFIXES[kind]} for format {kind}", where=out)
     if kind == "onnx":

@@ -30,7 +30,10 @@ def view(found: View) -> str:
         return "rewards in the shards"
     end = "first reward ends the episode" if found.terminate else "rewards persist"
     only = "" if found.only is None else f", only episodes that end in {found.only}"
-    return f"rule {found.rule}, scale {found.scale:g}, {end}{only}; {found.rewarded_steps} rewarded steps"
+    ended = "" if found.ended is None else f", the environment ended {found.ended} episodes"
+    return (
+        f"rule {found.rule}, scale {found.scale:g}, {end}{only}{ended}; {found.rewarded_steps} rewarded steps"
+    )
 
 
 def merge(found: Merge) -> str:

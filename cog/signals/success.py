@@ -14,9 +14,8 @@ import numpy as np
 
 SuccessBy = Literal["any", "last"]
 """Which frames make an episode a success: any of them, or the last."""
-FACT = (
-    "success_by"  # key among a dataset's facts; absent where both rules say the same, and in older datasets
-)
+FACT = "success_by"
+"""Key among a dataset's facts; absent where both rules say the same, and in older datasets."""
 
 
 def success_frames(marks: np.ndarray, by: SuccessBy) -> np.ndarray:
@@ -30,3 +29,12 @@ def success_frames(marks: np.ndarray, by: SuccessBy) -> np.ndarray:
 def succeeded(marks: np.ndarray, by: SuccessBy) -> bool:
     """Whether an episode with these marks (N,) counts as a success."""
     return bool(success_frames(marks, by).any())
+
+
+def decides(marks: np.ndarray, by: SuccessBy) -> bool:
+    """Whether an episode with these marks (N,) would be another by the other rule.
+
+    Rewards on marked frames are those by any frame, so that only a choice of the last depends on each frame.
+    """
+    every, lasting = success_frames(marks, "any"), success_frames(marks, "last")
+    return bool(every.any() != lasting.any()) if by == "any" else bool((every != lasting).any())

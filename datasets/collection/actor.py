@@ -72,7 +72,8 @@ class Following:
         if not isinstance(self._scene, Plain):
             return self._function(self._recorder.observation)
         given = np.asarray(self._function(self._scene.seen), np.float64)
-        return self._scene.to_unit(given) if given.shape == self._scene.low.shape else given
+        fits = given.shape == self._scene.low.shape and np.isfinite(given).all()
+        return self._scene.to_unit(given) if fits else given
 
 
 def make_actor(

@@ -6,14 +6,16 @@ missing shards.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cog.core.files import hash_file, write_bytes
 from cog.core.workers import cores, processes
-from cog.datasets.collection.rollout import collect_shard, environment_facts
+from cog.datasets.collection.home import Home
+from cog.datasets.collection.rollout import Computed, collect_elsewhere, collect_shard, environment_facts
 from cog.datasets.collection.spec import CollectionSpec
 from cog.datasets.storage.claim import claimed
 from cog.datasets.storage.dataset import (
@@ -73,9 +75,12 @@ def collect(
             return open_dataset(out)
         _report(entries, spec, on_progress)
         missing = [shard for shard in range(spec.shard_count) if shard not in entries]
+        task = partial(collect_shard, facts=environment)
+        if dask_address is not None or crew is not None:
+            task = partial(collect_elsewhere, Home.here(), facts=environment)
         ready = _executor(workers, len(missing), dask_address)
         with contextlib.nullcontext(crew) if crew else ready as (executor, slots):
-            for shard, data, entry in _computed(executor, slots, spec, missing, environment):
+            for shard, data, entry in _computed(executor, slots, task, spec, missing):
                 write_bytes(out / entry.file, data)
                 entries[shard] = entry
                 _report(entries, spec, on_progress)
@@ -92,22 +97,22 @@ def compute_shards(
         CogError: no attempt at an episode gave one of the kind to keep, or a worker died.
     """
     with _executor(workers, len(shards), None) as (executor, slots):
-        yield from _computed(executor, slots, spec, list(shards), None)
+        yield from _computed(executor, slots, collect_shard, spec, list(shards))
 
 
 def _computed(
     executor: Executor,
     slots: int,
+    task: Callable[[CollectionSpec, int], Computed],
     spec: CollectionSpec,
     missing: list[int],
-    environment: Mapping[str, Any] | None,
 ) -> Iterator[tuple[int, bytes, ShardEntry]]:
     """Shards as they finish, with a bounded number in flight."""
     todo = iter(missing)
-    running: dict[Future[tuple[bytes, int, int, int]], int] = {}
+    running: dict[Future[Computed], int] = {}
     while True:
         for shard in todo:
-            running[executor.submit(collect_shard, spec, shard, environment)] = shard
+            running[executor.submit(task, spec, shard)] = shard
             if len(running) >= slots:
                 break
         if not running:

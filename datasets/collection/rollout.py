@@ -8,16 +8,22 @@ import numpy as np
 
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.collection.actor import make_actor
+from cog.datasets.collection.home import Home
 from cog.datasets.collection.recorder import Recorder
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec, Plan
 from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import shard_name
 from cog.datasets.storage.shard import encode_shard
+from cog.datasets.success import MARKS
 from cog.envs.contract import try_out
 from cog.envs.make import make_environment
 from cog.envs.plain import Plain
+from cog.envs.users import modules_of
 from cog.errors import CogError, UsageError
+from cog.signals.success import FACT as SUCCESS_BY
 
+Computed = tuple[bytes, int, int, int]
+"""The bytes of a shard, and its number of episodes, steps and successes."""
 ATTEMPTS = 50  # at one episode of the kind to keep
 _ACTING_STREAM = 1  # separates the behaviour's draws from the environment's, which uses the seed alone
 
@@ -64,6 +70,8 @@ def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
         "rewards": False,
         **({"options": dict(spec.env_options)} if spec.env_options else {}),
     }
+    if MARKS in scene.signal_names and not spec.terminate_on_success:
+        facts[SUCCESS_BY] = "last"  # what an episode's success says, so that rewards for it say the same
     if isinstance(scene, Plain):
         if scene.scaled:
             facts[FACT] = ActionScale(tuple(scene.low), tuple(scene.high)).to_json()
@@ -88,10 +96,8 @@ def _try_behaviour(env: Any, spec: CollectionSpec, choice: BehaviourChoice) -> N
         raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
 
 
-def collect_shard(
-    spec: CollectionSpec, shard: int, facts: Mapping[str, Any] | None = None
-) -> tuple[bytes, int, int, int]:
-    """The bytes of a shard, and its number of episodes, steps and successes.
+def collect_shard(spec: CollectionSpec, shard: int, facts: Mapping[str, Any] | None = None) -> Computed:
+    """Compute a shard.
 
     `facts` are those of the manifest, as `environment_facts` gave them where the collection began.
 
@@ -113,6 +119,16 @@ def collect_shard(
         env.close()
     data = encode_shard(episodes, spec.hash(), shard, Path(shard_name(shard)))
     return data, len(episodes), sum(map(len, episodes)), sum(episode.success for episode in episodes)
+
+
+def collect_elsewhere(home: Home, spec: CollectionSpec, shard: int, facts: Mapping[str, Any]) -> Computed:
+    """The same in a process that was not begun by the command, but that of a worker somewhere.
+
+    Raises:
+        CogError: as `collect_shard`, or the user's modules are not found here, or are other ones.
+    """
+    home.load(modules_of(spec.env, *(choice.name for choice in spec.behaviours)))
+    return collect_shard(spec, shard, facts)
 
 
 def _collect_episode(env: Any, spec: CollectionSpec, number: int) -> Episode:

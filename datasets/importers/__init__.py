@@ -14,7 +14,7 @@ def _entry(module: str, name: str, help: str) -> Entry:
 
 
 FORMATS: Mapping[str, Entry] = {
-    "robomimic": _entry("robomimic", "RobomimicOptions", "robomimic's HDF5 files."),
+    "robomimic": _entry("robomimic", "RobomimicOptions", "HDF5 files of robomimic."),
     "d4rl": _entry("d4rl", "D4RLOptions", "Flat HDF5 files of states, as D4RL's."),
     "minari": _entry("minari", "MinariOptions", "Minari datasets in HDF5."),
     "lerobot": _entry("lerobot", "LeRobotOptions", "LeRobot folders, version 3."),
@@ -24,6 +24,6 @@ FORMATS: Mapping[str, Entry] = {
         "diffusion_policy", "DiffusionPolicyOptions", "Diffusion Policy's replay buffers in Zarr."
     ),
     "dreamer": _entry("dreamer", "DreamerOptions", "Dreamer's and V-D4RL's episodes in npz or HDF5."),
-    "reference": _entry("reference", "ReferenceOptions", "npy files of the original COG code."),
+    "reference": _entry("reference", "ReferenceOptions", "Files of the original COG code, in npy."),
 }
 """Every format, with the options that open its sources (see `source.ImportOptions`)."""

@@ -56,6 +56,7 @@ class DiffusionPolicySource:
             facts = {choice.action, REWARD, self._mark}
             observed = {key: value for key, value in arrays.items() if key not in facts}
             self._taken = Taken(path, choice, observed)
+            self.environment |= self._taken.robot
             self._rewarded = REWARD in arrays
             kept = [choice.action, *self._taken.keys, *([REWARD] if self._rewarded else [])]
             fields = [f"{DATA}/{key}" for key in kept]

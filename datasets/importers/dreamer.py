@@ -67,6 +67,7 @@ class DreamerSource:
             first = self._file(self.files[0])
             arrays = {key: value for key, value in first.arrays().items() if _observes(key)}
             self._taken = Taken(path, choice, arrays)
+            self.environment |= self._taken.robot
         except BaseException:
             self.close()
             raise

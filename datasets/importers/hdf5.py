@@ -16,7 +16,6 @@ import numpy as np
 from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
-from cog.errors import CogError
 
 ANOTHER = "check that this is the right file, or restore it from a copy"
 SPARE = 2**26  # bytes, larger than most chunks
@@ -103,7 +102,7 @@ class ForeignFile:
 
         Raises:
             DataError: there is no such array, it is stored in another file, or it cannot be read.
-            CogError: there is not enough memory for it.
+            MemoryError: it does not fit.
         """
         with self._reading(name):
             return np.asarray(self._array(name)[begin:end])
@@ -130,14 +129,8 @@ class ForeignFile:
         """Turn whatever h5py raises over bytes that it cannot read into an error that names the field."""
         try:
             yield
-        except CogError:
+        except (DataError, MemoryError):
             raise
-        except MemoryError as error:
-            raise CogError(
-                f"there is not enough memory to read '{field}'",
-                where=self.path,
-                remedy="close other programs, or import a part of the episodes at a time",
-            ) from error
         except Exception as error:
             refuse_shortage(error, SPARE, f"to read {field} of {self.path}")
             rule, remedy = self._missing_filter(field) or (f"cannot be read ({error})", ANOTHER)

@@ -81,11 +81,9 @@ class LeRobotSource:
         self.files = folder.files(listed)
         self._entries = [entry for entry in listed if entry.length or self._has_rows(entry)]
         shapes = {key: (0, *folder.features[key]["shape"]) for key in self._vectors}
-        self.environment = {
-            "id": folder.robot,
-            "fps": folder.rate,
-            **robot_facts(self._image, shapes, _names(folder.features[ACTION]), folder.rate),
-        }
+        names = _names(folder.features[ACTION])
+        robot = robot_facts(self._image, shapes, names, folder.rate)
+        self.environment = {"id": folder.robot, "fps": folder.rate, **robot}
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key)}
         taken |= set(ENDS) if set(ENDS) <= folder.features.keys() else set()
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)

@@ -65,6 +65,7 @@ class ManiSkillSource:
             self.environment = self._describe()
             first = self._names[0]
             self._taken = self._choose(first)
+            self.environment |= self._taken.robot
             self._success = self._flags(first)
             arrays = [name for name in self._file.names(first) if name not in (OBSERVATIONS, STATES)]
             extra = sorted(set(arrays) - TAKEN - {str(self._success)})

@@ -21,7 +21,14 @@ from cog.datasets.importers.folders.minari import (
 from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
-from cog.datasets.importers.source import ObservationOptions, Recording, choose, robot_facts, untaken
+from cog.datasets.importers.source import (
+    ObservationOptions,
+    Recording,
+    choose,
+    ended_last,
+    robot_facts,
+    untaken,
+)
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 from cog.signals.pictures import encoding
@@ -109,7 +116,12 @@ class MinariSource:
             vectors=np.concatenate(columns, axis=1) if columns else None,
             rewards=storage.read(number, "rewards").reshape(-1),
             success=self._success(number, len(actions)),
-            terminated=bool(storage.read(number, "terminations")[-1]),
+            terminated=ended_last(
+                storage.where(number),
+                f"{storage.episodes[number]}/terminations",
+                storage.read(number, "terminations"),
+                episode,
+            ),
             truncated=bool(storage.read(number, "truncations")[-1]),
             seed=int(seed) if isinstance(seed, int | np.integer) and 0 <= seed < 2**63 else 0,
         )

@@ -10,7 +10,7 @@ from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import as_columns
 from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.pictures import Conversion, Declared, UnfitError
-from cog.datasets.importers.source import ImportOptions, Recording, check_following
+from cog.datasets.importers.source import ImportOptions, Recording, check_following, robot_facts
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -63,7 +63,10 @@ class OGBenchSource:
                 have = ", ".join(arrays)
                 what = f"there is no array '{self._key}' that marks success; there are: {have}"
                 raise UsageError(what, where=path)
-            self.environment = {"id": "unknown"}
+            shape = arrays[OBSERVATIONS][1]
+            seen = len(shape) == 4
+            robot = robot_facts(OBSERVATIONS if seen else None, {} if seen else {OBSERVATIONS: shape})
+            self.environment = {"id": "unknown", **robot}
             self._notes: list[str] = []
             self._conversion = Conversion(Declared(channels="last"))
             self._regular = FOLLOWING in arrays

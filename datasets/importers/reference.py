@@ -54,7 +54,7 @@ class ReferenceSource:
         self._taken = Taken(
             path, choice, {key: (array.dtype, (1, *array.shape)) for key, array in arrays.items()}
         )
-        self.environment = {"id": "unknown"}
+        self.environment = {"id": "unknown", **self._taken.robot}
         rewarded = sum(bool(np.any(self._column(REWARDS, one) != 0)) for one in self._episodes)
         self._notes: list[str] = []
         if rewarded:

@@ -191,8 +191,7 @@ def _import(
             on_progress(episode + 1, len(source))
         tally.refuse()
         if len(writer) == 0:
-            rule = "no episode has a step that is followed by an observation"
-            raise DataError(Problem(source.path, "actions", rule, "import with --last-frame repeat"))
+            raise tally.nothing()
     assert writer.dataset is not None
     notes = [*source.notes, *prepare.notes(), *tally.notes(), *_facts(writer.dataset, options), *mapped.notes]
     if mapped.scale is None:
@@ -284,6 +283,13 @@ class _Tally:
                 remedy="choose --last-frame repeat, which shows the last frame once more after them, or "
                 "--last-frame drop, which leaves them out",
             )
+
+    def nothing(self) -> DataError:
+        """The error where no step is left of the whole source."""
+        rule, remedy = "no episode has a step", "check that this is the right file"
+        if self._actions:
+            rule, remedy = f"{rule} that an observation follows", "import with --last-frame repeat"
+        return DataError(Problem(self._source, "actions", rule, remedy))
 
     def notes(self) -> Iterator[str]:
         """What was left out."""

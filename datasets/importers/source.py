@@ -202,6 +202,22 @@ def has_last(path: Path, field: str, found: int, steps: int, episode: int) -> bo
     raise DataError(Problem(path, field, rule, "check how the file was written", episode))
 
 
+def ended_last(path: Path, field: str, flags: np.ndarray, episode: int) -> bool:
+    """Whether the environment ended an episode at its last step, by its flags (T,).
+
+    Raises:
+        DataError: an earlier step is flagged, so that the episode goes on after its end.
+    """
+    flagged = np.flatnonzero(np.asarray(flags).reshape(-1) > 0)
+    if len(flagged) and flagged[0] < len(flags) - 1:
+        rule = f"must mark the last step of {len(flags)} alone as an end, found step {flagged[0]}"
+        remedy = (
+            "end the episode there, and write what follows as another, for example with cog.DatasetWriter"
+        )
+        raise DataError(Problem(path, field, rule, remedy, episode))
+    return len(flagged) > 0
+
+
 def with_last(rows: np.ndarray, following: np.ndarray | None, last_frame: LastFrame) -> np.ndarray:
     """Observations (T, ...), and the one after them if `last_frame` and `following` (T, ...) give one."""
     if last_frame == "repeat":

@@ -12,7 +12,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,12 @@ class View:
     """
     inputs: tuple[Input, ...] = ()
     """What else on disk its rules were read from, such as a classifier."""
+    unended: int = field(default=0, compare=False)
+    """Episodes that this view of an earlier version does not end; known where it was asked for again."""
 
     def to_json(self) -> dict[str, Any]:
         """The view as JSON values; fields that are None are left out, as in earlier versions."""
-        values = dataclasses.asdict(self) | {"inputs": inputs_to_json(self.inputs) or None}
+        values = dataclasses.asdict(self) | {"inputs": inputs_to_json(self.inputs) or None, "unended": None}
         return {name: value for name, value in values.items() if value is not None}
 
     def hash(self) -> str:
@@ -95,16 +97,24 @@ class View:
     def remarks(self, steps: int) -> list[str]:
         """What someone who labels a dataset of so many `steps` may not have meant."""
         found = []
+        if self.unended:
+            found.append(
+                "this view stays as an earlier version made it: the last step is not terminal in "
+                f"{self.unended} episodes that the environment ended; in a view of another name it is"
+            )
         if self.terminate and self.only is None and self.steps < steps:
             found.append(
                 f"{self.steps} of {steps} steps are kept, because the first positive reward ends its "
                 "episode; --no-terminate keeps all"
             )
         if self.rule not in ("zero", STORED) and self.rewarded_steps == 0 and self.reward_sum == 0:
-            found.append(
-                "no step has a reward; a rule that looks past an episode's first success needs data from "
+            why = (
+                "the classifier takes no frame for a success; see its recall in classifier.json"
+                if "classifier" in self.rule
+                else "a rule that looks past an episode's first success needs data from "
                 "cog collect --no-terminate-on-success"
             )
+            found.append(f"no step has a reward; {why}")
         return found
 
 
@@ -176,12 +186,11 @@ def relabel(
         )
     publish_view(dataset, name, {"code_version": code_version(), **view.to_json()})
     path, existing = view_file(dataset, name), open_view(dataset, name)
-    if existing.ended is None and existing != view and _asks(existing) == _asks(view):
-        raise CogError(
-            f"{path} exists already, from a version in which an environment's end without a reward was "
-            f"not terminal; now it is, in {view.ended} episodes",
-            remedy="choose another name; the old view stays as it is",
-        )
+    if existing.ended is None and view.ended is not None:  # it may be of an earlier version
+        tally = _Tally()
+        for _ in _apply(dataset, blank, rules, tally, ends=False):
+            pass
+        view = replace(tally.complete(blank), unended=view.ended)
     if existing != view:
         raise CogError(f"{path} exists already with other content{since(path)}", remedy=OTHER_NAME)
     return view
@@ -215,14 +224,14 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     path = view_file(dataset, name)
     value = read_sealed(path, "relabel", "a reward view", AGAIN, read_bytes)
     value.pop("code_version", None)  # who wrote it is not part of what it is
-    fields = {item.name: item.type for item in dataclasses.fields(View)}
+    fields = {item.name: item.type for item in dataclasses.fields(View) if item.compare}
     fields |= {"only": str, "episodes": int, "inputs": list, "ended": int}
     absent = (set() if "only" in value else {"only", "episodes"}) | ({"inputs", "ended"} - value.keys())
     wanted = fields.keys() - absent
-    for field, kind in fields.items():
+    for key, kind in fields.items():
         accepted = (int, float) if kind is float else (kind,)
-        if field in wanted and (field not in value or type(value[field]) not in accepted):
-            raise DataError(Problem(path, field, f"must be present, of type {kind}", AGAIN))
+        if key in wanted and (key not in value or type(value[key]) not in accepted):
+            raise DataError(Problem(path, key, f"must be present, of type {kind}", AGAIN))
     if value.keys() != wanted:
         raise DataError(Problem(path, "keys", f"unknown: {', '.join(value.keys() - wanted)}", AGAIN))
     try:
@@ -380,8 +389,3 @@ def pay(
             remedy="use a smaller scale or rule",
         )
     return replace(episode, rewards=rewards)
-
-
-def _asks(view: View) -> tuple[object, ...]:
-    """What someone asked for who made this view."""
-    return view.rule, view.scale, view.terminate, view.only, view.inputs

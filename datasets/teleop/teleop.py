@@ -36,7 +36,7 @@ from cog.datasets.teleop.keyboard import (
     help_lines,
     is_open,
 )
-from cog.envs.contract import draws_pictures, try_out
+from cog.envs.contract import draws_pictures, number, try_out
 from cog.envs.make import make_environment
 from cog.errors import UsageError
 
@@ -119,7 +119,7 @@ class _Demonstration:
         self.seed, self.start = spec.episode_seed(number, 0), spec.plan(number).start
         self.horizon = spec.max_episode_steps
         self.title = f"{title}, start {self.start}"
-        self.period = 1 / env.metadata.get("render_fps", STEPS_PER_SECOND)
+        self.period = 1 / _rate(env.metadata.get("render_fps"))
         self._restart()
 
     def run(self, note: str) -> Episode | None:
@@ -175,6 +175,12 @@ class _Demonstration:
             *(f"{name:<25}{value:6.2f}" for name, value in recorder.signals[-1].items()),
         ]
         self.screen.show(self.env.render(), "\n".join(lines))
+
+
+def _rate(named: Any) -> float:
+    """Steps a second: those that the environment names, if they are such a number."""
+    rate = number(named)
+    return rate if rate is not None and rate > 0 else STEPS_PER_SECOND
 
 
 def _check_scene(env: Any, spec: CollectionSpec) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from distributed import WorkerPlugin, get_worker
 from cog.core.configs import differences
 from cog.core.files import code_version
 from cog.core.stopping import stoppable
+from cog.datasets.collection.home import Home
 from cog.errors import CogError
 from cog.experiments.jobs.code import code
 from cog.experiments.jobs.job import Job, Stopped, perform
@@ -28,15 +28,14 @@ class Session(WorkerPlugin):
         """The session of the command in this process."""
         self.name = name
         self.version, self.code = code_version(), code()
-        self.folder = str(Path.cwd())
+        self.home = Home.here()
 
     def setup(self, worker: Any) -> None:
         """Called on a worker, when it learns of the session."""
         self.asked = threading.Event()
         self.worker = worker.address
         self.checked = False
-        if self.folder not in sys.path:
-            sys.path.append(self.folder)  # scenes and rewards of one's own, as for `cog` itself
+        self.home.let_search()  # for scenes and rewards of one's own, as for `cog` itself
 
     def teardown(self, worker: Any) -> None:
         """Called on a worker that closes, and at the end of the session."""
@@ -51,11 +50,11 @@ class Session(WorkerPlugin):
         """
         before = Path.cwd()
         try:
-            os.chdir(self.folder)
+            os.chdir(self.home.folder)
             job.root.stat()
         except OSError as error:
             raise CogError(
-                f"the worker at {self.worker} does not see {self.folder} or {job.root} in it; run the "
+                f"the worker at {self.worker} does not see {self.home.folder} or {job.root} in it; run the "
                 "command in a folder, and with an --out, on a disk that all workers and this machine share"
             ) from error
         try:

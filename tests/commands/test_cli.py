@@ -258,3 +258,12 @@ def test_from_main_to_the_critics_loss_it_is_ten_calls_at_most(
     with pytest.raises(SystemExit):
         cli.main(["train", "--data", f"{data}@success", "--out", str(tmp_path / "run"), "--updates", "1"])
     assert len(found[0]) <= 10, found[0]  # the last of them is this spy in the loss's place
+
+
+@pytest.mark.parametrize("option", ["--rule", "--only"])
+def test_a_rule_may_begin_with_a_minus_sign(option):
+    needed = {"--rule": "zero", "--name": "n", option: "-distance > 1"}
+    parsed = cli.parse(["relabel", "data", *(text for pair in needed.items() for text in pair)])
+    assert getattr(parsed, option.removeprefix("--")) == "-distance > 1"
+    with pytest.raises(SystemExit):
+        cli.parse(["relabel", "data", "--name", "n", "--rule", "--terminate"])

@@ -172,6 +172,12 @@ def test_a_folder_of_another_collection_or_run_is_left_alone(task, tmp_path, fro
     assert frozen(tmp_path) == {"config.json": b"{}"}
 
 
+def test_a_count_of_workers_below_zero_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UsageError, match=r"workers is -1; it must be at least 0"):
+        collect(TASK, tmp_path / "data", workers=-1)
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

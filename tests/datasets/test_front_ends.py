@@ -65,7 +65,7 @@ def test_half_blocks_hold_two_pixels_of_the_picture_each():
 class Session:
     """`cog teleop` in a terminal of its own."""
 
-    def __init__(self, out):
+    def __init__(self, out, kind="xterm-256color"):
         self.ours, self.theirs = pty.openpty()
         fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(self.theirs)
@@ -76,7 +76,7 @@ class Session:
             stdin=self.theirs,
             stdout=self.theirs,
             stderr=self.theirs,
-            env={**os.environ, "TERM": "xterm-256color", "DISPLAY": ""},
+            env={**os.environ, "TERM": kind, "DISPLAY": ""},
             preexec_fn=self._own_terminal,
         )
 
@@ -138,6 +138,15 @@ def test_in_a_terminal_keys_demonstrate_and_it_is_left_as_it_was(tmp_path):
     assert "1 episodes, 4 steps, 1 successes" in " ".join(session.output.decode().split())
     assert termios.tcgetattr(session.theirs) == session.before
     assert verify(tmp_path / "mine") == []
+
+
+@pytest.mark.parametrize("kind", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_move_its_cursor_is_refused(kind, tmp_path):
+    session = Session(tmp_path / "mine", kind)
+    assert session.end() == 1
+    told = " ".join(session.output.decode().split())
+    assert f"TERM={kind} says that this terminal cannot move its cursor" in told
+    assert not (tmp_path / "mine").exists()
 
 
 def test_without_display_and_terminal_a_message_says_what_is_needed(tmp_path):

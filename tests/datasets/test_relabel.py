@@ -1,6 +1,7 @@
 """Rewards are views: computed from signals, never stored in what was collected, checked whenever loaded."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ def test_a_view_that_drops_steps_or_rewards_none_says_so(make_dataset):
     (remark,) = relabel(dataset.path, "object_height > 9", "never").remarks(steps)
     assert "no step has a reward" in remark and "--no-terminate-on-success" in remark
     assert relabel(dataset.path, "zero", "zero").remarks(steps) == []
+    judged = replace(relabel(dataset.path, "object_height > 9", "other"), rule="classifier:judge")
+    assert "the classifier takes no frame for a success" in judged.remarks(steps)[0]
 
 
 def test_a_persistent_view_rewards_every_success_and_ends_where_the_environment_did(make_dataset):

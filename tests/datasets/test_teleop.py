@@ -351,3 +351,35 @@ def test_what_cannot_be_demonstrated_is_refused_before_anything_is_written(chang
     with pytest.raises(UsageError, match=message):
         demonstrate(replace(LINE, **change), tmp_path / "mine", [], speed=speed)
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda seen, info: seen.update(image=seen["image"] / 255), "image must be uint8"),
+        (lambda seen, info: seen.update(proprio=np.full(1, np.nan)), r"proprio\[0\] is nan"),
+        (lambda seen, info: info["signals"].update(place=np.inf), "'place' must be a finite number"),
+    ],
+)
+def test_a_scene_that_breaks_its_contract_ends_the_session_and_what_was_saved_stays(
+    tmp_path, monkeypatch, change, said
+):
+    see = Line._see
+
+    def breaking(self):
+        seen, info = see(self)
+        if self.place > 0.5 and (tmp_path / "mine" / "manifest.json").exists():
+            change(seen, info)
+        return seen, info
+
+    monkeypatch.setattr(Line, "_see", breaking)
+    with pytest.raises(CogError, match=rf"Line-v0, frame \d of the episode with seed \d+: .*{said}"):
+        demonstrate(LINE, tmp_path / "mine", [*TO_THE_END, {"enter"}, *TO_THE_END])
+    assert open_dataset(tmp_path / "mine").episode_count == 1 and verify(tmp_path / "mine") == []
+
+
+@pytest.mark.parametrize("rate", [None, 0, -3, float("nan"), "10"])
+def test_a_scene_that_names_no_rate_is_shown_at_the_usual_one(tmp_path, monkeypatch, rate):
+    monkeypatch.setattr(Line, "metadata", {"render_modes": ["rgb_array"], "render_fps": rate})
+    _, script = demonstrate(LINE, tmp_path / "mine", TO_THE_END)
+    assert 0 <= max(script.waits) <= 1 / 24

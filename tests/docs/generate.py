@@ -17,7 +17,7 @@ from cog.envs.behaviours import behaviour_options
 from cog.envs.make import scene_class
 from cog.envs.tabletop import Tabletop
 from cog.experiments.tables import demo, finetune, methods, rows
-from tests.docs.commands import Option, algorithms, commands, train
+from tests.docs.commands import Option, algorithms, command, commands, train
 from tests.docs.pages import DOCS, pages
 from tests.packages.d3rlpy_settings import BASE, MATCHED, Matched
 
@@ -54,6 +54,20 @@ def options(*names: str) -> str:
         own = tuple(f"--{name.replace('_', '-')}." for name in algorithms()) if names[0] == "train" else ()
         if found := [option for option in entry.options if not option.words.startswith(own)]:
             parts.append(_options_table(found) + "\n")
+    return "\n".join(parts).rstrip("\n")
+
+
+def format_options(*names: str) -> str:
+    """The options of commands with a format: those that every format has, then each format's own."""
+    parts = []
+    for name in names:
+        kinds = [command(name, part) for part in command(name).subcommands]
+        shared = [one for one in kinds[0].options if all(one in kind.options for kind in kinds)]
+        parts.append(f"## {name}\n\n{kinds[0].text} With every format:\n\n{_options_table(shared)}\n")
+        for kind in kinds:
+            own = [one for one in kind.options if one not in shared]
+            parts.append(f"## {' '.join(kind.words)}\n")
+            parts.append(f"{_options_table(own)}\n" if own else "No options of its own.\n")
     return "\n".join(parts).rstrip("\n")
 
 
@@ -188,7 +202,7 @@ def committed(row: str | None = None) -> dict[Path, dict[str, Any]]:
 PARTS: Mapping[str, Callable[..., str]] = {
     made.__name__: made
     for made in (
-        *(command_list, options, algorithm_options),
+        *(command_list, options, format_options, algorithm_options),
         *(scenes, actions, behaviours, stages),
         *(demo_table, finetune_table, row_summary),
         *(td3_bc_table, methods_known, methods_measured),

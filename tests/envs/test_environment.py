@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 import cog.envs
 from cog.envs import drawer_grasp, scene
+from cog.envs.bullet import Client
 from cog.envs.drawer_grasp import DrawerGrasp
 from cog.errors import UsageError
 from tests.helpers.rollouts import digest_in_new_process, random_rollout_digest
@@ -149,9 +150,127 @@ def test_a_hundred_environments_leave_no_client_and_little_memory():
 
 
 def test_a_world_is_not_copied_for_a_copy_would_close_it(env):
-    for copied in (copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="Build the environment again"):
-            copied(env.unwrapped)
+    env.reset(seed=0)
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        for part in (env.unwrapped, env.unwrapped._client, env.unwrapped._client.api):
+            with pytest.raises(TypeError, match="Build the environment again"):
+                copied(part)
+    env.step(env.action_space.sample())
+
+
+@pytest.mark.parametrize("name", cog.envs.SCENES)
+def test_a_refused_reset_leaves_an_environment_as_it_was(name):
+    environment, other = gymnasium.make(name), gymnasium.make(name)
+    for options in ({"start": "ajar"}, {"begin": "open"}, ["open"], {"start": None}):
+        with pytest.raises(UsageError, match=r"Choose one of|The only one is|Pass a dict"):
+            environment.reset(options=options)
+    first, again = (made.reset(seed=4)[1]["signals"] for made in (environment, other))
+    assert first == again
+    environment.step(np.zeros(8, np.float32))
+    with pytest.raises(UsageError, match="'ajar'"):
+        environment.reset(seed=5, options={"start": "ajar"})
+    drawn, usual = (made.reset()[1]["signals"] for made in (environment, other))
+    assert drawn == usual, "its random numbers go on as if nothing had been asked"
+    environment.close()
+    other.close()
+
+
+@pytest.mark.parametrize("observation", ["image", "state"])
+@pytest.mark.parametrize("name", cog.envs.SCENES)
+def test_whatever_an_environment_hands_out_may_be_written_into(name, observation):
+    def episode(spoil):
+        environment = gymnasium.make(name, observation=observation)
+        frames = [environment.reset(seed=2)]
+        frames += [environment.step(np.full(8, 0.4, np.float32)) for _ in range(2)]
+        copies = copy.deepcopy(frames)
+        scene = environment.unwrapped
+        if spoil:
+            handed = [array for frame in frames for array in frame[0].values()]
+            handed += [scene.gripper_position(), *scene.gripper_pose(), scene.object_position()]
+            handed += [scene.render(), *scene.object_range()]
+            for array in handed:
+                if array.flags.writeable:
+                    array[...] = 77
+            for frame in frames:
+                frame[-1]["signals"].clear()
+        copies += [copy.deepcopy(environment.step(np.full(8, -0.3, np.float32))) for _ in range(3)]
+        copies.append(copy.deepcopy(environment.reset(seed=3)))
+        environment.close()
+        return copies
+
+    for usual, spoilt in zip(episode(False), episode(True), strict=True):
+        for word, array in usual[0].items():
+            np.testing.assert_array_equal(array, spoilt[0][word])
+        assert usual[-1] == spoilt[-1]
+
+
+def test_an_environment_says_what_is_wrong_before_its_first_reset_and_after_its_end():
+    environment = DrawerGrasp(image_size=8)
+    for act in (lambda: environment.step(np.zeros(8)), environment.render):
+        with pytest.raises(UsageError, match=r"after a reset\. Call reset first"):
+            act()
+    environment.reset(seed=0)
+    environment.close()
+    for act in (lambda: environment.step(np.zeros(8)), environment.render, environment.reset):
+        with pytest.raises(UsageError, match=r"is closed\. Build it again"):
+            act()
+    environment.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image_size": 48.0}, r"image_size is 48\.0; it must be a whole number"),
+        ({"image_size": "48"}, "image_size is '48'"),
+        ({"render_size": 7}, "render_size is 7"),
+        ({"render_mode": "nope"}, "render_mode 'nope' is unknown"),
+        ({"observation": "depth"}, "observation 'depth' is unknown"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_by_its_name(options, said):
+    with pytest.raises(UsageError, match=said):
+        DrawerGrasp(**options)
+
+
+def test_an_environment_without_render_mode_draws_nothing():
+    environment = DrawerGrasp(image_size=8, render_mode=None)
+    environment.reset(seed=0)
+    with pytest.raises(UsageError, match="render_mode=None"):
+        environment.render()
+    environment.close()
+
+
+def test_an_emptied_world_has_the_light_of_a_new_one():
+    def picture(client):
+        client.rebuild()
+        client.load(scene.ASSETS / "table.urdf", fixed=True)
+        return client.image(24, 24)
+
+    new, used = Client(DrawerGrasp.camera), Client(DrawerGrasp.camera)
+    lit = picture_lit(used)
+    expected = picture(new)
+    assert not np.array_equal(lit, expected)
+    np.testing.assert_array_equal(picture(used), expected)
+    new.close()
+    used.close()
+
+
+def test_the_light_is_the_renderers_own():
+    ours, its = Client(DrawerGrasp.camera), Client(DrawerGrasp.camera)
+    its._light = {}
+    for client in (ours, its):
+        client.load(scene.ASSETS / "table.urdf", fixed=True)
+        client.load(scene.ASSETS / "widowx250.urdf", fixed=True)
+    np.testing.assert_array_equal(ours.image(48, 48), its.image(48, 48))
+    ours.close()
+    its.close()
+
+
+def picture_lit(client):
+    """A picture of the table under another light."""
+    client.load(scene.ASSETS / "table.urdf", fixed=True)
+    client.light(np.array([0.2, 0.9, 0.3]), np.array([0.4, 0.9, 1.0]))
+    return client.image(24, 24)
 
 
 def test_render_serves_people_at_another_size(env):

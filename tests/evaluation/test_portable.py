@@ -68,7 +68,9 @@ def runner(file: Path) -> Callable[..., np.ndarray]:
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
-    assert names == [entry["name"] for entry in json.loads(file.with_suffix(".json").read_text())["inputs"]]
+    assert names == [
+        entry["name"] for entry in json.loads(file.with_name(f"{file.name}.json").read_text())["inputs"]
+    ]
     return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
@@ -164,7 +166,7 @@ def test_the_command_exports_a_run_compares_and_tells_the_facts(
         "lift",
     ):
         assert words in said
-    facts = read_sealed(out.with_suffix(".json"), "portable policy", "facts", "")
+    facts = read_sealed(tmp_path / "policy.pt2.json", "portable policy", "facts", "")
     expected = dataclasses.replace(ARM, resize="stretch", scale=SCALE)
     assert RobotInterface.from_json(facts["robot_interface"]) == expected
     assert facts["inputs"] == [

@@ -89,7 +89,7 @@ def assert_rewarded(made, stored, scale, terminate):
         steps = int(np.argmax(hits)) + 1 if terminate and hits.any() else len(one)
         rewards = (hits[:steps] * scale).astype(np.float32)
         terminals = np.zeros(steps, bool)
-        terminals[-1] = terminate and hits.any()
+        terminals[-1] = (terminate and hits.any()) or one.terminated
         assert_same_episode(replace(one.first(steps), rewards=rewards, terminals=terminals), other)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from cog.core.files import hash_file
+from cog.datasets.collection.collect import collect
+from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.errors import CogError
 from cog.experiments.jobs import cluster, worker
 from cog.experiments.jobs.crew import Place
@@ -121,6 +123,27 @@ def test_a_training_whose_worker_is_killed_is_finished_elsewhere_from_its_checkp
     alone = trainings(tmp_path / "alone", arms=("bc_all",))
     run_jobs(alone, Place(workers=1), lambda job: 1.0)
     assert alone[-1].content() == run.content()
+
+
+def test_a_scene_in_the_commands_folder_is_found_by_workers_that_began_elsewhere_and_compared(
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "tests/helpers/toy_scene.py").read_text().replace("toy/Line", "far/Line")
+    (tmp_path / "far_scene.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    behaviours = (BehaviourChoice("reach"),)
+    spec = CollectionSpec(
+        4, behaviours, ("left",), "far_scene:far/Line-v0", image_size=16, episodes_per_shard=2
+    )
+    far = collect(spec, tmp_path / "far", dask_address=scheduler)
+    assert far.hash == collect(spec, tmp_path / "near", workers=1).hash
+    (tmp_path / "far_scene.py").write_text(text + "\n# another day\n")
+    with pytest.raises(
+        CogError, match=r"another version of the module 'far_scene' \(.*far_scene\.py\)\. Restart"
+    ):
+        collect(spec, tmp_path / "later", dask_address=scheduler)
+    assert not (tmp_path / "later" / "manifest.json").exists()
 
 
 def test_workers_of_other_code_are_refused_with_a_remedy(

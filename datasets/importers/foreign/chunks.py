@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cog.datasets.importers.hdf5 import ANOTHER, ELSEWHERE
+from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import missing_extra
 
@@ -96,7 +96,8 @@ class ZarrStore:
         for file in found:
             if not file.resolve().is_relative_to(root):
                 rule = "must not be a link to elsewhere"
-                raise DataError(Problem(self.path, str(file.relative_to(self.path)), rule, ELSEWHERE))
+                remedy = "copy the folder with what its links name: cp -rL"
+                raise DataError(Problem(self.path, str(file.relative_to(self.path)), rule, remedy))
         return found
 
     def unstored(self, name: str) -> int:

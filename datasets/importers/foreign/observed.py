@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cog.datasets.importers.pictures import Array, Conversion, Declared, UnfitError, sort_observations
-from cog.datasets.importers.source import ObservationOptions, choose, untaken
+from cog.datasets.importers.source import ObservationOptions, choose, robot_facts, untaken
 from cog.datasets.storage.problem import DataError, Problem
 
 Read = Callable[[str], np.ndarray]
@@ -34,6 +34,8 @@ class Taken:
             vectors = list(found.numbers)
         self.image, self.vectors = choose(path, choice, found.images(path, choice.image), vectors)
         self.keys = (*self.vectors, *(() if self.image is None else (self.image,)))
+        self.robot = robot_facts(self.image, {key: arrays[key][1] for key in self.vectors})
+        """The environment's fact of what a robot must know."""
         self._path = path
         self._notes = [*untaken(arrays, self.keys), *found.notes(self.keys)]
         self._conversion = Conversion((declared or {}).get(self.image or "", Declared()))

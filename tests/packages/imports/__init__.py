@@ -1,0 +1,1 @@
+"""Imports of what other packages write, checked against what they themselves read."""
