@@ -180,7 +180,8 @@ def _import(
                     recording, success = prepared
                     commands = mapped.commands(recording.actions, recording.name)
                     survey.add(mapped.unit(commands))
-                    _add(writer, replace(recording, actions=commands), success, options.format, prepare)
+                    recording = replace(recording, actions=commands)
+                    _add(writer, recording, success, options.format, prepare)
             except DataError as error:
                 problem = error.problem
                 if problem.file == out:  # from the writer; lazily read pictures name their own file
