@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from cog.core.bounds import refuse_below
-from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
+from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import (
     ImportOptions,
     LastFrame,

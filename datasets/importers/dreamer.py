@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
-from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import ObservationOptions, Recording
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError

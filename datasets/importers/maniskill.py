@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cog.core.files import read_json
+from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
-from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.pictures import Declared
 from cog.datasets.importers.source import ObservationOptions, Recording
 from cog.datasets.storage.problem import DataError, Problem

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import as_columns
-from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.pictures import Conversion, Declared, UnfitError
 from cog.datasets.importers.source import ImportOptions, Recording, check_following, robot_facts
 from cog.datasets.storage.problem import DataError, Problem

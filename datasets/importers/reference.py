@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.foreign.pickled import plain, read_objects
-from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, check_following
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError

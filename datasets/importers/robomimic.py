@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
+from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.pictures import Conversion, UnfitError, sort_observations
 from cog.datasets.importers.source import (
     LastFrame,

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cog.datasets.importers.hdf5 import ForeignFile
+from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.storage.problem import DataError
 from tests.exchange.test_import_hdf5_forms import STATE, STEPS, add_demo, episodes_of, import_file
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cog.datasets.importers.hdf5 import ANOTHER
+from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import missing_extra
 

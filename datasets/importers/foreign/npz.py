@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from cog.datasets.importers.hdf5 import ANOTHER
+from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from cog.datasets.importers.hdf5 import ANOTHER
+from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.storage.problem import DataError, Problem
 
 PLAIN = frozenset("biufSU")
