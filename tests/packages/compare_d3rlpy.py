@@ -180,7 +180,9 @@ def compare(
     found = {}
     for job in wanted:
         read = json.loads((folder / job.name).read_text())
-        assert read["budget"] == json.loads(json.dumps(asdict(budgets[job.task]))), (job, read["budget"])
+        asked = json.loads(json.dumps(asdict(budgets[job.task])))
+        alike = read["budget"] | {"seeds": asked["seeds"]} == asked  # a job is the same whichever others are run
+        assert alike, (job, read["budget"])
         found[job] = read
     return {task: table(task, budgets[task], found) for task in tasks}
 
