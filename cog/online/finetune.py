@@ -54,7 +54,7 @@ from cog.training.config import TrainConfig
 from cog.training.execution import keep_freed_memory
 from cog.training.guard import refuse_bad_parameters, refuse_divergence, to_host
 from cog.training.metrics import MetricsWriter, refuse_without_packages
-from cog.training.setup import create, rewards_of, usable_device
+from cog.training.setup import create, judge_switches, rewards_of, usable_device
 
 FORMAT = 1
 RECORD = "finetune.json"
@@ -156,6 +156,7 @@ class _Run:
             *returns,
             on_message,
         )
+        judge_switches(offline, start.config.network.switches, on_message)
         self.fingerprint = transitions.fingerprint
         self.payment = payment_of(offline, merge, self.scene)
         if not self.payment.at_success:  # the environment then ends episodes as it ended those of the data

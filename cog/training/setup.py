@@ -104,13 +104,22 @@ def prepare(
             "choose a --batch-size of at least {size}, a larger share in the merge, or --sampling uniform",
         )
         refuse_graph(buffer, config)
-        if config.network.switches:
-            learnt = buffer.actions[buffer.drawable()].cpu().numpy()
-            for note in check_switches(learnt, config.network.switches):
-                if on_message is not None:
-                    on_message(note)
+        judge_switches(buffer, config.network.switches, on_message)
     # Returning only the fingerprint lets the host's copy of the transitions be freed.
     return buffer, Facts(transitions.fingerprint, inputs, scene, rewards_of(buffer))
+
+
+def judge_switches(buffer: Buffer, switches: int, on_message: Callable[[str], None] | None) -> None:
+    """Look at the last `switches` components of the actions that batches may hold, and report what is odd.
+
+    Raises:
+        UsageError: one of them is no switch (see `cog.training.switches`).
+    """
+    if not switches:
+        return
+    for note in check_switches(buffer.actions[buffer.drawable()].cpu().numpy(), switches):
+        if on_message is not None:
+            on_message(note)
 
 
 def rewards_of(buffer: Buffer) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _fault(values: np.ndarray, found: np.ndarray, few: bool) -> str | None:
         return "a switch has two values"
     if found[0] < 0 < found[-1]:
         return None
-    weak, strong = np.quantile(np.abs(values), [0.05, 0.95])
-    if (few and len(found) == 2) or 3 * weak < strong:
+    weak, strong = np.quantile(np.abs(values), [0.1, 0.9])  # far apart only if more than noise parts them
+    if (few and len(found) == 2) or 4 * weak < strong:
         return "all its values lie on one side of 0, which counts as one command"
     return None

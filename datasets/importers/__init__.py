@@ -1,7 +1,7 @@
 """Importers: data written by other packages, as datasets; `FORMATS` lists them.
 
-Read `source` (what a format provides), `run` (the import), `detect` (which format a path has) and `hdf5`,
-`pictures`, `video`, `foreign` (what formats share); every other module is a format with its own options.
+Read `source` (what a format provides), `run` (the import) and `detect` (which format a path has); `actions`,
+`pictures`, `left_out`, `foreign` and `folders` hold what formats share, every other module one format.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ def _entry(module: str, name: str, help: str) -> Entry:
 FORMATS: Mapping[str, Entry] = {
     "robomimic": _entry("robomimic", "RobomimicOptions", "HDF5 files of robomimic."),
     "d4rl": _entry("d4rl", "D4RLOptions", "Flat HDF5 files of states, as D4RL's."),
-    "minari": _entry("minari", "MinariOptions", "Minari datasets in HDF5."),
-    "lerobot": _entry("lerobot", "LeRobotOptions", "LeRobot folders, version 3."),
+    "minari": _entry("minari", "MinariOptions", "Minari datasets in HDF5, Arrow or Parquet."),
+    "lerobot": _entry("lerobot", "LeRobotOptions", "LeRobot folders, versions 2.1 and 3."),
     "maniskill": _entry("maniskill", "ManiSkillOptions", "ManiSkill 3 trajectories in HDF5."),
     "ogbench": _entry("ogbench", "OGBenchOptions", "OGBench npz files: published, regular or compact."),
     "diffusion_policy": _entry(

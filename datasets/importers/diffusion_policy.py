@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from cog.datasets.importers.foreign.chunks import ZarrStore
+from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
-from cog.datasets.importers.hdf5 import ANOTHER
 from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError

@@ -11,6 +11,7 @@ import numpy as np
 
 from cog.datasets.importers.folders.lerobot import ACTION, PICTURES, Entry, Folder
 from cog.datasets.importers.folders.tables import ANOTHER, ROWS, ROWS_OF_PICTURES, EpisodeTables, numbers
+from cog.datasets.importers.folders.video import VideoReader
 from cog.datasets.importers.pictures import Conversion, Observed, UnfitError
 from cog.datasets.importers.source import (
     LastFrame,
@@ -20,7 +21,6 @@ from cog.datasets.importers.source import (
     robot_facts,
     untaken,
 )
-from cog.datasets.importers.video import VideoReader
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError, missing_extra
 from cog.signals.pictures import encoding

@@ -18,7 +18,7 @@ from cog.datasets.importers.folders.minari import (
     open_storage,
     read_spaces,
 )
-from cog.datasets.importers.hdf5 import ANOTHER
+from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import (

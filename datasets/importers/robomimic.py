@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cog.datasets.importers.hdf5 import ANOTHER, ForeignFile
+from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.pictures import Conversion, UnfitError, sort_observations
 from cog.datasets.importers.source import (
     LastFrame,
@@ -28,6 +28,7 @@ from cog.datasets.importers.source import (
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
+OURS = "cog"  # where an export of cog records its origin
 TAKEN = {"actions", "obs", "next_obs", "rewards"}
 EXTRACT = (
     "make them with robomimic's dataset_states_to_obs.py, which replays the states in the simulator (a file "
@@ -65,6 +66,7 @@ class RobomimicSource:
         self._file, self._choice = ForeignFile(path), choice
         self._conversion = Conversion()
         with self._file.closed_on_error():
+            self._ours = OURS in self._file
             listed = self._list()
             self._steps = {name: self._count(name) for name in listed}
             self._demos = [name for name in listed if self._steps[name]]
@@ -78,6 +80,8 @@ class RobomimicSource:
             self._image, self._vectors = choose(path, choice, images, observed.vectors_for(choice.proprio))
             taken = [*self._vectors, *([self._image] if self._image else [])]
             self._notes += untaken(found, taken) + observed.notes(taken)
+            for key in taken:  # what cannot be read is said before anything that follows from it
+                self._file.read(f"{first}/obs/{key}", 0, 1)
             arguments = self._arguments()
             self.environment = {
                 "id": str(arguments.get("env_name", "unknown")),
@@ -129,6 +133,7 @@ class RobomimicSource:
         columns = [self._vector(place, key, beyond, follows, episode) for key in self._vectors]
         images = None if self._image is None else self._pictures(place, self._image, beyond, follows, episode)
         rewards, success = f"{place}/rewards", self._choice.success
+        ended = self._ours and self._ended(place, steps)
         return Recording(
             name=name,
             actions=self.actions(episode),
@@ -137,8 +142,13 @@ class RobomimicSource:
             vectors=np.concatenate(columns, axis=1) if columns else None,
             rewards=self._per_step(rewards, steps) if rewards in self._file else None,
             success=None if success is None or ">" in success else self._success(place, success, steps),
-            truncated=True,  # the file does not say why an episode ends
+            terminated=ended,
+            truncated=not ended,
         )
+
+    def _ended(self, place: str, steps: int) -> bool:
+        """Whether `dones` marks the last step; in files of other origin they may mark any end."""
+        return f"{place}/dones" in self._file and bool(self._per_step(f"{place}/dones", steps)[-1] > 0)
 
     def _list(self) -> list[str]:
         """Names of the chosen episodes.

@@ -27,7 +27,7 @@ def test_the_page_lists_every_public_name_as_it_is_called():
 def test_an_entry_shows_signature_sentence_and_errors():
     line = entry("relabel")
     assert line.startswith(
-        "- **`relabel(dataset_path, rule, name, *, scale=1.0, terminate=True, only=None)`**"
+        "- **`relabel(dataset_path, rule, name, *, scale=1.0, terminate=True, only=None, out=None)`**"
     )
     assert line.endswith("Raises `UsageError`, `CogError`.\n")
     assert entry("TrainConfig").startswith("- **`TrainConfig(data, out, ...)`** One training run")

@@ -14,7 +14,7 @@ from cog.datasets.materialise import materialise
 from cog.datasets.merge import write_merge
 from cog.datasets.relabel.view import labelled, relabel
 from cog.datasets.storage.dataset import open_dataset
-from cog.datasets.storage.problem import DataError
+from cog.datasets.storage.problem import DataError, Problem, mendable
 from cog.datasets.storage.verify import verify
 from cog.datasets.writer import DatasetWriter
 from cog.errors import CogError, UsageError
@@ -345,3 +345,15 @@ def test_facts_are_recorded_as_they_were_when_the_writer_was_made(tmp_path):
 def test_options_that_do_not_exist_are_wrong_usage(options, tmp_path):
     with pytest.raises(UsageError, match=next(iter(options)).split("_")[0]):
         DatasetWriter(tmp_path / "data", **options)
+
+
+def test_damage_in_data_that_were_not_collected_names_a_remedy_that_serves_them(tmp_path):
+    dataset = written(tmp_path / "data", arrays())
+    shard = dataset.path / dataset.shards[0].file
+    shard.write_bytes(shard.read_bytes()[:2000])
+    with pytest.raises(DataError) as caught:
+        dataset.read(0)
+    assert "make it again" in str(caught.value) and "--repair" not in str(caught.value)
+    found = Problem(shard, "file", "differs")
+    assert "import it again" in mendable(found, {"kind": "written", "origin": {"kind": "import"}}).remedy
+    assert mendable(found, {"env": "cog/DrawerGrasp-v0"}) == found, "what was collected is collected again"

@@ -84,3 +84,16 @@ def test_training_looks_at_its_data_before_it_begins():
     held.actions[:, 1] = 1.0
     prepare(config(switches=1), held, said.append)
     assert any("always give 1" in message for message in said)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sides=st.sampled_from([(-0.7,), (0.7,), (-0.7, 0.7)]),
+    disturbed=st.floats(0, 0.15),
+    steps=st.sampled_from([8, 40, 300]),
+    seed=st.integers(0, 10**6),
+)
+def test_commands_of_scripted_behaviours_with_noise_are_never_refused(sides, disturbed, steps, seed):
+    rng = np.random.default_rng(seed)
+    commands = rng.choice(sides, steps) + disturbed * rng.standard_normal(steps)
+    check_switches(np.clip(np.column_stack([commands, commands]), -1, 1).astype(np.float32), 1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cog.core.files import read_json
 from cog.datasets.importers.folders.tables import ANOTHER, numbers
-from cog.datasets.importers.hdf5 import ForeignFile
+from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.importers.pictures import Array
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import missing_extra

@@ -1,4 +1,5 @@
-"""Files of other packages that are not HDF5, read as plain numbers; no file can name code to run.
+"""Files of other packages, read as plain numbers; no file can name code to run.
 
-Read `npz` (compressed arrays, some rows at a time), `pickled` (object arrays) and `chunks` (Zarr stores).
+Read `hdf5`, `npz` (compressed arrays, some rows at a time), `pickled` (object arrays), `chunks` (Zarr) and
+`observed` (which observations are taken).
 """

@@ -8,7 +8,7 @@ import pytest
 
 from cog import cli
 from cog.core.files import hash_file
-from cog.datasets.importers.hdf5 import ForeignFile
+from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.importers.robomimic import RobomimicOptions
 from cog.datasets.importers.run import run_import
 from cog.datasets.relabel.view import labelled, relabel

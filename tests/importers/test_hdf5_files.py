@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from cog.datasets.importers.hdf5 import ForeignFile
+from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.storage.problem import DataError
-from tests.exchange.test_import_hdf5_forms import STATE, STEPS, add_demo, episodes_of, import_file
+from tests.importers.formats.test_robomimic_forms import STATE, STEPS, add_demo, episodes_of, import_file
 
 
 def soft_within(data):
@@ -108,6 +108,20 @@ def test_a_filter_that_is_not_installed_is_named(number, name, tmp_path, capsys)
     code, text = import_file(tmp_path, capsys, lambda data: compressed(data, number, (1,)))
     assert code == 1 and f"filter {number} ({name}), which is not installed" in text
     assert "hdf5plugin" in text and "damaged" not in text and "restore" not in text
+
+
+def test_pictures_that_cannot_be_read_are_told_before_what_lacks_a_last_frame(tmp_path, capsys):
+    def make(data):
+        demo = add_demo(data, following=False)  # whose only reward is on its last step
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk((STEPS, 8, 8, 3))
+        plan.set_filter(32900, h5py.h5z.FLAG_OPTIONAL, (1,))
+        space = h5py.h5s.create_simple((STEPS, 8, 8, 3))
+        array = h5py.h5d.create(demo["obs"].id, b"cam", h5py.h5t.NATIVE_UINT8, space, plan)
+        array.write_direct_chunk((0, 0, 0, 0), bytes(99), 0)
+
+    code, text = import_file(tmp_path, capsys, make, "--image", "cam", "--proprio", "q")
+    assert code == 1 and "obs/cam" in text and "filter 32900" in text
 
 
 def test_filters_of_hdf5plugin_are_read_where_it_is_installed(tmp_path, capsys):

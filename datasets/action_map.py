@@ -1,4 +1,4 @@
-"""How an import takes actions: bounds, switches of two values as -1 and 1, and what was found in them."""
+"""Action map: how an import takes actions: bounds, switches of two values as -1 and 1, and what was found."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

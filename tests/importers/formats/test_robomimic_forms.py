@@ -11,9 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cog import cli
+from cog.datasets.action_scale import ActionScale
+from cog.datasets.exporters.robomimic import RobomimicExport
+from cog.datasets.exporters.run import export
 from cog.datasets.importers.robomimic import RobomimicOptions
-from cog.datasets.importers.run import run_import
+from cog.datasets.importers.run import ImportConfig, run_import
+from cog.datasets.merge import open_merge
+from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import open_dataset
+from cog.datasets.writer import DatasetWriter
 
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 STEPS = 4
@@ -249,3 +255,28 @@ def test_odd_files_are_told_as_what_they_are(case, tmp_path, capsys):
     make, options, wanted, words = TOLD[case]
     code, text = import_file(tmp_path, capsys, make, *options)
     assert code == wanted and all(word in text for word in words) and "damaged" not in text, text
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    width=st.sampled_from([1, 3]),
+    state=st.sampled_from([1, 2]),
+    units=st.sampled_from(["robot", "unit"]),
+    ended=st.booleans(),
+)
+def test_what_is_exported_comes_back_in_its_units_with_its_end(width, state, units, ended):
+    bounds = ActionScale((-30.0,) * width, (60.0,) * width)
+    robot = np.linspace(-30, 60, STEPS)[:, None] * np.ones(width)
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as name:
+        root = Path(name)
+        with DatasetWriter(root / "d", action_scale=bounds) as writer:
+            writer.add_episode(robot, state=STATE[:, :state], rewards=np.ones(STEPS), terminated=ended)
+        relabel(root / "d", "recorded", "r", terminate=False)
+        export(RobomimicExport(units=units), open_merge(root / "d"), root / "e.hdf5")
+        given = ImportConfig(action_low=bounds.low, action_high=bounds.high)
+        config = given if units == "robot" else ImportConfig()
+        (back,) = run_import(root / "e.hdf5", root / "back", RobomimicOptions(), config).dataset.episodes()
+        (first,) = open_dataset(root / "d").episodes()
+    np.testing.assert_allclose(back.actions, first.actions, atol=1e-6)
+    np.testing.assert_array_equal(back.state, first.state)
+    assert (back.terminated, back.truncated) == (ended, not ended)

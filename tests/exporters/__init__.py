@@ -1,0 +1,1 @@
+"""Tests of exports: what another tool reads from them."""
