@@ -10,6 +10,7 @@ from cog.errors import CogError
 from cog.training import checkpoint
 from cog.training.config import read_config
 from cog.training.setup import CONFIG, DAMAGED, RUN
+from cog.training.tensors import blank, refuse_unfit
 
 ONLINE = "online"  # where fine-tuning keeps its episodes
 
@@ -27,12 +28,12 @@ def verify_run(path: Path) -> list[str]:
     valid and none missing before the latest checkpoint; fine-tuning episodes are verified as a dataset.
     """
     if (path / checkpoint.STATE).exists() or path.name.startswith("step_"):
-        return _problems(lambda: checkpoint.load(path))
+        return _problems(lambda: _check_checkpoint(path))
     root = path / "checkpoints" if (path / "checkpoints").is_dir() else path
     problems = _problems(lambda: _check_configuration(path))
     problems += _problems(lambda: checkpoint.find(root))
     for folder in sorted(root.glob("step_*")):
-        problems += _problems(partial(checkpoint.load, folder))
+        problems += _problems(partial(_check_checkpoint, folder))
     if not problems:
         problems += _problems(lambda: _check_metrics(path))
     if (path / ONLINE).is_dir():
@@ -40,6 +41,13 @@ def verify_run(path: Path) -> list[str]:
 
         problems += [str(problem) for problem in verify(path / ONLINE)]
     return list(dict.fromkeys(problems))  # the latest checkpoint is checked more than once
+
+
+def _check_checkpoint(path: Path) -> None:
+    """It loads, and holds the whole state of an agent of its settings."""
+    found = checkpoint.load(path)
+    agent = blank(found.config, found.shape, found.action_dimensions)
+    refuse_unfit(found.folder, agent, f"use another checkpoint of {found.folder.parent}")
 
 
 def _problems(check: Callable[[], object]) -> list[str]:

@@ -40,7 +40,7 @@ from cog.core.sealed import read_sealed, write_sealed
 from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
 from cog.training.config import TrainConfig, read_config
-from cog.training.tensors import TENSOR_FILES, refuse_unfit
+from cog.training.tensors import TENSOR_FILES, refuse_unfit, refuse_unusable
 
 KEPT = 2  # the newest, and the previous one in case the newest is damaged
 LATEST = "latest.json"
@@ -194,7 +194,7 @@ def load(path: Path) -> Checkpoint:
             raise CogError("content does not match its hash (damaged)", where=file, remedy=remedy)
     config = read_config(state["config"], where=str(folder / STATE))
     shape = ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"])
-    refuse_unfit(folder, config, shape, state["action_dimensions"], remedy)
+    refuse_unusable(folder, config, shape, state["action_dimensions"], remedy)
     return Checkpoint(
         folder=folder,
         config=config,
@@ -226,6 +226,7 @@ def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, finger
             where=checkpoint.folder,
             remedy="Use the same merge, or another output folder.",
         )
+    refuse_unfit(checkpoint.folder, agent, f"use another checkpoint of {checkpoint.folder.parent}")
     device = agent.settings.device
     agent.load_state_dict(checkpoint.tensors("model", device))
     training = checkpoint.tensors("optimizer")

@@ -51,7 +51,9 @@ def rewritten(run, name, change):
 
 def changes(tensors, rng):
     """What may be wrong with a tensor: its name, and how it comes about."""
-    name = str(rng.choice(sorted(key for key, value in tensors.items() if value.is_floating_point())))
+    floats = sorted(key for key, value in tensors.items() if value.is_floating_point())
+    acting = [key for key in floats if key.startswith("average.")]
+    name = str(rng.choice(acting if acting and rng.random() < 0.5 else floats))
     value = tensors[name]
     place = int(rng.integers(value.numel()))
 
@@ -85,8 +87,10 @@ def test_every_reader_refuses_a_tensor_that_is_not_finite_or_does_not_fit(file, 
 
         folder = rewritten(run, file, change)
         rule = "not finite" if kind in ("nan", "inf", "minus inf") else "settings"
-        readers = [lambda: checkpoint.load(run), lambda: train(config(run, updates=3), noise(), resume=True)]
-        for reader in (*readers, lambda: Policy.load(run)):
+        readers = [lambda: train(config(run, updates=3), noise(), resume=True)]
+        if rule == "not finite" or (file == MODEL and names[0].startswith("average.")):
+            readers += [lambda: checkpoint.load(run), lambda: Policy.load(run)]
+        for reader in readers:
             with pytest.raises(CogError, match=rule) as refused:
                 reader()
             assert str(folder / file) in str(refused.value)
