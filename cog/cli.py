@@ -19,7 +19,7 @@ def _entry(module: str, name: str, help: str) -> Entry:
 
 
 COMMANDS: Mapping[str, Entry] = {
-    "collect": _entry("collect", "Collect", "Run scripted behaviours and write their episodes as a dataset."),
+    "collect": _entry("collect", "Collect", "Run scripted behaviours or a policy and write a dataset."),
     "teleop": _entry("collect", "Teleop", "Demonstrate with the keyboard; the episodes become a dataset."),
     "import": _entry("exchange", "Import", "Turn data of another package into a dataset."),
     "relabel": _entry("rewards", "Relabel", "Give a dataset rewards by a rule; its shards do not change."),

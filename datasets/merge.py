@@ -11,7 +11,7 @@ from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, sin
 from cog.core.inputs import Input
 from cog.core.lock import reserved
 from cog.core.options import usable_path
-from cog.core.sealed import read_sealed, write_sealed
+from cog.core.sealed import SealError, read_sealed, write_sealed
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.relabel.view import STORED, View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
@@ -194,9 +194,13 @@ def open_merge(path: Path) -> Merge:
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
-    if path.name == MANIFEST:
-        raise CogError("is the manifest of a dataset", where=path, remedy=f"pass its folder: {path.parent}")
-    value = read_sealed(path, "merge", "a merge", AGAIN)
+    try:
+        value = read_sealed(path, "merge", "a merge", AGAIN)
+    except SealError as error:
+        if error.field != "kind" or path.name != MANIFEST:
+            raise
+        remedy = f"pass its folder: {path.parent}"
+        raise CogError("is the manifest of a dataset", where=path, remedy=remedy) from error
     entries = value.get("sources")
     if not isinstance(entries, list) or not entries:
         raise DataError(Problem(path, "sources", "must be a list of at least one source", AGAIN))

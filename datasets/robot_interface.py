@@ -136,6 +136,16 @@ def held_fact(
     return known.to_json()
 
 
+def scene_fact(images: bool, rate: Any, no_proprio: bool) -> dict[str, Any]:
+    """What a collection holds of its scene, as JSON: it draws in the data's size, at a rate it may name."""
+    known = RobotInterface(
+        resize="keep" if images else None,
+        pose=() if no_proprio else None,
+        rate=float(rate) if isinstance(rate, int | float) and _positive(rate) else None,
+    )
+    return known.to_json()
+
+
 def joined(task: Sequence[RobotInterface]) -> RobotInterface:
     """What a policy keeps of the interfaces of its task data: of each field the first that is known."""
     fields = [field.name for field in dataclasses.fields(RobotInterface)]

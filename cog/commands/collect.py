@@ -50,7 +50,7 @@ class EpisodeOptions:
 
 @dataclass(frozen=True)
 class Collect:
-    """Run scripted behaviours, or a policy of one's own, and write their episodes as a dataset."""
+    """Run scripted behaviours or a policy and write a dataset."""
 
     out: Path
     """Folder of the dataset; an interrupted collection in it is resumed."""

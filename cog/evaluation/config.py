@@ -23,7 +23,7 @@ class EvaluateConfig:
     out: Path = field(metadata=APART)
     """Folder of the evaluation; refused if it holds another evaluation."""
     starts: tuple[str, ...] = ("open", "closed")
-    """Starts to evaluate, all with the same episode seeds."""
+    """Starts to evaluate, all with the same episode seeds; a scene that has not these two: its first."""
     episodes: int = 100
     """Episodes from each start."""
     seed: int = 0

@@ -29,7 +29,7 @@ from cog.core.options import parse_options
 from cog.core.videos import can_encode, write_sheet, write_video
 from cog.core.workers import cores, processes
 from cog.datasets.environment import act_in
-from cog.envs.make import Scene
+from cog.envs.make import Scene, starts_of
 from cog.errors import CogError, missing_extra
 from cog.evaluation.check import check_scene
 from cog.evaluation.config import EvaluateConfig
@@ -132,7 +132,7 @@ def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], dat
     shapes = environment["observations"]
     image = tuple(shapes["image"]) if "image" in shapes else None
     shape = ObservationShape(image, *shapes.get("proprio" if image else "state", [0]))
-    _, scene = _in_its_scene(config, environment, str(data), shape)
+    config, scene = _in_its_scene(config, environment, str(data), shape)
     check_scene(scene, shape, environment["action"][0], config.starts, films=config.videos != 0)
 
 
@@ -153,7 +153,10 @@ def _in_its_scene(
         recorded, where, config.env, parse_options(config.env_options), config.max_episode_steps
     )
     texts = config.env_options or option_texts(options)
-    config = dataclasses.replace(config, env=env, env_options=texts, max_episode_steps=steps)
+    starts = config.starts
+    if starts == EvaluateConfig.starts and not set(starts) <= set(starts_of(env)):
+        starts = starts_of(env)[:1]
+    config = dataclasses.replace(config, starts=starts, env=env, env_options=texts, max_episode_steps=steps)
     scene_options = tuple(parse_options(texts).items())
     return config, Scene(env, shape.image, steps, scene_options, config.terminate_on_success)
 

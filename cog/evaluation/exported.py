@@ -15,9 +15,10 @@ from safetensors.torch import load, save
 from cog.algorithms import algorithm
 from cog.algorithms.shared.config import AlgorithmConfig
 from cog.core.configs import from_json, to_json
-from cog.core.files import hash_file, make_folder, write_bytes
+from cog.core.files import hash_file, write_bytes
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.robot_interface import KEY, RobotInterface
+from cog.datasets.storage.folder import new_folder
 from cog.errors import CogError
 from cog.networks.actor import PolicyNetwork
 from cog.networks.config import NetworkConfig
@@ -49,11 +50,14 @@ def write_exported(folder: Path, policy: Exported) -> None:
     """Write both files, the card last.
 
     Raises:
-        CogError: the folder holds something already, or cannot be written.
+        CogError: the folder holds something already or cannot be written, or another process fills it.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise CogError("is not empty", where=folder, remedy="choose another folder for the exported policy")
-    make_folder(folder)
+    with new_folder(folder):
+        _fill(folder, policy)
+
+
+def _fill(folder: Path, policy: Exported) -> None:
+    """The same in a folder that is locked already."""
     tensors = {name: value.cpu().contiguous() for name, value in policy.network.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(tensors))
     image = None if policy.shape.image is None else list(policy.shape.image)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from cog.core.files import code_version, hash_file, write_bytes
 from cog.core.lazy import needed
+from cog.core.lock import reserved
 from cog.core.sealed import write_sealed
 from cog.datasets.robot_interface import KEY
 from cog.errors import CogError, UsageError
@@ -118,8 +119,8 @@ def export_policy(
 
     Raises:
         UsageError: the name of `out` ends in something else than the format's.
-        CogError: one of the files exists, a package is missing, the policy cannot be exported, or acts in
-            another way once exported; nothing is written.
+        CogError: one of the files exists, another process writes it, a package is missing, the policy cannot
+            be exported, or acts in another way once exported; nothing is written.
     """
     facts = out.with_name(f"{out.name}.json")
     if out.suffix != SUFFIXES[kind]:
@@ -135,12 +136,14 @@ def export_policy(
     held = {"pose": poses.astype(np.float32), "noise": noise}
     held |= {} if images is None else {"image": images}
     inputs = [held[name] for name in graph.names]
-    with tempfile.TemporaryDirectory() as folder, _one_thread():
+    with reserved(out), tempfile.TemporaryDirectory() as folder, _one_thread():
         file = Path(folder) / out.name
         try:
             with _quiet():
                 _write(graph, [torch.from_numpy(one[:1]) for one in inputs], file, kind)
                 exported = _runner(file, kind)
+        except MemoryError:
+            raise
         except Exception as error:  # PyTorch and ONNX raise many kinds
             first = str(error).strip().splitlines() or [""]
             raise CogError(
@@ -155,8 +158,8 @@ def export_policy(
                 f"observations, by up to {comparison.largest:.2g} of an action's range; nothing was written",
                 remedy="export in the other format, or copy the folder that cog.Policy.export writes",
             )
-        write_bytes(out, file.read_bytes())
-    write_sealed(facts, "portable policy", _facts(policy, graph, out, kind, comparison))
+        write_bytes(out, file.read_bytes(), new=True)
+        write_sealed(facts, "portable policy", _facts(policy, graph, out, kind, comparison), new=True)
     return comparison
 
 

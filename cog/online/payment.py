@@ -79,15 +79,15 @@ def payment_of(offline: Buffer, merge: Merge, scene: Scene) -> Payment:
     Raises:
         CogError: the data pay nothing, or not by one rule that the scene's signals can be judged by.
     """
-    reward = offline.success_reward()
-    if reward:
-        return AtSuccess(reward)
-    if not bool(offline.rewards.any()):
+    paid = offline.rewards != 0
+    if not bool(paid.any()):
         raise CogError(
             "no step is rewarded, so there is no reward to fine-tune on",
             where=merge.path,
             remedy="relabel the task",
         )
+    if bool((offline.rewards[paid] > 0).all() & offline.terminals[paid].all()):
+        return AtSuccess(float(offline.rewards.max()))
     rules = {_rule_of(source, merge.path) for source in merge.sources if source.role == "task"}
     if len(rules) > 1:
         raise CogError(
@@ -113,7 +113,7 @@ def _rule_of(source: Source, path: Path) -> tuple[str, float, bool, Path]:
     view, dataset = source.view, source.dataset
     if view.rule != STORED:
         alone = reads_signals_alone(view.rule)  # names no folder, so that it is the same wherever it lies
-        return view.rule, view.scale, view.terminate, Path() if alone else dataset.path
+        return view.rule, view.scale, view.terminate, Path() if alone else dataset.place
     kept: Any = dataset.spec.get("view")
     if isinstance(kept, dict) and reads_signals_alone(str(kept.get("rule"))):
         return str(kept["rule"]), float(kept["scale"]), bool(kept["terminate"]), Path()

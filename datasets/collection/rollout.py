@@ -12,6 +12,7 @@ from cog.datasets.collection.home import Home
 from cog.datasets.collection.recorder import Recorder
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec, Plan
 from cog.datasets.episode import Episode
+from cog.datasets.robot_interface import KEY, scene_fact
 from cog.datasets.storage.dataset import shard_name
 from cog.datasets.storage.shard import encode_shard
 from cog.datasets.success import MARKS
@@ -77,6 +78,9 @@ def describe_environment(env: Any, spec: CollectionSpec) -> dict[str, Any]:
             facts[FACT] = ActionScale(tuple(scene.low), tuple(scene.high)).to_json()
         if not scene.has_pose:
             facts["proprio_absent"] = True
+    rate = env.metadata.get("render_fps")
+    if interface := scene_fact(spec.observation == "image", rate, "proprio_absent" in facts):
+        facts[KEY] = interface
     return facts
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cog.errors import UsageError
 from cog.signals.success import SuccessBy
 
 
@@ -27,6 +28,18 @@ class FilterConfig:
     max_length: int | None = None
     """Most steps."""
 
+    def __post_init__(self) -> None:
+        """Refuse a rule of success where success is not asked for.
+
+        Raises:
+            UsageError: naming both.
+        """
+        if self.success_by is not None and self.success == "any":
+            raise UsageError(
+                f"success_by is {self.success_by!r}, but success is not asked for",
+                remedy="add --success true or --success false",
+            )
+
     def to_json(self) -> dict[str, Any]:
         """What it asks for, as JSON values."""
         asked = {
@@ -35,7 +48,7 @@ class FilterConfig:
             "behaviours": list(self.behaviour),
             "starts": list(self.start),
             "success": None if self.success == "any" else self.success == "true",
-            "success_by": None if self.success == "any" else self.success_by,
+            "success_by": self.success_by,
             "min_length": self.min_length,
             "max_length": self.max_length,
         }

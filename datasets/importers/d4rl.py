@@ -32,6 +32,7 @@ TAKEN = {"observations", "next_observations", "actions", "rewards", "terminals",
 ROWS_AT_ONCE = 65536
 USUAL = 0.95  # quantile of the changes from row to row
 JUMP = 5.0  # times the usual change, in half of all components: no step, but another episode
+STEP = 2.0  # times the largest change within episodes, in any component: beyond it lies another episode
 GUESS = "pass the number of steps of a full episode with --episode-steps"
 
 
@@ -80,7 +81,7 @@ class D4RLSource:
             kind, shape = arrays["observations"]
             for field in sorted((TAKEN - {"actions", "observations"}) & arrays.keys()):
                 self._check_rows(field, self._file.length(field))
-            if len(shape) != 2 or kind.kind not in "fiu":
+            if len(shape) not in (1, 2) or kind.kind not in "fiu":
                 rule = f"must be states (rows, S) of numbers, found {kind} of shape {shape}"
                 raise DataError(Problem(path, "observations", rule, "write images with cog.datasets.writer"))
             key = choice.success
@@ -111,7 +112,14 @@ class D4RLSource:
         return len(self._ends)
 
     def actions(self, episode: int) -> np.ndarray:
-        return self._part("actions", episode)
+        actions = self._part("actions", episode)
+        if actions.ndim == 1 and actions.dtype.kind != "f":
+            rule = f"must be continuous vectors (rows, A), found {actions.dtype} of shape {actions.shape}"
+            remedy = (
+                "store one continuous component as floats; cog learns no choices between numbered actions"
+            )
+            raise DataError(Problem(self.path, "actions", rule, remedy, episode))
+        return actions[:, None] if actions.ndim == 1 else actions
 
     def read(self, episode: int) -> Recording:
         success, end = self._choice.success, int(self._ends[episode]) - 1
@@ -131,18 +139,18 @@ class D4RLSource:
         """The observations (T, S) before each step, and the one after the last, (1, S), if there is one."""
         begin, end = int(self._begins[episode]), int(self._ends[episode])
         if self._whole:
-            rows = self._file.read("observations", begin + episode, end + episode + 1)
+            rows = self._rows("observations", begin + episode, end + episode + 1)
             return rows[:-1], rows[-1:]
-        rows = self._file.read("observations", begin, end)
+        rows = self._rows("observations", begin, end)
         if self._choice.last_frame != "next":
             return rows, None
         if self._follows:
-            following = self._file.read("next_observations", begin, end)
+            following = self._rows("next_observations", begin, end)
             check_following(self.path, "next_observations", rows, following, episode)
             if not self._reset[episode]:
                 return rows, following[-1:]
         if self._goes_on[episode]:
-            return rows, self._file.read("observations", end, end + 1)
+            return rows, self._rows("observations", end, end + 1)
         return rows, None
 
     def _check_rows(self, field: str, found: int, episodes: int = 0) -> None:
@@ -155,6 +163,11 @@ class D4RLSource:
     def _part(self, field: str, episode: int) -> np.ndarray:
         """The rows of one episode."""
         return self._file.read(field, int(self._begins[episode]), int(self._ends[episode]))
+
+    def _rows(self, field: str, begin: int, end: int) -> np.ndarray:
+        """Rows of observations, (rows, S); one number each is S = 1."""
+        rows = self._file.read(field, begin, end)
+        return rows[:, None] if rows.ndim == 1 else rows
 
     def _flags(self, field: str) -> np.ndarray:
         if field not in self._file:
@@ -196,8 +209,8 @@ class D4RLSource:
         result = np.zeros(self._steps, bool)
         for begin in range(0, self._steps - 1, ROWS_AT_ONCE):
             end = min(begin + ROWS_AT_ONCE, self._steps - 1)
-            following = self._file.read("next_observations", begin, end)
-            rows = self._file.read("observations", begin + 1, end + 1)
+            following = self._rows("next_observations", begin, end)
+            rows = self._rows("observations", begin + 1, end + 1)
             if following.shape != rows.shape:
                 check_following(self.path, "next_observations", rows, following, 0)
             check_finite(self.path, "next_observations", following, None, begin)
@@ -209,7 +222,8 @@ class D4RLSource:
             first = int(np.argmax(result))
             rule = f"must be the observation of the step after; it is not at {found} rows, row {first} first"
             number = int(np.count_nonzero(over[:first]))
-            raise DataError(Problem(self.path, "next_observations", rule, GUESS, number))
+            remedy = f"{GUESS}, and --last-frame drop or repeat"
+            raise DataError(Problem(self.path, "next_observations", rule, remedy, number))
         if found:
             self.notes.append(f"{found} ends are not marked: episodes end where the observations jump")
         return result
@@ -217,7 +231,7 @@ class D4RLSource:
     def _changes(self) -> Iterator[tuple[int, np.ndarray]]:
         """Blocks of rows: the first row, and what changes from each row to the next, (rows, S)."""
         for begin in range(0, self._steps - 1, ROWS_AT_ONCE):
-            rows = self._file.read("observations", begin, min(begin + ROWS_AT_ONCE, self._steps - 1) + 1)
+            rows = self._rows("observations", begin, min(begin + ROWS_AT_ONCE, self._steps - 1) + 1)
             yield begin, np.abs(np.diff(rows.astype(np.float64), axis=0))
 
     def _refuse_jumps(self, over: np.ndarray) -> None:
@@ -249,8 +263,8 @@ class D4RLSource:
     def _going_on(self) -> np.ndarray:
         """(E,) bool: whether an episode ends at a terminal row after which the trajectory goes on.
 
-        It does so only in files whose timeouts mark the ends of trajectories, and by a change that is no
-        larger, in any component, than those within episodes.
+        It does so only in files whose timeouts mark the ends of trajectories, and by a change that is much
+        larger in no component than those within episodes.
         """
         last = self._ends - 1
         result = self._terminals[last] & ~self._timeouts[last] & (self._ends < self._steps)
@@ -265,7 +279,7 @@ class D4RLSource:
             reach = np.maximum(reach, most) if len(reach) else most
             for row in last[result & (begin <= last) & (last < begin + len(changes))].tolist():
                 after[row] = changes[row - begin]
-        result &= [row in after and bool((after[row] <= reach).all()) for row in last.tolist()]
+        result &= [row in after and bool((after[row] <= STEP * reach).all()) for row in last.tolist()]
         if result.any():
             self.notes.append(
                 f"{result.sum()} terminal rows do not end their trajectory: it goes on as another episode"
@@ -278,8 +292,8 @@ class D4RLSource:
         if not self._follows or self._whole or self._choice.last_frame != "next":
             return result
         for number, end in enumerate(self._ends[:-1].tolist()):
-            following = self._file.read("next_observations", end - 1, end)
-            result[number] = np.array_equal(following, self._file.read("observations", end, end + 1))
+            following = self._rows("next_observations", end - 1, end)
+            result[number] = np.array_equal(following, self._rows("observations", end, end + 1))
         result &= ~self._goes_on
         if result.any():
             self.notes.append(

@@ -17,6 +17,7 @@ HDF5, NPY, ZIP, GZIP = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"PK", b"\x1f\x8b"
 START = 8  # bytes that tell the kinds of files apart
 EPISODES = (".npz", ".hdf5", ".h5")  # of a folder with a file for each
 LOOKED_AT = 1000  # entries of a folder
+FOLDERS = ("minari", "lerobot", "diffusion_policy")  # formats that are folders of several kinds of files
 DEPTH = 3  # folders above a file of a Minari or LeRobot dataset
 HDF5_OFFSETS = (0, 512, 1024, 2048)
 UNKNOWABLE = (OSError, RuntimeError, KeyError, ValueError)
@@ -65,11 +66,11 @@ def describe(path: Path) -> UsageError:
         what = f"no format is given; this looks like {' or '.join(found)}"
         commands = " or ".join(f"cog import {name} {path} --out FOLDER" for name in found)
         return UsageError(what, where=path, remedy=f"run {commands}")
-    for folder in path.resolve().parents[:DEPTH]:
-        whole = detect(folder)
-        if whole and path.is_file():
-            what = f"no format is given; this is a part of what looks like {whole[0]}"
-            return UsageError(what, where=path, remedy=f"run cog import {whole[0]} {folder} --out FOLDER")
+    whole = _whole(path)
+    if whole is not None:
+        folder, name = whole
+        what = f"no format is given; this is a part of what looks like {name}"
+        return UsageError(what, where=path, remedy=f"run cog import {name} {folder} --out FOLDER")
     if path.is_dir():
         within = _first_within(path)
         if within is not None:
@@ -95,10 +96,15 @@ def open_source(path: Path, options: ImportOptions) -> Source:
         return options.open(path)
     except CogError as error:
         others = detect(path) if path.exists() else []
-        if not others or options.format in others:
+        whole = _whole(path) if path.exists() and not others else None
+        if whole is not None:
+            what = f"this is a part of what looks like {whole[1]}"
+            remedy = f"run cog import {whole[1]} {whole[0]} --out FOLDER"
+        elif others and options.format not in others:
+            what = f"this is no source of the format {options.format}, but looks like {' or '.join(others)}"
+            remedy = f"run cog import {others[0]} {path} --out FOLDER"
+        else:
             raise
-        what = f"this is no source of the format {options.format}, but looks like {' or '.join(others)}"
-        remedy = f"run cog import {others[0]} {path} --out FOLDER"
         raise UsageError(what, where=path, remedy=remedy) from error
 
 
@@ -135,7 +141,7 @@ def _in_file(path: Path) -> Iterator[str]:
 
 def _in_hdf5(file: h5py.File) -> Iterator[str]:
     names = set(file)
-    own = "data" in names and isinstance(file.get("data", getlink=True), h5py.HardLink)
+    own = "data" in names and not isinstance(file.get("data", getlink=True), h5py.ExternalLink)
     data = file["data"] if own else None
     if isinstance(data, h5py.Group) and any(name.startswith("demo_") for name in data):
         yield "robomimic"
@@ -159,6 +165,15 @@ def _in_zip(path: Path) -> Iterator[str]:
         yield "dreamer"
     if any(name.endswith(("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")) for name in names):
         yield "diffusion_policy"
+
+
+def _whole(path: Path) -> tuple[Path, str] | None:
+    """The folder of several files that a path lies in, and its format."""
+    for folder in path.resolve().parents[:DEPTH]:
+        found = [name for name in detect(folder) if name in FOLDERS]
+        if found:
+            return folder, found[0]
+    return None
 
 
 def _first_within(path: Path) -> tuple[Path, str] | None:

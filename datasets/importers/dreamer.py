@@ -10,14 +10,14 @@ import numpy as np
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
-from cog.datasets.importers.source import ObservationOptions, Recording
+from cog.datasets.importers.source import ObservationOptions, Recording, ended_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 ACTION, REWARD, DISCOUNT, STEP_TYPE = "action", "reward", "discount", "step_type"
 FIRST, LAST, TERMINAL = "is_first", "is_last", "is_terminal"
 FACTS = {ACTION, REWARD, DISCOUNT, STEP_TYPE, FIRST, LAST, TERMINAL}
-BEGINS, ENDS = 0, 2  # of dm_env's step types
+BEGINS = 0  # of dm_env's step types: the first of an episode
 NPZ, HDF5 = (".npz",), (".hdf5", ".h5")
 OPENERS: Mapping[str, Callable[[Path], "NpzFile | ForeignFile"]] = {
     **dict.fromkeys(NPZ, NpzFile),
@@ -61,6 +61,7 @@ class DreamerSource:
         self.path, self._choice = path, choice
         self.files = _files(path)
         self._opened: NpzFile | ForeignFile | None = None
+        self._unearned: dict[int, float] = {}
         self.environment = {"id": "unknown"}
         try:
             self._places = [place for file in self.files for place in self._episodes(file)]
@@ -83,7 +84,13 @@ class DreamerSource:
 
     @property
     def notes(self) -> list[str]:
-        return self._taken.notes
+        if not self._unearned:
+            return self._taken.notes
+        count, total = len(self._unearned), sum(self._unearned.values())
+        lost = (
+            f"{count} episodes have a reward in their first row, of {total:g} in all, which no action earned"
+        )
+        return [*self._taken.notes, f"{lost}; it was not taken"]
 
     def actions(self, episode: int) -> np.ndarray:
         place = self._places[episode]
@@ -106,15 +113,17 @@ class DreamerSource:
         def rows(key: str) -> np.ndarray:
             return self._rows(place, key)
 
-        rewards = self._rows(place, REWARD).reshape(-1)[1:] if REWARD in file else None
-        terminal = self._ends_for_good(place)
+        rewards = self._rows(place, REWARD).reshape(-1) if REWARD in file else None
+        if rewards is not None and rewards[0]:
+            self._unearned[episode] = float(rewards[0])
+        terminal = self._ends_for_good(place, episode)
         return Recording(
             name=place.file.name if len(self.files) > 1 else f"rows {place.begin} to {place.end - 1}",
             actions=actions,
             closed=True,
             images=self._taken.pictures(rows),
             vectors=self._taken.joined(rows),
-            rewards=rewards,
+            rewards=None if rewards is None else rewards[1:],
             success=self._success(place),
             terminated=terminal,
             truncated=not terminal,
@@ -147,14 +156,12 @@ class DreamerSource:
         ends = [*begins[1:], count]
         return [_Place(path, int(begin), int(end)) for begin, end in zip(begins, ends, strict=True)]
 
-    def _ends_for_good(self, place: _Place) -> bool:
+    def _ends_for_good(self, place: _Place, episode: int) -> bool:
         """Whether nothing can follow the last row: `is_terminal`, or in files without it a discount of 0."""
         file = self._file(place.file)
-        for name in (TERMINAL, DISCOUNT):
-            if name in file:
-                last = self._rows(place, name).reshape(-1)[-1]
-                return bool(last > 0) if name == TERMINAL else bool(last == 0)
-        return False
+        if TERMINAL in file:
+            return ended_last(place.file, TERMINAL, self._rows(place, TERMINAL)[1:], episode)
+        return DISCOUNT in file and bool(self._rows(place, DISCOUNT).reshape(-1)[-1] == 0)
 
     def _success(self, place: _Place) -> np.ndarray | None:
         """The chosen success entries of the steps."""

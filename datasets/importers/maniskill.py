@@ -61,6 +61,7 @@ class ManiSkillSource:
                 raise DataError(Problem(path, "traj_*", rule, ANOTHER))
             self._names = sorted(names, key=lambda name: int(name.removeprefix("traj_")))
             self._notes: list[str] = []
+            self._going_on: set[str] = set()
             self._beside = self._read_beside()
             self.environment = self._describe()
             first = self._names[0]
@@ -81,7 +82,13 @@ class ManiSkillSource:
 
     @property
     def notes(self) -> list[str]:
-        return [*self._notes, *self._taken.notes]
+        notes = [*self._notes, *self._taken.notes]
+        if self._going_on:
+            notes.append(
+                f"{len(self._going_on)} trajectories go on after a step that is flagged as terminated; only "
+                "the flag of their last step counts as their end"
+            )
+        return notes
 
     def actions(self, episode: int) -> np.ndarray:
         return as_columns(self._file.read(f"{self._names[episode]}/{ACTIONS}"))
@@ -107,8 +114,8 @@ class ManiSkillSource:
             vectors=self._taken.joined(observed),
             rewards=self._steps(name, REWARDS),
             success=None if self._success is None else self._steps(name, self._success),
-            terminated=self._last(name, TERMINATED),
-            truncated=self._last(name, TRUNCATED),
+            terminated=self._ends(name, TERMINATED),
+            truncated=self._ends(name, TRUNCATED),
             seed=_seed(facts),
             options={"control_mode": facts["control_mode"]} if "control_mode" in facts else {},
         )
@@ -162,8 +169,11 @@ class ManiSkillSource:
         field = f"{name}/{key}"
         return self._file.read(field).reshape(-1) if field in self._file else None
 
-    def _last(self, name: str, key: str) -> bool:
+    def _ends(self, name: str, key: str) -> bool:
+        """The flag of the last step; trajectories recorded without regard to ends have more of them."""
         flags = self._steps(name, key)
+        if key == TERMINATED and flags is not None and flags[:-1].any():
+            self._going_on.add(name)
         return flags is not None and bool(flags[-1])
 
     def _read_beside(self) -> Mapping[str, Mapping[str, Any]]:

@@ -153,6 +153,9 @@ class OGBenchSource:
     def _find_episodes(self) -> list[tuple[int, int]]:
         """First row and number of steps of every episode; those without a step are left out."""
         flagged = self._file.read(TERMINALS).reshape(-1) > 0
+        if not flagged.any():
+            rule = "must mark where episodes end, found no mark"
+            raise DataError(Problem(self.path, TERMINALS, rule, "write the episodes with cog.DatasetWriter"))
         last = flagged.copy()
         if VALIDS in self._file and not self._regular:
             last = self._file.read(VALIDS).reshape(-1) == 0

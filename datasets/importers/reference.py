@@ -10,12 +10,20 @@ import numpy as np
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.foreign.pickled import plain, read_objects
-from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, check_following
+from cog.datasets.importers.pictures import Declared
+from cog.datasets.importers.source import (
+    LastFrame,
+    ObservationOptions,
+    Recording,
+    check_following,
+    ended_last,
+)
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 OBSERVATIONS, FOLLOWING, ACTIONS = "observations", "next_observations", "actions"
 REWARDS, TERMINALS, INFOS = "rewards", "terminals", "env_infos"
+PICTURES, FLAT = "image", np.zeros(())
 NEEDED = (OBSERVATIONS, ACTIONS)
 TAKEN = {OBSERVATIONS, FOLLOWING, ACTIONS, REWARDS, TERMINALS}
 
@@ -51,9 +59,9 @@ class ReferenceSource:
         if first is None:
             raise DataError(Problem(path, ACTIONS, "no trajectory has a step", ANOTHER))
         arrays = {str(key): np.asarray(plain(value)) for key, value in first[OBSERVATIONS][0].items()}
-        self._taken = Taken(
-            path, choice, {key: (array.dtype, (1, *array.shape)) for key, array in arrays.items()}
-        )
+        flat = {PICTURES: Declared("a flattened picture")} if arrays.get(PICTURES, FLAT).ndim == 1 else {}
+        shapes = {key: (array.dtype, (1, *array.shape)) for key, array in arrays.items()}
+        self._taken = Taken(path, choice, shapes, flat)
         self.environment = {"id": "unknown", **self._taken.robot}
         rewarded = sum(bool(np.any(self._column(REWARDS, one) != 0)) for one in self._episodes)
         self._notes: list[str] = []
@@ -84,7 +92,8 @@ class ReferenceSource:
         def observed(key: str) -> np.ndarray:
             return self._observed(episode, one, key, follows)
 
-        terminal = TERMINALS in one and bool(self._column(TERMINALS, one)[-1] > 0)
+        flags = self._column(TERMINALS, one)  # zeros where there are none
+        terminal = ended_last(self.path, TERMINALS, flags, episode)
         return Recording(
             name=f"trajectory {episode}",
             actions=self.actions(episode),

@@ -9,6 +9,7 @@ from typing import Any
 from cog.core.files import code_version, hash_json, make_folder, sweep
 from cog.core.lock import content, locked
 from cog.core.sealed import read_sealed, write_sealed
+from cog.datasets.robot_interface import KEY
 from cog.datasets.storage.dataset import COLLECTION, SHARDS
 from cog.errors import CogError
 
@@ -50,6 +51,10 @@ def _claim(out: Path, wanted: dict[str, Any]) -> None:
     header = out / COLLECTION
     if header.exists():
         held = read_sealed(header, KIND, "the header of a collection", DAMAGED)
+        begun = held.get("environment")
+        if isinstance(begun, dict) and KEY not in begun:  # an earlier version did not record it
+            known = {name: value for name, value in wanted["environment"].items() if name != KEY}
+            wanted = {**wanted, "environment": known}
         different = [name for name in wanted if held.get(name) != wanted[name]]
         if different:
             old, new = held.get("spec"), wanted["spec"]

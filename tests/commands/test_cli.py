@@ -159,7 +159,7 @@ def test_training_shows_the_latest_success_rate_when_asked(tmp_path, capsys):
         (["--evaluate-episodes", "1", "--seed", str(2**32)], "seed is"),
         (["--evaluate-episodes", "1", "--evaluate-starts", "open", "open"], "each only once"),
         (
-            ["--evaluate-episodes", "1"],
+            ["--evaluate-episodes", "1", "--evaluate-starts", "open"],
             "toy/Line-v0 has no start 'open'. Choose one of: left, middle",
         ),
     ],

@@ -92,3 +92,20 @@ def test_an_interface_that_does_not_fit_the_episodes_is_refused_and_nothing_is_w
         with pytest.raises(UsageError, match=words):
             recorded(tmp_path / "arm", interface=wrong, action_scale=SCALE)
         assert not any((tmp_path / "arm").glob("*.json"))
+
+
+def test_a_collection_records_its_scene_s_rate_and_continues_one_that_did_not(tmp_path: Path) -> None:
+    from cog.datasets.collection.collect import collect
+    from cog.datasets.collection.spec import CollectionSpec
+    from tests.conftest import forge
+
+    spec = CollectionSpec(episodes=2, episodes_per_shard=1, image_size=16, max_episode_steps=2)
+    whole = collect(spec, tmp_path / "data", workers=1)
+    held = RobotInterface.from_json(whole.environment["robot_interface"])
+    assert held == RobotInterface(resize="keep", rate=24.0)
+    before = {name: value for name, value in whole.environment.items() if name != "robot_interface"}
+    forge(tmp_path / "data" / "collection.json", environment=before)
+    (tmp_path / "data" / "manifest.json").unlink()
+    (tmp_path / "data" / whole.shards[1].file).unlink()
+    again = collect(spec, tmp_path / "data", workers=1)
+    assert again.hash == whole.hash and again.environment == whole.environment

@@ -7,7 +7,7 @@ arguments. Pages of cells are made as a whole by `cog.experiments.tables.rows`.
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,20 @@ def options(*names: str) -> str:
 
 
 def format_options(*names: str) -> str:
-    """The options of commands with a format: those that every format has, then each format's own."""
+    """The options of commands with a format: those that every format has, then each format's own.
+
+    What says something else of itself than the first, such as the export of a policy, shares nothing.
+    """
     parts = []
     for name in names:
         kinds = [command(name, part) for part in command(name).subcommands]
-        shared = [one for one in kinds[0].options if all(one in kind.options for kind in kinds)]
+        alike = [kind for kind in kinds if kind.text == kinds[0].text]
+        shared = [one for one in kinds[0].options if all(one in kind.options for kind in alike)]
         parts.append(f"## {name}\n\n{kinds[0].text} With every format:\n\n{_options_table(shared)}\n")
         for kind in kinds:
-            own = [one for one in kind.options if one not in shared]
+            own = kind.options if kind not in alike else [one for one in kind.options if one not in shared]
             parts.append(f"## {' '.join(kind.words)}\n")
+            parts += [] if kind in alike else [f"{kind.text}\n"]
             parts.append(f"{_options_table(own)}\n" if own else "No options of its own.\n")
     return "\n".join(parts).rstrip("\n")
 
@@ -80,7 +85,7 @@ def algorithm_options(*names: str) -> str:
     return "\n".join(parts).rstrip("\n")
 
 
-def _options_table(found: list[Option]) -> str:
+def _options_table(found: Sequence[Option]) -> str:
     lines = [[f"`{option.words}`", option.text, _code(option.default)] for option in found]
     return table(["option", "what it is", "default"], lines)
 

@@ -183,8 +183,8 @@ def test_commands_collect_train_and_evaluate_a_plain_environment(
     assert transitions.rewards.sum() == 4
     config = replace(preset("cpu", tmp_path / "data@arrived", tmp_path / "run"), updates=3, batch_size=4)
     train(config)
-    asked = EvaluateConfig(tmp_path / "run", tmp_path / "eval", ("reset",), 2, workers=1, videos=1)
-    assert len(evaluate(asked).episodes) == 2
+    asked = EvaluateConfig(tmp_path / "run", tmp_path / "eval", episodes=2, workers=1, videos=1)
+    assert [(result.start, result.rate.episodes) for result in evaluate(asked).results] == [("reset", 2)]
     assert list((tmp_path / "eval").glob("sheet_reset.png"))
 
 

@@ -90,7 +90,8 @@ def test_fine_tuning_goes_on_in_the_same_scene_and_hands_it_on(
 
 def test_a_checkpoint_keeps_what_tells_the_scene_and_nothing_that_is_not_there(chain: Path) -> None:
     scene = {"id": ENV, "max_episode_steps": 4, "options": {"marks": [3, 5]}}
-    assert checkpoint.load(chain / "run").scene == {**scene, "robot_interface": {"resize": "keep"}}
+    robot = {"rate": 10.0, "resize": "keep"}
+    assert checkpoint.load(chain / "run").scene == {**scene, "robot_interface": robot}
     assert scene_facts({"id": "a", "image_size": 16, "max_episode_steps": 3}) == {
         "id": "a",
         "max_episode_steps": 3,

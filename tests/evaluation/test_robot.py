@@ -295,13 +295,16 @@ import sys
 ALLOWED = {"cog", "torch", "torchgen", "functorch", "numpy", "safetensors"}
 ALLOWED |= {"sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "typing_extensions"}
 
-class Refuse:
+class Bare:
+    def __init__(self, finder):
+        self.finder = finder
+
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in ALLOWED and top not in sys.stdlib_module_names and not top.startswith("__editable__"):
-            raise ModuleNotFoundError(f"{name} is not on this machine", name=name)
+        own = top in sys.stdlib_module_names or top.startswith(("__editable__", "_sysconfigdata"))
+        return self.finder.find_spec(name, path, target) if own or top in ALLOWED else None
 
-sys.meta_path.insert(0, Refuse())
+sys.meta_path[:] = [Bare(finder) for finder in sys.meta_path]
 import numpy
 import torch
 from cog import Policy

@@ -1,1 +1,1 @@
-"""Tests of importers, exporters and the writer."""
+"""Tests of what imports share, of the writer, and of the way there and back."""

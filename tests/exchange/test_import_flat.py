@@ -151,3 +151,25 @@ def test_a_link_to_another_file_is_refused(tmp_path, out, capsys):
         file["rewards"] = h5py.ExternalLink(other, "rewards")
     assert run(source, "--out", out) == 1
     assert "must not be a link to another file" in " ".join(capsys.readouterr().err.split())
+
+
+def test_states_and_actions_of_one_number_may_be_rows_without_an_axis(tmp_path, out):
+    given = flat_arrays()
+    source = write_flat(tmp_path / "flat.hdf5", given)
+    with h5py.File(source, "a") as file:
+        for field in ("observations", "next_observations", "actions"):
+            column = file[field][:, 0]
+            del file[field]
+            file[field] = column
+    assert run(source, "--out", out) == 0
+    columns = [
+        {**one, "observations": one["observations"][:, :1], "actions": one["actions"][:, :1]} for one in given
+    ]
+    assert_same(open_dataset(out), columns)
+
+
+def test_numbered_actions_are_refused(tmp_path, out, capsys):
+    source = write_flat(tmp_path / "flat.hdf5", flat_arrays())
+    change(source, "actions", np.zeros(13, np.int64))
+    assert run(source, "--out", out) == 1
+    assert "must be continuous vectors (rows, A), found int64" in " ".join(capsys.readouterr().err.split())

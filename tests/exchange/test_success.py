@@ -109,6 +109,11 @@ def test_collected_data_count_by_the_last_frame_and_cannot_be_judged_by_any(make
     assert "last frame" in capsys.readouterr().out
 
 
+def test_a_rule_of_success_needs_a_question_for_success():
+    with pytest.raises(UsageError, match="success_by is 'last', but success is not asked for"):
+        FilterConfig(min_length=2, success_by="last")
+
+
 def test_an_import_says_by_which_rule_it_counted_where_that_matters(tmp_path, capsys):
     written(tmp_path, [[False, True, False], [False, True, True]], "any", "import")
     for by, number in (("any", 2), ("last", 1)):

@@ -18,7 +18,7 @@ from cog.datasets.merge import open_merge
 from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.writer import DatasetWriter
-from tests.exchange.test_export import KINDS, NEEDED, origin_of, target
+from tests.exporters.test_export import KINDS, NEEDED, origin_of, target
 
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where fsync costs nothing
 

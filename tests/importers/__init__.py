@@ -1,1 +1,1 @@
-"""Importers of formats that are written here from their definition, and the readers under them."""
+"""Importers of formats, one file or two each, and the readers under them."""

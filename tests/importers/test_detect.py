@@ -106,6 +106,14 @@ def test_a_file_of_a_dataset_in_several_files_names_its_folder(tmp_path, capsys)
     assert code == 2 and f"Run cog import minari {folder}" in said
 
 
+@pytest.mark.parametrize("part", ["data", "data/action", "meta/episode_ends/.zarray"])
+def test_a_part_of_a_store_names_the_store_with_a_format_and_without(part, tmp_path, capsys):
+    folder = store(write_folder, tmp_path / "a.zarr")
+    for given in ([], ["diffusion_policy"]):
+        code, said = run(capsys, *given, folder / part, "--out", tmp_path / "out")
+        assert code == 2 and f"Run cog import diffusion_policy {folder} --out FOLDER" in said, said
+
+
 def empty_hdf5(path):
     h5py.File(path, "w").close()
 

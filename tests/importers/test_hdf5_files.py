@@ -8,7 +8,7 @@ import pytest
 
 from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.storage.problem import DataError
-from tests.importers.test_robomimic_forms import STATE, STEPS, add_demo, episodes_of, import_file
+from tests.importers.formats.test_robomimic_forms import STATE, STEPS, add_demo, episodes_of, import_file
 
 
 def soft_within(data):

@@ -115,7 +115,7 @@ class ZarrStore:
         """Rows `begin` to `end` of an array of numbers.
 
         Raises:
-            DataError: there is no such array, it needs a codec that is not admitted, or it is damaged.
+            DataError: there is no such array, it needs a codec that is not admitted, or cannot be read.
         """
         with self._reading(name):
             return np.asarray(self._array(name)[begin:end])
@@ -199,13 +199,13 @@ class ZarrStore:
 
     @contextlib.contextmanager
     def _reading(self, field: str) -> Iterator[None]:
-        """Turn whatever the package raises over damaged bytes into an error that names the array."""
+        """Turn whatever the package raises over unreadable bytes into an error that names the array."""
         try:
             yield
         except (DataError, MemoryError):
             raise
         except Exception as error:
-            rule = f"is damaged and cannot be read ({error})"
+            rule = f"cannot be read ({error})"
             raise DataError(Problem(self.path, field, rule, ANOTHER)) from error
 
 

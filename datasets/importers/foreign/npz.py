@@ -81,7 +81,7 @@ class NpzFile:
         """Rows `begin` to `end` of an array of numbers.
 
         Raises:
-            DataError: there is no such array, it does not hold plain numbers, or it is damaged.
+            DataError: there is no such array, it does not hold plain numbers, or cannot be read.
         """
         member = self._rows(name)
         count = member.shape[0]
@@ -139,11 +139,11 @@ class NpzFile:
 
     @contextlib.contextmanager
     def _reading(self, field: str) -> Iterator[None]:
-        """Turn what damaged bytes raise into an error that names the array."""
+        """Turn what unreadable bytes raise into an error that names the array."""
         try:
             yield
         except BROKEN as error:
-            rule = f"is damaged and cannot be read ({error})"
+            rule = f"cannot be read ({error})"
             raise DataError(Problem(self.path, field, rule, ANOTHER)) from error
 
 

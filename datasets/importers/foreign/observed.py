@@ -28,6 +28,7 @@ class Taken:
         Raises:
             UsageError: a chosen key does not exist or is no picture, or there are several and none is chosen.
         """
+        arrays = {key: (_number(kind, shape), shape) for key, (kind, shape) in arrays.items()}
         found = sort_observations(arrays, declared)
         vectors = found.vectors_for(choice.proprio)
         if choice.proprio == () and not vectors:
@@ -68,3 +69,8 @@ class Taken:
 def as_columns(rows: np.ndarray) -> np.ndarray:
     """Vectors (T, P); single numbers (T,) are vectors of one."""
     return rows[:, None] if rows.ndim == 1 else rows
+
+
+def _number(kind: np.dtype, shape: tuple[int, ...]) -> np.dtype:
+    """The type of an array (T, ...); flags (T,) are numbers, 0 and 1."""
+    return np.dtype(np.uint8) if kind.kind == "b" and len(shape) == 1 else kind

@@ -28,7 +28,7 @@ def read_objects(path: Path) -> list[Any]:
     """The elements of a one-dimensional object array in an npy file, with their arrays as NumPy's.
 
     Raises:
-        DataError: it is not such a file, is damaged, or names anything but what plain data need.
+        DataError: it is not such a file, cannot be read, or names anything but what plain data need.
     """
     try:
         with path.open("rb") as file:
@@ -45,8 +45,8 @@ def read_objects(path: Path) -> list[Any]:
         raise DataError(
             Problem(path, "", "does not fit into memory", "split the file, or use a larger machine")
         ) from error
-    except Exception as error:  # a pickle is a program, and a damaged one may fail in any way
-        raise DataError(Problem(path, "", f"is damaged and cannot be read ({error})", ANOTHER)) from error
+    except Exception as error:  # a pickle is a program, and may fail in any way
+        raise DataError(Problem(path, "", f"cannot be read ({error})", ANOTHER)) from error
     values = plain(found)
     if not isinstance(values, list):
         rule = "must be an array of objects with one axis, an episode each"

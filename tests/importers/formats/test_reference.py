@@ -113,6 +113,7 @@ def put(key, value):
         (put("observations", [1, 2, 3]), "must hold a dictionary for every step"),
         (lambda one: one["observations"][1].pop("state"), "field 'observations/state'"),
         (lambda one: one["next_observations"][0].update(state=np.ones(10)), "must be the observation of the"),
+        (put("terminals", [True, False, False]), "field 'terminals': must mark the last step of 3 alone"),
         (put("rewards", 5), "must be a list with one entry for each of 3 actions"),
         (put("agent_infos", [Exception] * 3), "it names builtins.Exception"),
     ],
@@ -128,3 +129,14 @@ def test_an_unknown_mark_of_success_is_refused_with_those_there_are(bring, tmp_p
     source = save(tmp_path / "a.npy", trajectories([2]))
     found = bring("reference", source, "--proprio", "state", "--success", "grasp_success")
     assert found.code == 2 and "env_infos/grasp_success" in found.said
+
+
+def test_pictures_in_one_row_of_numbers_are_no_state(bring, tmp_path):
+    made = [pickled(one) for one in trajectories([2])]
+    for row in [*made[0]["observations"], *made[0]["next_observations"]]:
+        row["image"] = (row["image"] / 255).astype(np.float32).reshape(-1)
+    np.save(tmp_path / "flat.npy", made, allow_pickle=True)
+    found = bring("reference", tmp_path / "flat.npy")
+    assert found.episodes[0].state.shape == (3, 17) and "observations not taken: image" in found.said
+    found = bring("reference", tmp_path / "flat.npy", "--proprio", "image")
+    assert found.code == 2 and "there is no vector 'image'" in found.said

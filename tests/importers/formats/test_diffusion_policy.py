@@ -112,7 +112,7 @@ ACTION = columns([4, 5])["action"]
             {"data/action/.zarray": about("data/action", ACTION, compressor={"id": "imagecodecs_jpegxl"})},
             "is compressed with imagecodecs_jpegxl, which is not read",
         ),
-        ({"data/action/0.0": b"short"}, "field 'data/action': is damaged"),
+        ({"data/action/0.0": b"short"}, "field 'data/action': cannot be read"),
         (files_of("data/img", np.full((9, 6, 6, 3), 1.5, "f4"), 4), "or whole numbers to 255"),
     ],
 )

@@ -185,3 +185,11 @@ def test_a_link_to_another_file_is_refused(bring, tmp_path):
         file["traj_0/actions"] = h5py.ExternalLink(tmp_path / "other.h5", "traj_0/actions")
     found = bring("maniskill", source, "--image", CAMERA, "--proprio", *POSE)
     assert found.code == 1 and "must not be a link to another file" in found.said
+
+
+def test_trajectories_that_go_on_after_an_end_are_said_and_flags_can_be_a_pose(tmp_path):
+    one = {**next(trajectories([4])), "terminated": np.array([0, 1, 1, 0], bool)}
+    options = ManiSkillOptions(image=CAMERA, proprio=("agent/qpos", "extra/is_grasped"))
+    found, notes = read_all(options, save(tmp_path / "a.h5", [one]))
+    assert not found[0].terminated and "1 trajectories go on after a step that is flagged" in notes
+    np.testing.assert_array_equal(found[0].vectors[:, 9], one["obs/extra/is_grasped"])

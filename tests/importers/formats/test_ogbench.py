@@ -124,6 +124,8 @@ def change(arrays, **changes):
         ({"observations": np.zeros((9, 4, 4))}, "must be states (rows, S) or pictures"),
         ({"observations": np.full((9, 3), np.nan)}, "must be finite"),
         ({"valids": None}, "there are no 'valids'"),
+        ({"terminals": np.zeros(9)}, "must mark where episodes end, found no mark"),
+        ({name: np.zeros((0, 2)) for name in ("observations", "actions", "terminals", "valids")}, "no mark"),
         ({"actions": np.array([{}] * 9, object)}, "found type object"),
     ],
 )

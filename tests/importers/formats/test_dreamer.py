@@ -121,6 +121,7 @@ CHOICES = np.eye(3, dtype=np.float32)[[0, 1, 2, 1, 0]]
         ({"action": None}, "must hold Dreamer's 'action'"),
         ({"action": np.zeros((5, 3), int)}, "must be continuous vectors"),
         ({"action": CHOICES}, "found one choice of several at every step"),
+        ({"is_terminal": np.arange(5) == 2}, "field 'is_terminal': must mark the last step of 4 alone"),
         ({"reward": np.zeros(4)}, "field 'reward': must have one row for each of 5 rows"),
         ({"is_first": np.zeros(5, bool)}, "field 'is_first': must mark the first row"),
         ({"image": np.zeros((5, 8, 8, 9), np.uint8), "velocity": None}, "9 channels"),
@@ -140,3 +141,10 @@ def test_folders_without_episodes_and_other_files_are_refused(bring, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     assert "must be an npz or HDF5 file" in bring("dreamer", tmp_path / "notes.txt").said
     assert bring("dreamer", tmp_path / "missing.npz").code == 1
+
+
+def test_a_reward_before_the_first_action_is_said(tmp_path):
+    folder = save(tmp_path / "made", [broken(reward=np.full(5, 2.0))])
+    found, notes = read_all(DreamerOptions(proprio=("none",)), folder)
+    np.testing.assert_array_equal(found[0].rewards, np.full(4, 2.0))
+    assert "1 episodes have a reward in their first row, of 2 in all" in notes

@@ -1,0 +1,1 @@
+"""Tests of imports, one format each, against what its package or definition says."""
