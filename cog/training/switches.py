@@ -7,6 +7,7 @@ import numpy as np
 
 from cog.errors import UsageError
 
+GAP = 0.05  # two commands are further apart
 FEW = 16  # a component with at most so many values was written by name, not measured or disturbed
 COMMAND = 0.5  # least size of a command: smaller values are another unit, which 1 would exceed many times
 AGAIN = (
@@ -30,9 +31,13 @@ def check_switches(actions: np.ndarray, switches: int) -> list[str]:
     for number in range(first, actions.shape[1]):
         values = np.asarray(actions[:, number], np.float64)
         found = np.unique(values)
-        few = len(found) <= FEW and 4 * len(found) <= len(values)
-        told = ", ".join(f"{value:.4g}" for value in found) if few else f"{found[0]:.4g} to {found[-1]:.4g}"
-        if (fault := _fault(values, found, few)) is not None:
+        rounded = np.unique(np.round(values, 2))
+        few = len(rounded) <= FEW and 4 * len(rounded) <= len(values)
+        commands = 1 + int((np.diff(rounded) > GAP).sum())
+        told = f"{found[0]:.4g} to {found[-1]:.4g}"
+        if len(found) <= FEW:
+            told = ", ".join(f"{value:.4g}" for value in found)
+        if (fault := _fault(values, found, commands if few else None)) is not None:
             raise UsageError(
                 f"component {number} of the actions is a switch by network.switches, but {fault}; "
                 f"in the data it has {'the values ' if len(found) > 1 else 'the value '}{told}",
@@ -46,18 +51,21 @@ def check_switches(actions: np.ndarray, switches: int) -> list[str]:
     return notes
 
 
-def _fault(values: np.ndarray, found: np.ndarray, few: bool) -> str | None:
-    """Why these values (S,) are no switch, if they are not; `found` are the different ones, in order."""
+def _fault(values: np.ndarray, found: np.ndarray, commands: int | None) -> str | None:
+    """Why these values (S,) are no switch, if they are not.
+
+    `found` are the different ones in order, `commands` the number of their clusters, if they are few.
+    """
     size = np.abs(found)
     if (found == 0).any():
         return "0 is neither of its sides -1 and 1"
     if size.max() < COMMAND:
         return f"never as much as {COMMAND:g}, where a policy would give -1 and 1"
-    if few and len(found) > 2:
+    if commands is not None and commands > 2:
         return "a switch has two values"
     if found[0] < 0 < found[-1]:
         return None
     weak, strong = np.quantile(np.abs(values), [0.1, 0.9])  # far apart only if more than noise parts them
-    if (few and len(found) == 2) or 4 * weak < strong:
+    if commands == 2 or 4 * weak < strong:
         return "all its values lie on one side of 0, which counts as one command"
     return None
