@@ -9,8 +9,7 @@
 # over the root of the number of steps, and rewards are scaled ever larger, without bound. At a terminal step the
 # return of the episode is replaced by the last reward alone, before it is counted, and that reward is carried into
 # the next episode. A reward of 1 for success, 0 before, in episodes of 10 steps, becomes 34 instead of 3.3. Only a
-# terminal episode with the same reward at each step comes out right. (The wrapper for vector environments does the
-# same, unless they reset in the same step.)
+# terminal episode with the same reward at each step comes out right.
 #
 # Output seen, each for 100, 1,000 and 10,000 episodes of 10 steps, the last reward as it comes out of the wrapper:
 #     1 a step, terminal: 0.37 0.37 0.37, by the definition 0.37
