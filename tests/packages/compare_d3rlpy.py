@@ -181,8 +181,8 @@ def compare(
     for job in wanted:
         read = json.loads((folder / job.name).read_text())
         asked = json.loads(json.dumps(asdict(budgets[job.task])))
-        alike = read["budget"] | {"seeds": asked["seeds"]} == asked  # a job is the same whichever others are run
-        assert alike, (job, read["budget"])
+        # A training is the same whichever other seeds are run.
+        assert read["budget"] | {"seeds": asked["seeds"]} == asked, (job, read["budget"])
         found[job] = read
     return {task: table(task, budgets[task], found) for task in tasks}
 
