@@ -9,7 +9,7 @@
 # are one episode twenty times: their spread is 0. In torch the copies would differ; between processes the noise does
 # differ.
 #
-# Output seen:
+# Output seen (the noise is another in each run):
 #     one session, 20 draws: spread 0.8
 #     20 sessions, a draw each: spread 0.0
 #     another process: another draw True
