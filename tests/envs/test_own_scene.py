@@ -84,9 +84,9 @@ def test_a_scene_without_pictures_is_refused_before_its_episodes_run_unless_no_f
 def test_episodes_are_as_long_as_the_scene_was_registered_with():
     assert registered_steps(ENV) == 20
     assert registered_steps("cog/DoubleDrawer-v0") == 80
-    gymnasium.register("toy/Endless-v0", entry_point=Line)
+    gymnasium.register("toy/Unlimited-v0", entry_point=Line)
     with pytest.raises(UsageError, match="Pass --max-steps"):
-        registered_steps("toy/Endless-v0")
+        registered_steps("toy/Unlimited-v0")
     with pytest.raises(UsageError, match="nowhere"):
         registered_steps("nowhere:None-v0")
     with pytest.raises(UsageError, match="Nothing-v0"):

@@ -44,7 +44,8 @@ def test_labels_of_an_expert_reward_every_step_of_the_episodes_that_succeed(tmp_
     solved = [bool(arrived(episode).any()) for episode in episodes]
     assert len(episodes) == 6 and any(solved)
     for episode, good in zip(episodes, solved, strict=True):
-        assert set(episode.rewards) == {float(good)} and not episode.terminals.any()
+        assert set(episode.rewards) == {float(good)}
+        assert not episode.terminals[:-1].any() and episode.terminals[-1] == episode.terminated
 
 
 def test_extra_cells_are_left_out_on_request(tmp_path: Path) -> None:

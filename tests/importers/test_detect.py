@@ -17,7 +17,7 @@ from tests.helpers.foreign import (
     write_minari,
     write_robomimic,
 )
-from tests.importers import test_dreamer, test_maniskill, test_ogbench, test_reference
+from tests.importers.formats import test_dreamer, test_maniskill, test_ogbench, test_reference
 from tests.importers.stores import buffer, write_folder, write_zip
 
 
