@@ -65,6 +65,8 @@ def repair(path: Path, workers: int = 0, on_progress: OnProgress | None = None) 
         CogError: something cannot be mended; the message says why and what to do. What was mended before
             stays mended, everything else is as it was.
     """
+    if not path.exists():
+        raise CogError("there is no dataset here", where=path, remedy="check the path")
     if is_container(path) or not path.is_dir():
         raise CogError(
             "only a dataset in a folder can be repaired",
