@@ -1,5 +1,6 @@
 """One headless PyBullet world, closed exactly once, with its software camera."""
 
+import importlib
 import os
 import warnings
 from collections.abc import Mapping
@@ -8,11 +9,29 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pybullet
-from pybullet_utils.bullet_client import BulletClient
 
 from cog.envs import scene
 from cog.envs.scene import Camera
+
+
+def _without_a_word(name: str) -> Any:
+    """A module whose C code writes a line about its build to standard error; errors are raised as ever."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        return importlib.import_module(name)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        return importlib.import_module(name)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+pybullet = _without_a_word("pybullet")
+BulletClient: Any = _without_a_word("pybullet_utils.bullet_client").BulletClient
 
 
 class OneWorld:

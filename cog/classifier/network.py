@@ -5,9 +5,8 @@ folder/
   classifier.json          shapes, threshold, training data, precision and recall; written last
 """
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from cog.core.files import code_version, hash_file, hash_json, read_json, write_
 from cog.errors import CogError, UsageError
 from cog.networks.config import NetworkConfig
 from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.precision import one_thread
 
 FORMAT = 1
 WEIGHTS, FACTS = "classifier.safetensors", "classifier.json"
@@ -81,7 +81,7 @@ def judge(network: SuccessNetwork, images: np.ndarray, proprio: np.ndarray | Non
     Uses one thread, so that a view gives the same rewards whatever the settings of the run that loads it.
     """
     scores = []
-    with torch.no_grad(), _one_thread():
+    with torch.no_grad(), one_thread():
         for start in range(0, len(images), CHUNK):
             at = slice(start, start + CHUNK)
             poses = None if proprio is None else torch.from_numpy(np.ascontiguousarray(proprio[at]))
@@ -151,13 +151,3 @@ def open_classifier(folder: Path) -> Classifier:
     if not math.isfinite(threshold):
         raise CogError("field 'threshold': must be finite", where=path, remedy=remedy)
     return Classifier(network, threshold, folder, str(content))
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -38,6 +38,7 @@ from cog.evaluation.prediction import Payment, payment
 from cog.evaluation.result import FORMAT, RESULT, Evaluation, open_evaluation, results_table
 from cog.evaluation.rollout import Fleet, Group, Outcome, episode_seeds, replay, roll_in_worker
 from cog.networks.encoder import ObservationShape
+from cog.networks.precision import one_thread
 from cog.training import checkpoint as checkpoints
 
 VIDEO_SIZE = 256  # pixels
@@ -195,13 +196,8 @@ def _crew(
     film = partial(replay, scene, size=VIDEO_SIZE)
     crew = (folder, scene, config.envs_per_worker, config.acting, config.candidates, paid)
     if count == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in a worker, for the same rounding
-        try:
-            with closing(Fleet(*crew)) as fleet:
-                yield _Crew(partial(map, fleet.roll), partial(map, film))
-        finally:
-            torch.set_num_threads(threads)
+        with one_thread(), closing(Fleet(*crew)) as fleet:
+            yield _Crew(partial(map, fleet.roll), partial(map, film))
         return
     roll = partial(roll_in_worker, *crew)
     with processes(count) as pool:

@@ -25,6 +25,7 @@ from cog.core.sealed import write_sealed
 from cog.datasets.robot_interface import KEY
 from cog.errors import CogError, UsageError
 from cog.evaluation.policy import Policy, chosen
+from cog.networks.precision import one_thread
 
 Format = Literal["torch", "onnx"]
 Acting = Literal["mode", "sample", "critic"]
@@ -136,7 +137,7 @@ def export_policy(
     held = {"pose": poses.astype(np.float32), "noise": noise}
     held |= {} if images is None else {"image": images}
     inputs = [held[name] for name in graph.names]
-    with reserved(out), tempfile.TemporaryDirectory() as folder, _one_thread():
+    with reserved(out), tempfile.TemporaryDirectory() as folder, one_thread():
         file = Path(folder) / out.name
         try:
             with _quiet():
@@ -299,17 +300,6 @@ def _facts(policy: Policy, graph: Graph, out: Path, kind: Format, comparison: Co
         },
         KEY: known,
     }
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """PyTorch with one thread, the fastest for one observation."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import pybullet
 import pybullet_data
 
 import cog.envs
@@ -25,7 +24,7 @@ from cog.core.bounds import refuse_below
 from cog.core.console import console, table
 from cog.core.files import write_json
 from cog.envs import scene
-from cog.envs.bullet import Client
+from cog.envs.bullet import Client, pybullet
 from cog.envs.drawer_grasp import DrawerGrasp
 from cog.errors import UsageError
 from cog.experiments.script import script

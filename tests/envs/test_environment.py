@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -283,3 +285,8 @@ def _signals_of_episode(env: gymnasium.Env, seed: int) -> list[dict[str, float]]
     env.reset(seed=seed)
     rng = np.random.default_rng(seed)
     return [env.step(rng.uniform(-1, 1, 8).astype(np.float32))[4]["signals"] for _ in range(5)]
+
+
+def test_loading_the_simulator_says_nothing() -> None:
+    run = subprocess.run([sys.executable, "-c", "import cog.envs.bullet"], capture_output=True, check=True)
+    assert (run.stdout, run.stderr) == (b"", b"")
