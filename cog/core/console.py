@@ -144,10 +144,10 @@ def counting(title: str, unit: str) -> Iterator[Counted]:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is left-aligned and the others right-aligned."""
+    """A table whose first column is left-aligned and the others right-aligned; no word is cut off."""
     result = Table(title=title, title_justify="left")
     for number, name in enumerate(header):
-        result.add_column(name, justify="left" if number == 0 else "right")
+        result.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         result.add_row(*row)
     return result

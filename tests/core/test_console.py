@@ -1,6 +1,9 @@
 """The console shows text as it is."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from cog import cli
 from cog.core.console import console, progress, table
@@ -30,3 +33,16 @@ def test_a_progress_bar_on_a_terminal_shows_text_as_it_is(
         advance(1, "note [lr=1]")
     told = capsys.readouterr().err
     assert "train [/b]" in told and "note [lr=1]" in told
+
+
+def test_a_narrow_table_breaks_words_and_cuts_none() -> None:
+    narrow = Console(width=30, file=io.StringIO(), record=True)
+    narrow.print(table("", ["environment", "success"], [["blocked_by_a_drawer", "interval"], ["b", "0.9"]]))
+    columns = [
+        "".join(cells).replace(" ", "")
+        for cells in zip(
+            *(line.split("│")[1:3] for line in narrow.export_text().splitlines() if line.count("│") == 3),
+            strict=True,
+        )
+    ]
+    assert columns == ["blocked_by_a_drawerb", "interval0.9"]
