@@ -39,6 +39,10 @@ def make_source(tmp_path: Path) -> MakeSource:
             make_episode(rng, 4 + number % 3, rewarded=2 if number % 2 == 0 else None, state=state)
             for number in range(5)
         ]
+        made = [  # those without a reward are cut off, not ended by the environment
+            Episode(**{**vars(one), "terminated": number % 2 == 0, "truncated": number % 2 == 1})
+            for number, one in enumerate(made)
+        ]
         if not state:
             shape = (SIZE, SIZE, 3)
             made = [
