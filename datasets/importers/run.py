@@ -252,7 +252,8 @@ def _prepare(
     if len(source.actions(episode)) == 0:
         tally.empty()
         return None
-    recording = followed(source.read(episode), last_frame)
+    stored = source.read(episode)
+    recording = followed(stored, last_frame)
     rewards, success, steps = recording.rewards, judge(recording), len(recording.actions)
     for field, values in {"rewards": rewards, "success": success}.items():
         if values is not None and len(values) != steps:
@@ -260,6 +261,7 @@ def _prepare(
             raise DataError(Problem(source.path, f"{recording.name}/{field}", rule, "choose another array"))
     tally.see(rewards)
     if recording.closed:
+        tally.repeat(last_frame == "repeat" and not stored.closed)
         return recording, success
     tally.drop(rewards, success, last_frame == "drop")
     if steps == 1:
