@@ -96,7 +96,7 @@ class LeftOut:
                 f"of {self._rewards:g} and {self._successes} successes (--last-frame repeat keeps them)"
             )
         if self._repeated:
-            yield f"after {self._repeated} last actions that no observation follows, the last frame was repeated"
+            yield f"{self._repeated} last frames were repeated, since no observation follows the actions"
         if self._episodes:
             yield f"{self._episodes} episodes had no other action and were left out"
 

@@ -20,7 +20,7 @@ from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, S
 from cog.datasets.robot_interface import KEY
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
-from cog.datasets.writer import DatasetWriter
+from cog.datasets.writer import MERGED, DatasetWriter
 from cog.errors import UsageError
 from cog.signals.success import FACT as SUCCESS_BY
 from cog.signals.success import SuccessBy
@@ -301,6 +301,10 @@ def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     remedy = problem.remedy
     if "action scale" in remedy or "action_scale=" in remedy:
         remedy = "import with --action-bounds measured, or pass --action-low and --action-high"
+    if remedy == MERGED and problem.field in ("proprio", "state"):
+        remedy = (
+            "subtract a start value from it in the source, or leave it out: name the others with --proprio"
+        )
     return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 
 

@@ -1,4 +1,4 @@
-"""What `--last-frame` says concerns only last actions that no observation follows; all others keep theirs."""
+"""What `--last-frame` says concerns only last frames were repeated; all others keep theirs."""
 
 import tempfile
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_demos_with_a_next_observation_keep_it(forms, steps, option, pictures):
         if pictures:
             np.testing.assert_array_equal(mine.images, kept(rows[1], has, option))
     missing = followed.count(False)
-    said = {"drop": "last actions were dropped", "repeat": "last actions that no observation follows"}[option]
+    said = {"drop": "last actions were dropped", "repeat": "last frames were repeated"}[option]
     assert (f"{missing} {said}" in notes) == (missing > 0)
     wrong = forms.count("wrong")
     assert (f"next observations of {wrong} episodes were not taken" in notes) == (wrong > 0)
@@ -92,7 +92,7 @@ def test_flat_episodes_lose_no_next_observation_but_one_of_a_reset(followed, ste
     for mine, rows, has in zip(episodes, given, followed, strict=True):
         np.testing.assert_array_equal(mine.state, kept(rows, has, option))
     missing = followed.count(False)
-    said = {"drop": "last actions were dropped", "repeat": "last actions that no observation follows"}[option]
+    said = {"drop": "last actions were dropped", "repeat": "last frames were repeated"}[option]
     assert (f"{missing} {said}" in notes) == (missing > 0)
 
 
