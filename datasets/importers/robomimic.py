@@ -217,6 +217,14 @@ class RobomimicSource:
         cut = [name for name in self._demos if self._steps[name] < self._rows(f"data/{name}/actions")]
         if cut:
             yield f"rows beyond num_samples were left out in {len(cut)} episodes ({_some(cut)})"
+        odd = [
+            name
+            for name in self._demos
+            if self._said(name) is None and self._file.attribute(f"data/{name}", "num_samples") is not None
+        ]
+        if odd:
+            said = self._file.attribute(f"data/{odd[0]}", "num_samples")
+            yield f"num_samples of {len(odd)} episodes is no count of rows ({odd[0]}: {said}); all were taken"
         more = [name for name in self._demos if (self._said(name) or 0) > self._steps[name]]
         if more:
             yield f"num_samples is larger than the number of actions in {len(more)} episodes ({_some(more)})"

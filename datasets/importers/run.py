@@ -11,7 +11,7 @@ import numpy as np
 from cog.core.bounds import refuse_below
 from cog.core.files import hash_file
 from cog.core.inputs import Input
-from cog.datasets.action_map import ActionMap, Survey, map_actions
+from cog.datasets.action_map import ActionMap, Survey, map_actions, measured_map
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.left_out import LeftOut
@@ -87,7 +87,7 @@ class ImportConfig:
         every = (source.actions(episode) for episode in range(len(source)))
         if self.switches:
             return map_actions(every, self.switches, given, measured, self.switch_start)
-        return ActionMap(ActionScale.measured(every) if measured else given)
+        return measured_map(every) if measured else ActionMap(given)
 
     def _given(self, source: Source) -> ActionScale | None:
         """The bounds that the options give, one for each component."""
@@ -133,6 +133,12 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
+    if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+        raise UsageError(
+            f"the dataset would lie in the source {path}, which must not change",
+            where=out,
+            remedy="choose a folder outside of it with --out",
+        )
     with contextlib.closing(open_source(path, options)) as source:
         return _import(source, out, options, config, on_progress)
 

@@ -280,3 +280,14 @@ def test_what_is_exported_comes_back_in_its_units_with_its_end(width, state, uni
     np.testing.assert_allclose(back.actions, first.actions, atol=1e-6)
     np.testing.assert_array_equal(back.state, first.state)
     assert (back.terminated, back.truncated) == (ended, not ended)
+
+
+@pytest.mark.parametrize("said", [-1, -7, 2.5, "all"])
+def test_num_samples_that_counts_no_rows_is_told(said, tmp_path, capsys):
+    def make(data):
+        add_demo(data)
+        add_demo(data, "demo_1").attrs["num_samples"] = said
+
+    code, text = import_file(tmp_path, capsys, make)
+    assert code == 0 and f"num_samples of 1 episodes is no count of rows (demo_1: {said}); all were" in text
+    assert [len(one) for one in episodes_of(tmp_path)] == [STEPS, STEPS]
