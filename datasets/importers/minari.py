@@ -137,9 +137,8 @@ class MinariSource:
         first = self._episodes[0]
         arrays = storage.arrays(first, SOLE)
         observed = self._sort(first, arrays)
-        vectors = observed.vectors_for(choice.proprio)
         self._image, self._vectors = choose(
-            self.path, choice, observed.images(self.path, choice.image), vectors
+            self.path, choice, observed.images(self.path, choice.image), observed.vectors, observed.numbers
         )
         self._facts = robot_facts(self._image, {key: arrays[key][1] for key in self._vectors})
         taken = [*self._vectors, *([self._image] if self._image else [])]

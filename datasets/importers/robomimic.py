@@ -79,7 +79,7 @@ class RobomimicSource:
                 found, first_row=lambda key: self._file.read(f"{first}/obs/{key}", 0, 1)[0]
             )
             images = observed.images(path, choice.image)
-            self._image, self._vectors = choose(path, choice, images, observed.vectors_for(choice.proprio))
+            self._image, self._vectors = choose(path, choice, images, observed.vectors, observed.numbers)
             taken = [*self._vectors, *([self._image] if self._image else [])]
             self._notes += untaken(found, taken) + observed.notes(taken)
             for key in taken:  # what cannot be read is said before anything that follows from it

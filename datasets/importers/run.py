@@ -133,13 +133,13 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
-    if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-        raise UsageError(
-            f"the dataset would lie in the source {path}, which must not change",
-            where=out,
-            remedy="choose a folder outside of it with --out",
-        )
     with contextlib.closing(open_source(path, options)) as source:
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            raise UsageError(
+                f"the dataset would lie in the source {path}, which must not change",
+                where=out,
+                remedy="choose a folder outside of it with --out",
+            )
         return _import(source, out, options, config, on_progress)
 
 

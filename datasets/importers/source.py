@@ -112,14 +112,23 @@ class Source(Protocol):
 
 
 def choose(
-    path: Path, choice: ObservationOptions, images: Sequence[str], vectors: Sequence[str]
+    path: Path,
+    choice: ObservationOptions,
+    images: Sequence[str],
+    vectors: Sequence[str],
+    numbers: Sequence[str] = (),
 ) -> tuple[str | None, tuple[str, ...]]:
     """The keys of the images and vectors to take, out of the existing ones.
+
+    Single `numbers` a step are vectors of one where they are named, or where there is nothing else.
 
     Raises:
         UsageError: a key does not exist, or there are several and none is chosen.
     """
     have = f"it has images {_listed(images)} and vectors {_listed(vectors)}"
+    alone = [key for key in numbers if key not in vectors]
+    have += f", and single numbers {_listed(alone)} that --proprio may name" if alone else ""
+    known = [*vectors, *alone]
     if choice.image is None and len(images) > 1:
         raise UsageError(have, where=path, remedy="choose images with --image")
     image = next(iter(images), None) if choice.image is None else choice.image
@@ -133,9 +142,9 @@ def choose(
     elif image is not None and vectors:
         raise UsageError(have, where=path, remedy="choose the pose with --proprio, or 'none'")
     else:
-        chosen = tuple(vectors)
+        chosen = tuple(vectors if vectors or image is not None else known)
     for key in chosen:
-        if key not in vectors:
+        if key not in known:
             raise UsageError(f"there is no vector '{key}'; {have}", where=path)
     if image is None and not chosen:
         raise UsageError(f"neither images nor vectors would be taken; {have}", where=path)
