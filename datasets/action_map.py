@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cog.datasets.action_scale import ActionScale
+from cog.datasets.action_scale import ASIDE, ActionScale
 from cog.errors import UsageError
 
 MOST = 8  # different values that are kept of a component; no switch has more
@@ -20,12 +20,14 @@ class Survey:
         self.low: list[float] = []
         self.high: list[float] = []
         self._values: list[set[float]] = []
+        self._steps = 0
 
     def add(self, actions: np.ndarray) -> None:
         """Look at actions (T, A); others than such are for the writer to refuse."""
         if actions.ndim != 2 or actions.size == 0 or actions.dtype.kind not in "fiub":
             return
         columns = np.asarray(actions, np.float64).T
+        self._steps += len(actions)
         if not self._values:
             self.low, self.high = [np.inf] * len(columns), [-np.inf] * len(columns)
             self._values = [set() for _ in columns]
@@ -66,11 +68,25 @@ class Survey:
             note += "; --action-bounds measured spreads each component over all of it"
         return note
 
+    def constant_notes(self, parts: range) -> list[str]:
+        """Notes on components, among `parts`, whose bounds cannot be measured since they never change."""
+        return [
+            f"component {part} of the actions is always {low:g}; bounds {low - ASIDE:g} to {low + ASIDE:g} "
+            "were assumed (--action-low and --action-high give others)"
+            for part, low, high in ((part, self.low[part], self.high[part]) for part in parts)
+            if low == high
+        ]
+
     def switch_notes(self) -> Iterator[str]:
-        """Notes on components of [-1, 1] with two or three values that no policy could take for a switch."""
+        """Notes on components of [-1, 1] with two or three values that no policy could take for a switch.
+
+        Fewer steps than twice the values say nothing: any signal has as many values as steps then.
+        """
         few = [len(values) if (values := self.values(part)) else MOST + 1 for part in range(len(self))]
         for part in (part for part, count in enumerate(few) if 2 <= count <= 3):
             values = self.values(part) or []
+            if self._steps < 2 * len(values):
+                continue
             if 0.0 in values or values[0] > 0 or values[-1] < 0:
                 last = max(few[part:]) <= 3
                 yield (
@@ -105,7 +121,7 @@ class ActionMap:
     start: Literal[-1, 1] | None = None
     """Side of such a switch before an episode's first command; None: the other one than this command's."""
     notes: tuple[str, ...] = ()
-    """What was done to switches."""
+    """What was done to switches, and to components that never change."""
 
     def commands(self, actions: np.ndarray, name: str) -> np.ndarray:
         """Actions (T, A) of the episode `name`, each "stay" replaced by the command that it repeats.
@@ -134,6 +150,23 @@ class ActionMap:
         if self.scale is None or actions.shape[1:] != (len(self.scale.low),):
             return actions
         return self.scale.to_unit(actions)
+
+
+def measured_map(actions: Iterable[np.ndarray]) -> ActionMap:
+    """The map of all episodes' actions (T, A) by the bounds that are measured over them.
+
+    Raises:
+        CogError: they have none.
+    """
+    survey = Survey()
+
+    def seen() -> Iterator[np.ndarray]:
+        for array in actions:
+            survey.add(array)
+            yield array
+
+    scale = ActionScale.measured(seen())
+    return ActionMap(scale, notes=tuple(survey.constant_notes(range(len(scale.low)))))
 
 
 def map_actions(
@@ -165,7 +198,7 @@ def map_actions(
     low = [-1.0] * parts if scale is None else list(scale.low)
     high = [1.0] * parts if scale is None else list(scale.high)
     stays: list[Stay] = []
-    notes: list[str] = []
+    notes = survey.constant_notes(range(parts - switches)) if measured else []
     for part in range(parts - switches, parts):
         limits = None if bounds is None else (low[part], high[part])
         low[part], high[part], stay = _switch(survey, part, limits)

@@ -9,6 +9,7 @@ import numpy as np
 from cog.errors import CogError, UsageError
 
 FACT = "action_scale"  # key among a dataset's environment facts
+ASIDE = 1.0  # from a value that never changes to the bounds assumed for it
 TOLERANCE = 1e-5  # of the range: rounding, such as that of float32, does not put an action out of bounds
 
 
@@ -74,7 +75,7 @@ class ActionScale:
         if not lows:
             raise CogError("action bounds cannot be measured: the actions are missing or differ in shape")
         low, high = np.min(lows, axis=0), np.max(highs, axis=0)
-        margin = np.where(low == high, 1.0, 0.0)
+        margin = np.where(low == high, ASIDE, 0.0)
         return ActionScale(tuple(low - margin), tuple(high + margin))
 
     @staticmethod

@@ -15,6 +15,7 @@ from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.importers import pictures
 from cog.datasets.labels import as_json, is_unicode
+from cog.datasets.precision import merged
 from cog.datasets.robot_interface import KEY, Resize, RobotInterface, held_fact
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts
 from cog.datasets.storage.folder import new_folder
@@ -31,6 +32,7 @@ ALIKE = {
     "rewards": "write another dataset",
 }
 """What to do where episodes differ, by the fact in which they do."""
+MERGED = "subtract a start value from it and store the differences, or leave it out"
 Values = np.ndarray | Sequence[Any]
 
 
@@ -305,7 +307,7 @@ class DatasetWriter:
             raise self._problem(field, f"must not be empty, found shape {values.shape}", remedy)
         if rows is not None:
             self._check_rows(field, len(values), rows)
-        values = values.astype(np.float64)
+        stored, values = values, values.astype(np.float64)
         with np.errstate(over="ignore"):
             finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1)
         broken = np.flatnonzero(~finite.all(axis=1))
@@ -314,6 +316,9 @@ class DatasetWriter:
             found = row[~finite[broken[0]]][0]
             rule = f"must be finite in float32, found {found:g} in row {broken[0]}"
             raise self._problem(field, rule, "leave the episode out, or repair the recording")
+        parts = self._interface.pose if field in ("proprio", "state") else ()
+        if field not in ("actions", SUCCESS) and (rule := merged(stored, parts or ())) is not None:
+            raise self._problem(field, rule, MERGED)
         return values
 
     def _array(self, field: str, given: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 from cog.core.bounds import refuse_below
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import (
+    Following,
     ImportOptions,
     LastFrame,
     Recording,
@@ -43,7 +44,8 @@ class D4RLOptions(ImportOptions):
     format: ClassVar[str] = "d4rl"
 
     last_frame: LastFrame = "next"
-    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
+    last frame after them; next drops no episode's only reward or success."""
     episode_steps: int | None = None
     """Steps of a full episode, for files that do not mark time limits."""
 
@@ -71,6 +73,7 @@ class D4RLSource:
         """
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
+        self._following = Following(choice.last_frame)
         with self._file.closed_on_error():
             arrays = self._file.arrays()
             self._steps = self._file.length("actions")
@@ -95,7 +98,7 @@ class D4RLSource:
             self._terminals = self._flags("terminals")
             self._timeouts = self._flags("timeouts")
             extra = sorted(arrays.keys() - TAKEN - {str(choice.success)})
-            self.notes = [f"arrays not taken: {', '.join(extra)}"] if extra else []
+            self._notes = [f"arrays not taken: {', '.join(extra)}"] if extra else []
             self._whole = shape[0] != self._steps  # T + 1 observations an episode
             self._ends = np.flatnonzero(self._over()) + 1
             self._begins = np.concatenate([[0], self._ends[:-1]])
@@ -103,6 +106,10 @@ class D4RLSource:
                 self._check_rows("observations", shape[0], len(self._ends))
             self._goes_on = self._going_on()
             self._reset = self._resets()
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self._notes, *self._following.notes()]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -142,12 +149,12 @@ class D4RLSource:
             rows = self._rows("observations", begin + episode, end + episode + 1)
             return rows[:-1], rows[-1:]
         rows = self._rows("observations", begin, end)
-        if self._choice.last_frame != "next":
-            return rows, None
         if self._follows:
-            following = self._rows("next_observations", begin, end)
-            check_following(self.path, "next_observations", rows, following, episode)
-            if not self._reset[episode]:
+            following, field = self._rows("next_observations", begin, end), "next_observations"
+            fits = self._following.fits(
+                episode, lambda: check_following(self.path, field, rows, following, episode)
+            )
+            if fits and not self._reset[episode]:
                 return rows, following[-1:]
         if self._goes_on[episode]:
             return rows, self._rows("observations", end, end + 1)
@@ -225,7 +232,7 @@ class D4RLSource:
             remedy = f"{GUESS}, and --last-frame drop or repeat"
             raise DataError(Problem(self.path, "next_observations", rule, remedy, number))
         if found:
-            self.notes.append(f"{found} ends are not marked: episodes end where the observations jump")
+            self._notes.append(f"{found} ends are not marked: episodes end where the observations jump")
         return result
 
     def _changes(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -281,7 +288,7 @@ class D4RLSource:
                 after[row] = changes[row - begin]
         result &= [row in after and bool((after[row] <= STEP * reach).all()) for row in last.tolist()]
         if result.any():
-            self.notes.append(
+            self._notes.append(
                 f"{result.sum()} terminal rows do not end their trajectory: it goes on as another episode"
             )
         return result
@@ -289,14 +296,14 @@ class D4RLSource:
     def _resets(self) -> np.ndarray:
         """(E,) bool: whether the last next observation is the first row of the next episode."""
         result = np.zeros(len(self._ends), bool)
-        if not self._follows or self._whole or self._choice.last_frame != "next":
+        if not self._follows or self._whole:
             return result
         for number, end in enumerate(self._ends[:-1].tolist()):
             following = self._rows("next_observations", end - 1, end)
             result[number] = np.array_equal(following, self._rows("observations", end, end + 1))
         result &= ~self._goes_on
         if result.any():
-            self.notes.append(
+            self._notes.append(
                 f"{result.sum()} last next observations were not taken: they are the next episode's first"
             )
         return result

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 
+from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.importers.source import ImportOptions, Source
 from cog.errors import CogError, UsageError
 
@@ -59,7 +60,7 @@ def describe(path: Path) -> UsageError:
     """The answer to an import without a format: what the path looks like, and the command to run.
 
     Raises:
-        CogError: there is no such file or folder.
+        CogError: there is no such file or folder, or it is an HDF5 file that cannot be opened.
     """
     found = detect(path)
     if found:
@@ -77,6 +78,8 @@ def describe(path: Path) -> UsageError:
             file, name = within
             what = f"no format is given; the folder holds files that look like {name}"
             return UsageError(what, where=path, remedy=f"run cog import {name} {file} --out FOLDER")
+    if path.is_file() and _at(path, 0) == HDF5:
+        ForeignFile(path).close()  # says so if it is cut off or cannot be opened
     return UsageError(f"no format is given; {_unread(path)}", where=path, remedy=WRITER)
 
 

@@ -47,15 +47,21 @@ class Held:
         self._known = {*self.arrays, *said}
 
     def choose(
-        self, choice: ObservationOptions, images: Sequence[str], vectors: Sequence[str]
+        self,
+        choice: ObservationOptions,
+        images: Sequence[str],
+        vectors: Sequence[str],
+        numbers: Sequence[str] = (),
     ) -> tuple[str | None, tuple[str, ...]]:
         """The keys of the images and vectors to take, all of which every episode holds.
+
+        Single `numbers` a step are vectors of one where they are named, or where there is nothing else.
 
         Raises:
             UsageError: a key does not exist, or there are several and none is chosen.
             DataError: an episode lacks a key that others hold.
         """
-        image, chosen = choose(self._path, choice, images, vectors)
+        image, chosen = choose(self._path, choice, images, vectors, numbers)
         for key in (*(() if image is None else (image,)), *chosen):
             if lacking := self._lacking(key):
                 others = len(self._episodes) - len(lacking)

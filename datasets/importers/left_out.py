@@ -21,7 +21,9 @@ class LeftOut:
     def __init__(self, source: Path, by: SuccessBy) -> None:
         """Begin an import of `source`, whose episodes succeed by any frame or by their last."""
         self._source, self._by = source, by
-        self._empty = self._actions = self._episodes = self._successes = self._lost = self._short = 0
+        self._empty = self._actions = self._episodes = self._successes = self._lost = self._short = (
+            self._repeated
+        ) = 0
         self._rewards = 0.0
         self._values: set[float] = set()  # of rewards, no more than say whether they are sparse
 
@@ -38,6 +40,10 @@ class LeftOut:
         """Note the rewards (T,) of an episode."""
         if rewards is not None and len(self._values) <= SPARSE:
             self._values.update(np.unique(rewards).tolist())
+
+    def repeat(self, repeated: bool) -> None:
+        """Count an episode whose last frame was repeated, if it was."""
+        self._repeated += repeated
 
     def drop(self, rewards: np.ndarray | None, success: np.ndarray | None, chosen: bool) -> None:
         """Count a last action with its reward and success; (T,) are those of its whole episode."""
@@ -89,6 +95,8 @@ class LeftOut:
                 f"{self._actions} last actions were dropped, since no observation follows them, with rewards "
                 f"of {self._rewards:g} and {self._successes} successes (--last-frame repeat keeps them)"
             )
+        if self._repeated:
+            yield f"{self._repeated} last frames were repeated, since no observation follows the actions"
         if self._episodes:
             yield f"{self._episodes} episodes had no other action and were left out"
 

@@ -39,7 +39,8 @@ class LeRobotOptions(ObservationOptions):
     format: ClassVar[str] = "lerobot"
 
     last_frame: LastFrame = "next"
-    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
+    last frame after them; next drops no episode's only reward or success."""
 
     def open(self, path: Path) -> "LeRobotSource":
         return LeRobotSource(path, self)

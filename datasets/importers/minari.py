@@ -138,8 +138,8 @@ class MinariSource:
         said = [key for key in self._spaces if not any(part.isdigit() for part in key.split("/"))]
         held = Held(self.path, observations, label=_label, said=said)
         observed = self._sort(held)
-        vectors = observed.vectors_for(choice.proprio)
-        self._image, self._vectors = held.choose(choice, observed.images(self.path, choice.image), vectors)
+        images = observed.images(self.path, choice.image)
+        self._image, self._vectors = held.choose(choice, images, observed.vectors, observed.numbers)
         self._facts = robot_facts(self._image, {key: held.arrays[key][1] for key in self._vectors})
         taken = [*self._vectors, *([self._image] if self._image else [])]
         self._notes = held.untaken(taken) + observed.notes(taken)

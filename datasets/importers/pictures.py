@@ -4,12 +4,13 @@ What counts as a picture is decided in `cog.signals.pictures`; `sort_observation
 source's arrays.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import cv2
+import h5py
 import numpy as np
 
 from cog.datasets.robot_interface import Flip
@@ -29,6 +30,7 @@ Colour = Literal["rgb", "bgr"]
 Array = tuple[np.dtype, tuple[int, ...]]
 """Type and shape (T, ...) of an array."""
 
+DECODE = "decode it to (T, H, W, 3) uint8, or write it with cog.DatasetWriter"
 _FLIPS = {"vertical": (0,), "horizontal": (1,), "both": (0, 1)}
 __all__ = ["Conversion", "Declared", "UnfitError", "Verdict", "judge"]
 
@@ -42,7 +44,7 @@ class Observed:
     vectors: tuple[str, ...]
     """Keys of vectors (T, P)."""
     numbers: tuple[str, ...]
-    """Keys of single numbers (T,), taken as vectors (T, 1) where they are named."""
+    """Keys of single numbers (T,), taken as vectors (T, 1) where they are named or alone."""
     others: tuple[str, ...]
     """All other keys."""
 
@@ -61,10 +63,6 @@ class Observed:
         }
         offered = by["picture"] or by["convertible"]
         return offered + ([chosen] if verdict is not None and chosen and chosen not in offered else [])
-
-    def vectors_for(self, named: Sequence[str]) -> list[str]:
-        """The keys of the vectors to choose from, with the single numbers among `named`."""
-        return [*self.vectors, *(key for key in self.numbers if key in named)]
 
     def notes(self, taken: Iterable[str]) -> list[str]:
         """Why pictures were not taken; colour cameras that were not chosen need no reason."""
@@ -94,8 +92,9 @@ def sort_observations(
             pictures[key] = judge(kind, shape[1:], said)
         elif kind == np.uint8 and len(shape) == 2 and shape[0] and first_row and encoding(first_row(key)):
             name = encoding(first_row(key))
-            remedy = "decode it to (T, H, W, 3) uint8, or write it with cog.DatasetWriter"
-            pictures[key] = Verdict("unfit", f"the bytes of one {name} file a step", remedy)
+            pictures[key] = Verdict("unfit", f"the bytes of one {name} file a step", DECODE)
+        elif len(shape) == 1 and _in_bytes(kind):
+            pictures[key] = Verdict("unfit", "byte strings (encoded pictures?)", DECODE)
         elif number and len(shape) == 2 and said.meaning is None:
             vectors.append(key)
         elif number and len(shape) == 1:
@@ -103,6 +102,17 @@ def sort_observations(
         else:
             others.append(key)
     return Observed(pictures, tuple(vectors), tuple(numbers), tuple(others))
+
+
+def _in_bytes(kind: np.dtype) -> bool:
+    """Whether an array of this type holds a string of bytes, not of text, in every row."""
+    text = h5py.check_string_dtype(kind)
+    held = h5py.check_vlen_dtype(kind)
+    return (
+        (kind.kind == "V" and kind.fields is None)
+        or held == np.uint8
+        or (text is not None and text.encoding == "ascii")
+    )
 
 
 def check_options(size: int | None, colour: str) -> None:

@@ -14,6 +14,7 @@ from cog.datasets.importers.foreign.pickled import plain, read_objects
 from cog.datasets.importers.held import Held
 from cog.datasets.importers.pictures import Array, Declared
 from cog.datasets.importers.source import (
+    Following,
     LastFrame,
     ObservationOptions,
     Recording,
@@ -40,7 +41,8 @@ class ReferenceOptions(ObservationOptions):
     success: str | None = None
     """What marks success: reward>NUMBER, or env_infos/KEY, a number that is positive at success."""
     last_frame: LastFrame = "next"
-    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
+    last frame after them; next drops no episode's only reward or success."""
 
     def open(self, path: Path) -> "ReferenceSource":
         return ReferenceSource(path, self)
@@ -57,6 +59,7 @@ class ReferenceSource:
             DataError: this is no such file, or it names more than plain data need.
         """
         self.path, self.files, self._choice = path, [path], choice
+        self._following = Following(choice.last_frame)
         self._episodes = [self._trajectory(number, value) for number, value in enumerate(read_objects(path))]
         observed = {
             _name(k): _shapes(one[OBSERVATIONS]) for k, one in enumerate(self._episodes) if one[ACTIONS]
@@ -84,7 +87,7 @@ class ReferenceSource:
 
     @property
     def notes(self) -> list[str]:
-        return [*self._notes, *self._taken.notes]
+        return [*self._notes, *self._following.notes(), *self._taken.notes]
 
     def actions(self, episode: int) -> np.ndarray:
         rows = [plain(value) for value in self._episodes[episode][ACTIONS]]
@@ -92,7 +95,9 @@ class ReferenceSource:
 
     def read(self, episode: int) -> Recording:
         one = self._episodes[episode]
-        follows = self._choice.last_frame == "next" and FOLLOWING in one
+        follows = FOLLOWING in one and self._following.fits(
+            episode, lambda: [self._observed(episode, one, key, True) for key in self._taken.keys]
+        )
 
         def observed(key: str) -> np.ndarray:
             return self._observed(episode, one, key, follows)

@@ -18,6 +18,7 @@ from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.held import Held, counted
 from cog.datasets.importers.pictures import Array, Conversion, UnfitError, sort_observations
 from cog.datasets.importers.source import (
+    Following,
     LastFrame,
     ObservationOptions,
     Recording,
@@ -44,7 +45,8 @@ class RobomimicOptions(ObservationOptions):
     format: ClassVar[str] = "robomimic"
 
     last_frame: LastFrame = "next"
-    """After the last action: the source's next observation, or drop that action, or repeat the last frame."""
+    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
+    last frame after them; next drops no episode's only reward or success."""
     mask: str | None = None
     """Name of a subset of the episodes. Default: all episodes."""
 
@@ -64,7 +66,7 @@ class RobomimicSource:
         """
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
-        self._conversion = Conversion()
+        self._conversion, self._following = Conversion(), Following(choice.last_frame)
         with self._file.closed_on_error():
             self._ours = OURS in self._file
             listed = self._list()
@@ -76,7 +78,7 @@ class RobomimicSource:
                 held.arrays, first_row=lambda key: self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)[0]
             )
             images = observed.images(path, choice.image)
-            self._image, self._vectors = held.choose(choice, images, observed.vectors_for(choice.proprio))
+            self._image, self._vectors = held.choose(choice, images, observed.vectors, observed.numbers)
             taken = [*self._vectors, *([self._image] if self._image else [])]
             self._notes += held.untaken(taken) + observed.notes(taken)
             for key in taken:  # what cannot be read is said before anything that follows from it
@@ -98,7 +100,8 @@ class RobomimicSource:
     @property
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
-        return [*self._notes, *(f"{self._image}: {rule}" for rule in self._conversion.rules)]
+        converted = [f"{self._image}: {rule}" for rule in self._conversion.rules]
+        return [*self._notes, *self._following.notes(), *converted]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -124,10 +127,11 @@ class RobomimicSource:
     def read(self, episode: int) -> Recording:
         name = self._demos[episode]
         place, steps = f"data/{name}", self._steps[name]
-        last = self._choice.last_frame
         keys = [*self._vectors, *([self._image] if self._image else [])]
-        follows = last == "next" and f"{place}/next_obs" in self._file
-        beyond = (last == "next" and not follows) and all(
+        follows = f"{place}/next_obs" in self._file and self._following.fits(
+            episode, lambda: [self._after(place, key, episode) for key in keys]
+        )
+        beyond = not follows and all(
             self._rows(f"{place}/obs/{key}") == self._rows(f"{place}/actions") + 1 for key in keys
         )
         columns = [self._vector(place, key, beyond, follows, episode) for key in self._vectors]
@@ -137,7 +141,7 @@ class RobomimicSource:
         return Recording(
             name=name,
             actions=self.actions(episode),
-            closed=last == "repeat" or beyond or follows,
+            closed=beyond or follows,
             images=images,
             vectors=np.concatenate(columns, axis=1) if columns else None,
             rewards=self._per_step(rewards, steps) if rewards in self._file else None,
@@ -213,6 +217,14 @@ class RobomimicSource:
         cut = [name for name in self._demos if self._steps[name] < self._rows(f"data/{name}/actions")]
         if cut:
             yield f"rows beyond num_samples were left out in {len(cut)} episodes ({_some(cut)})"
+        odd = [
+            name
+            for name in self._demos
+            if self._said(name) is None and self._file.attribute(f"data/{name}", "num_samples") is not None
+        ]
+        if odd:
+            said = self._file.attribute(f"data/{odd[0]}", "num_samples")
+            yield f"num_samples of {len(odd)} episodes is no count of rows ({odd[0]}: {said}); all were taken"
         more = [name for name in self._demos if (self._said(name) or 0) > self._steps[name]]
         if more:
             yield f"num_samples is larger than the number of actions in {len(more)} episodes ({_some(more)})"
@@ -257,27 +269,34 @@ class RobomimicSource:
     def _vector(self, place: str, key: str, beyond: bool, follows: bool, episode: int) -> np.ndarray:
         """A vector observation (T, P), or (T + 1, P) including the one after the last action."""
         rows = self._finite(f"{place}/obs/{key}", beyond, episode)
-        following = None
-        if follows:
-            following = self._finite(self._next(place, key), False, episode)
-            check_following(self.path, f"{place}/next_obs/{key}", rows, following, episode)
-        return with_last(rows, following, self._choice.last_frame)
+        return with_last(rows, self._after(place, key, episode) if follows else None)
 
     def _pictures(
         self, place: str, key: str, beyond: bool, follows: bool, episode: int
     ) -> Iterator[np.ndarray]:
-        """The pictures (H, W, 3) uint8 of an episode; only the last one or two next observations are read."""
+        """The pictures (H, W, 3) uint8 of an episode."""
         name = f"{place}/obs/{key}"
-        rows = self._checked(name, beyond, episode)
-        pictures = self._converted(rows, name, episode)
+        pictures = self._converted(self._checked(name, beyond, episode), name, episode)
         following = None
         if follows:
-            name, steps = self._next(place, key), len(rows)
+            following = self._converted(self._after(place, key, episode), self._next(place, key), episode)
+        yield from with_last(pictures, following)
+
+    def _after(self, place: str, key: str, episode: int) -> np.ndarray:
+        """The next observation of the last action, (1, ...); of pictures, only the last two are compared.
+
+        Raises:
+            DataError: next observations are missing, or are not the observations of the step after.
+        """
+        name, here, steps = self._next(place, key), f"{place}/obs/{key}", self._steps[self._demos[episode]]
+        if key in self._vectors:
+            rows, following = self._finite(here, False, episode), self._finite(name, False, episode)
+        else:
+            self._checked(here, False, episode, rows=False)
             self._checked(name, False, episode, rows=False)
-            stored = self._file.read(name, max(0, steps - 2), steps)
-            check_following(self.path, name, rows[max(0, steps - 2) :], stored, episode)
-            following = self._converted(stored[-1:], name, episode)
-        yield from with_last(pictures, following, self._choice.last_frame)
+            rows, following = (self._file.read(one, max(0, steps - 2), steps) for one in (here, name))
+        check_following(self.path, name, rows, following, episode)
+        return following[-1:]
 
     def _converted(self, rows: np.ndarray, name: str, episode: int) -> np.ndarray:
         """Pictures of any form as (T, H, W, 3) uint8."""

@@ -11,7 +11,7 @@ import numpy as np
 from cog.core.bounds import refuse_below
 from cog.core.files import hash_file
 from cog.core.inputs import Input
-from cog.datasets.action_map import ActionMap, Survey, map_actions
+from cog.datasets.action_map import ActionMap, Survey, map_actions, measured_map
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.held import Alike
@@ -21,7 +21,7 @@ from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, S
 from cog.datasets.robot_interface import KEY
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
-from cog.datasets.writer import DatasetWriter
+from cog.datasets.writer import MERGED, DatasetWriter
 from cog.errors import UsageError
 from cog.signals.success import FACT as SUCCESS_BY
 from cog.signals.success import SuccessBy
@@ -88,7 +88,7 @@ class ImportConfig:
         every = (source.actions(episode) for episode in range(len(source)))
         if self.switches:
             return map_actions(every, self.switches, given, measured, self.switch_start)
-        return ActionMap(ActionScale.measured(every) if measured else given)
+        return measured_map(every) if measured else ActionMap(given)
 
     def _given(self, source: Source) -> ActionScale | None:
         """The bounds that the options give, one for each component."""
@@ -135,6 +135,12 @@ def run_import(
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
     with contextlib.closing(open_source(path, options)) as source:
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            raise UsageError(
+                f"the dataset would lie in the source {path}, which must not change",
+                where=out,
+                remedy="choose a folder outside of it with --out",
+            )
         return _import(source, out, options, config, on_progress)
 
 
@@ -255,7 +261,8 @@ def _prepare(
     if len(source.actions(episode)) == 0:
         tally.empty()
         return None
-    recording = followed(source.read(episode), last_frame)
+    stored = source.read(episode)
+    recording = followed(stored, last_frame)
     alike.see(recording, episode)
     rewards, success, steps = recording.rewards, judge(recording), len(recording.actions)
     for field, values in {"rewards": rewards, "success": success}.items():
@@ -264,6 +271,7 @@ def _prepare(
             raise DataError(Problem(source.path, f"{recording.name}/{field}", rule, "choose another array"))
     tally.see(rewards)
     if recording.closed:
+        tally.repeat(last_frame == "repeat" and not stored.closed)
         return recording, success
     tally.drop(rewards, success, last_frame == "drop")
     if steps == 1:
@@ -303,6 +311,10 @@ def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     remedy = problem.remedy
     if "action scale" in remedy or "action_scale=" in remedy:
         remedy = "import with --action-bounds measured, or pass --action-low and --action-high"
+    if remedy == MERGED and problem.field in ("proprio", "state"):
+        remedy = (
+            "subtract a start value from it in the source, or leave it out: name the others with --proprio"
+        )
     return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 
 

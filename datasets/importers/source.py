@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -15,9 +15,9 @@ from cog.errors import UsageError
 
 NONE = "none"  # as an option: take nothing
 LastFrame = Literal["next", "drop", "repeat"]
-"""What follows the last action: the source's next observation, nothing, or the last frame once more.
+"""What becomes of last actions that no observation follows: `followed`; a source passes on those it holds.
 
-A source passes on what it holds; `run` decides about last actions that no observation follows: `followed`.
+With "next" those it holds must fit; else an episode whose own do not fit is one without: `Following`.
 """
 
 
@@ -112,14 +112,23 @@ class Source(Protocol):
 
 
 def choose(
-    path: Path, choice: ObservationOptions, images: Sequence[str], vectors: Sequence[str]
+    path: Path,
+    choice: ObservationOptions,
+    images: Sequence[str],
+    vectors: Sequence[str],
+    numbers: Sequence[str] = (),
 ) -> tuple[str | None, tuple[str, ...]]:
     """The keys of the images and vectors to take, out of the existing ones.
+
+    Single `numbers` a step are vectors of one where they are named, or where there is nothing else.
 
     Raises:
         UsageError: a key does not exist, or there are several and none is chosen.
     """
     have = f"it has images {_listed(images)} and vectors {_listed(vectors)}"
+    alone = [key for key in numbers if key not in vectors]
+    have += f", and single numbers {_listed(alone)} that --proprio may name" if alone else ""
+    known = [*vectors, *alone]
     if choice.image is None and len(images) > 1:
         raise UsageError(have, where=path, remedy="choose images with --image")
     image = next(iter(images), None) if choice.image is None else choice.image
@@ -133,9 +142,9 @@ def choose(
     elif image is not None and vectors:
         raise UsageError(have, where=path, remedy="choose the pose with --proprio, or 'none'")
     else:
-        chosen = tuple(vectors)
+        chosen = tuple(vectors if vectors or image is not None else known)
     for key in chosen:
-        if key not in vectors:
+        if key not in known:
             raise UsageError(f"there is no vector '{key}'; {have}", where=path)
     if image is None and not chosen:
         raise UsageError(f"neither images nor vectors would be taken; {have}", where=path)
@@ -181,6 +190,40 @@ def followed(recording: Recording, last_frame: LastFrame) -> Recording:
     )
 
 
+class Following:
+    """Which episodes of a source have next observations to take, and what to say of the others."""
+
+    def __init__(self, last_frame: LastFrame) -> None:
+        self._last_frame = last_frame
+        self._unfit: dict[int, str] = {}
+
+    def fits(self, episode: int, check: Callable[[], object]) -> bool:
+        """Whether the next observations of an episode are to be taken: `check` raises if they do not fit.
+
+        Raises:
+            DataError: they do not, and `last_frame` does not say what to do instead.
+        """
+        if self._last_frame == "next":
+            check()
+            return True
+        try:
+            check()
+        except DataError as error:
+            self._unfit[episode] = f"{error.problem.field} {error.problem.rule}"
+            return False
+        return True
+
+    def notes(self) -> list[str]:
+        """The note on next observations that do not fit, if any."""
+        if not self._unfit:
+            return []
+        first = min(self._unfit)
+        return [
+            f"next observations of {len(self._unfit)} episodes were not taken, since they do not fit "
+            f"(episode {first}: {self._unfit[first]})"
+        ]
+
+
 def repeat_last(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The pictures, and the last one again."""
     picture = None
@@ -218,13 +261,9 @@ def ended_last(path: Path, field: str, flags: np.ndarray, episode: int) -> bool:
     return len(flagged) > 0
 
 
-def with_last(rows: np.ndarray, following: np.ndarray | None, last_frame: LastFrame) -> np.ndarray:
-    """Observations (T, ...), and the one after them if `last_frame` and `following` (T, ...) give one."""
-    if last_frame == "repeat":
-        return np.concatenate([rows, rows[-1:]])
-    if last_frame == "next" and following is not None:
-        return np.concatenate([rows, following[-1:]])
-    return rows
+def with_last(rows: np.ndarray, following: np.ndarray | None) -> np.ndarray:
+    """Observations (T, ...), and the one after them if there are `following` (T, ...)."""
+    return rows if following is None else np.concatenate([rows, following[-1:]])
 
 
 def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndarray, episode: int) -> None:

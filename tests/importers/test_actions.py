@@ -155,3 +155,33 @@ def test_the_command_maps_switches_and_says_so(tmp_path, capsys):
 def test_steps_beyond_the_unit_range_name_the_options_with_switches_too():
     with pytest.raises(CogError, match=r"component 0 must lie in .*--action-bounds measured"):
         imported([moving(np.array([0.0, 1.0, 0.0])) * [3, 1]], switches=1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    value=st.sampled_from([-3.5, 0.0, 1.0, 40.0]),
+    moves=st.lists(st.booleans(), min_size=2, max_size=4),
+    switches=st.integers(0, 1),
+)
+def test_bounds_assumed_for_what_never_changes_are_told(value, moves, switches):
+    columns = [np.linspace(-2, 3, 6) if one else np.full(6, value) for one in moves]
+    actions = np.column_stack([*columns, *[np.array([0.0, 1.0] * 3)] * switches])
+    done, (stored,) = imported([actions], action_bounds="measured", switches=switches)
+    scale = ActionScale.of(done.dataset.environment)
+    for part, moving_part in enumerate(moves):
+        told = (
+            f"component {part} of the actions is always {value:g}; bounds {value - 1:g} to {value + 1:g} were"
+        )
+        assert any(note.startswith(told) for note in done.notes) == (not moving_part)
+        if not moving_part:
+            assert (scale.low[part], scale.high[part]) == (value - 1, value + 1)
+            assert not stored[:, part].any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.integers(2, 8), values=st.integers(2, 3))
+def test_a_few_steps_do_not_make_a_switch_of_what_moves(steps, values):
+    column = 0.1 + 0.3 * (np.arange(max(steps, values)) % values)
+    done, _ = imported([moving(column)])
+    hinted = any("component 1 of the actions has the values" in note for note in done.notes)
+    assert hinted == (len(column) >= 2 * values)

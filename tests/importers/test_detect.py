@@ -154,3 +154,11 @@ def test_a_missing_file_is_called_missing(tmp_path, capsys):
 def test_a_mistyped_format_is_still_corrected(capsys):
     code, said = run(capsys, "manyskill", "a.h5", "--out", "b")
     assert code == 2 and "Did you mean 'maniskill'?" in said
+
+
+@pytest.mark.parametrize("format", [[], ["robomimic"]])
+def test_a_file_that_is_cut_off_is_told_as_such_with_and_without_a_format(format, tmp_path, capsys):
+    path = write_robomimic(tmp_path / "demo.hdf5", robomimic_arrays((2,)))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert cli.run(["import", *format, str(path), "--out", str(tmp_path / "out")]) == 1
+    assert "cannot be read as HDF5: it is cut off" in " ".join(capsys.readouterr().err.split())

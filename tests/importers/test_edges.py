@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cog import cli
 from tests.importers.stores import buffer, write_folder
 
 FORMATS = ("maniskill", "ogbench", "dreamer", "reference", "diffusion_policy")
@@ -135,3 +136,17 @@ def test_actions_that_are_not_finite_are_refused_by_name(name, last, bring, tmp_
     given[1][1][1] = np.nan
     found = bring(name, write(name, tmp_path, given), *last)
     assert found.code == 1 and "must be finite" in found.said and "actions" in found.said
+
+
+@pytest.mark.parametrize("name", ["dreamer", "diffusion_policy"])
+@pytest.mark.parametrize("place", ["", "new", "data/deep/new", "../SELF/new"])
+def test_no_dataset_is_written_into_a_source_that_is_a_folder(name, place, last, capsys, tmp_path):
+    source = write(name, tmp_path, made([3]))
+    before = sorted(tmp_path.rglob("*"))
+    out = source / place.replace("SELF", source.name)
+    assert cli.run(["import", name, str(source), "--out", str(out), *last]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "would lie in the source" in said and "outside of it with --out" in said
+    assert sorted(tmp_path.rglob("*")) == before
+    beside = tmp_path.parent / f"{tmp_path.name}-beside"  # its name begins with the source's
+    assert cli.run(["import", name, str(source), "--out", str(beside), *last]) == 0

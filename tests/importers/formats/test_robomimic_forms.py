@@ -280,3 +280,49 @@ def test_what_is_exported_comes_back_in_its_units_with_its_end(width, state, uni
     np.testing.assert_allclose(back.actions, first.actions, atol=1e-6)
     np.testing.assert_array_equal(back.state, first.state)
     assert (back.terminated, back.truncated) == (ended, not ended)
+
+
+@pytest.mark.parametrize("said", [-1, -7, 2.5, "all"])
+def test_num_samples_that_counts_no_rows_is_told(said, tmp_path, capsys):
+    def make(data):
+        add_demo(data)
+        add_demo(data, "demo_1").attrs["num_samples"] = said
+
+    code, text = import_file(tmp_path, capsys, make)
+    assert code == 0 and f"num_samples of 1 episodes is no count of rows (demo_1: {said}); all were" in text
+    assert [len(one) for one in episodes_of(tmp_path)] == [STEPS, STEPS]
+
+
+def coded(dtype):
+    """A demo whose camera is one string of bytes a step."""
+
+    def make(data):
+        demo = add_demo(data)
+        stored = demo.create_dataset("obs/image", (STEPS,), dtype)
+        for step in range(STEPS):
+            row = np.arange(1, 6 + step, dtype=np.uint8)
+            stored[step] = row if h5py.check_vlen_dtype(dtype) == np.uint8 else np.void(row.tobytes()[:5])
+
+    return make
+
+
+@pytest.mark.parametrize("dtype", [h5py.vlen_dtype(np.uint8), np.dtype("V5")])
+def test_a_camera_of_byte_strings_is_told_as_such(dtype, tmp_path, capsys):
+    code, text = import_file(tmp_path, capsys, coded(dtype), "--image", "image")
+    assert code == 2 and "'image' must be colour pictures (H, W, 3), found byte strings" in text
+    assert "ecode it to (T, H, W, 3) uint8" in text
+    code, text = import_file(tmp_path, capsys, coded(dtype))
+    assert code == 0 and "image is no colour picture but byte strings (encoded pictures?)" in text
+
+
+def test_features_of_one_number_are_listed_and_taken_where_named_or_alone(tmp_path, capsys):
+    def make(data, alone=False):
+        demo = add_demo(data)
+        demo["obs/g"], demo["next_obs/g"] = np.arange(STEPS) / 10, np.arange(1, STEPS + 1) / 10
+        if alone:
+            del demo["obs/q"]
+
+    code, text = import_file(tmp_path, capsys, make, "--proprio", "x")
+    assert code == 2 and "vectors q, and single numbers g that --proprio may name" in text
+    code, text = import_file(tmp_path, capsys, lambda data: make(data, alone=True))
+    np.testing.assert_allclose(episodes_of(tmp_path)[0].state[:, 0], np.arange(STEPS + 1) / 10)
