@@ -317,8 +317,8 @@ class DatasetWriter:
             rule = f"must be finite in float32, found {found:g} in row {broken[0]}"
             raise self._problem(field, rule, "leave the episode out, or repair the recording")
         parts = self._interface.pose if field in ("proprio", "state") else ()
-        if field not in ("actions", SUCCESS) and (rule := merged(stored, parts or ())) is not None:
-            raise self._problem(field, rule, MERGED)
+        if field not in ("actions", SUCCESS) and (fault := merged(stored, parts or ())) is not None:
+            raise self._problem(field, fault, MERGED)
         return values
 
     def _array(self, field: str, given: Any) -> np.ndarray:
