@@ -44,8 +44,7 @@ class D4RLOptions(ImportOptions):
     format: ClassVar[str] = "d4rl"
 
     last_frame: LastFrame = "next"
-    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
-    last frame after them; next drops no episode's only reward or success."""
+    """Last actions that no observation follows in the source: drop them, or repeat the frame before them."""
     episode_steps: int | None = None
     """Steps of a full episode, for files that do not mark time limits."""
 

@@ -39,8 +39,7 @@ class LeRobotOptions(ObservationOptions):
     format: ClassVar[str] = "lerobot"
 
     last_frame: LastFrame = "next"
-    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
-    last frame after them; next drops no episode's only reward or success."""
+    """Last actions that no observation follows in the source: drop them, or repeat the frame before them."""
 
     def open(self, path: Path) -> "LeRobotSource":
         return LeRobotSource(path, self)

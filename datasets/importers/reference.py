@@ -41,8 +41,7 @@ class ReferenceOptions(ObservationOptions):
     success: str | None = None
     """What marks success: reward>NUMBER, or env_infos/KEY, a number that is positive at success."""
     last_frame: LastFrame = "next"
-    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
-    last frame after them; next drops no episode's only reward or success."""
+    """Last actions that no observation follows in the source: drop them, or repeat the frame before them."""
 
     def open(self, path: Path) -> "ReferenceSource":
         return ReferenceSource(path, self)

@@ -45,8 +45,7 @@ class RobomimicOptions(ObservationOptions):
     format: ClassVar[str] = "robomimic"
 
     last_frame: LastFrame = "next"
-    """Last actions that no observation follows in the source (others keep theirs): drop them, or repeat the
-    last frame after them; next drops no episode's only reward or success."""
+    """Last actions that no observation follows in the source: drop them, or repeat the frame before them."""
     mask: str | None = None
     """Name of a subset of the episodes. Default: all episodes."""
 

@@ -122,7 +122,6 @@ def empty_hdf5(path):
     ("name", "make", "named"),
     [
         ("a.txt", lambda path: path.write_text("hello"), "it looks like none that is read"),
-        ("a.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "none that is read"),
         ("a.hdf5", empty_hdf5, "none that is read"),
         ("a.zip", lambda path: path.write_bytes(b"PK\x03\x04broken"), "none that is read"),
         ("a.npy", lambda path: np.save(path, np.zeros(3)), "none that is read"),
