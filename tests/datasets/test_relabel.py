@@ -127,8 +127,11 @@ def test_a_users_function_gives_the_rewards(make_dataset, user_module):
         ("too_long", r"returned shape \(5,\) but must return one number per step, \(4,\)"),
         ("scalar", r"returned shape \(\)"),
         ("raises", "RuntimeError: broken inside"),
-        ("misses", "needs the signal 'altitude', but the data hold: object_height"),
-        ("text", "failed with ValueError"),
+        (
+            "misses",
+            r"it raises KeyError: 'altitude' \(my_rules\.py, line \d+\)\. The data hold the signals obj",
+        ),
+        ("text", "it returned no real numbers"),
         ("number", "is not a function but of type int"),
         ("absent", "cannot be imported"),
     ],
