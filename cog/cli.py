@@ -10,6 +10,7 @@ from typing import Any
 from cog.core.lazy import Entry
 from cog.core.options import with_usable_paths
 from cog.core.program import choose, exit_codes
+from cog.errors import CogError
 
 ABOUT = "Connect a new skill to past experience with offline reinforcement learning."
 
@@ -52,7 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             folder
         )  # so that the user's own scenes and rewards can be modules in the current folder
     with exit_codes():
-        sys.exit(parse(sys.argv[1:] if arguments is None else arguments).run())
+        command = parse(sys.argv[1:] if arguments is None else arguments)
+        try:
+            code = command.run()
+        except SystemExit as end:  # no command of the toolkit ends so
+            raise CogError(
+                f"code of yours ends the program: sys.exit({end.code!r})",
+                remedy="raise an exception there, or return",
+            ) from end
+        sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -376,7 +376,12 @@ class DatasetWriter:
             raise self._problem("proprio", rule, "leave it out of all episodes, or write another dataset")
         for field, value in facts.items():
             if value != self._facts[field]:
-                rule = f"must be the same in all episodes; the first has {self._facts[field]}, this {value}"
+                first, this = self._facts[field], value
+                if field == "signal_names":
+                    first, this = (
+                        ", ".join(n for n in names if n != FRAME) or "none" for names in (first, this)
+                    )
+                rule = f"must be the same in all episodes; the first has {first}, this {this}"
                 raise self._problem(field, rule, ALIKE[field])
 
     def _problem(self, field: str, rule: str, remedy: str) -> DataError:

@@ -76,7 +76,9 @@ class Verify:
         if problems and self.repair:
             self._repair()
             problems = self._count_problems()
-        console().print(f"{self.path}: {problems} problems" if problems else f"{self.path}: sound")
+        console().print(
+            f"{self.path}: {problems} problem{'s' * (problems > 1)}" if problems else f"{self.path}: sound"
+        )
         return 1 if problems else 0
 
     def _count_problems(self) -> int:

@@ -56,21 +56,31 @@ class Why:
 
 def verify_deep(path: Path) -> int:
     """Recompute a chain, print what does not hold, and return the exit code."""
+    from cog.datasets.relabel.view import view_names
+    from cog.datasets.storage.dataset import open_dataset
     from cog.provenance.lineage import trace
     from cog.provenance.recheck import recheck, upstream_first
 
-    things = upstream_first(trace(path))
+    asked = trace(path)
+    things = upstream_first(asked)
     with progress("verify", len(things), "thing") as advance:
         report = recheck(things, advance)
     if report.unrecorded:
         text = f"{report.unrecorded} links have no recorded hash: an older version wrote their files"
         messages().print(text, style="yellow")
     if report.problem is None:
-        console().print(f"{path}: the whole chain holds, {report.checked} things")
+        console().print(f"{path}: the whole chain holds, {counted(report.checked)}")
+        if asked.kind == "dataset" and (views := view_names(open_dataset(asked.path))):
+            messages().print(f"note: rewards were not recomputed; name a view: {path}@{views[0]}")
         return 0
     messages().print(str(report.problem), style="red")
-    console().print(f"{path}: the chain breaks after {report.checked} things that hold")
+    console().print(f"{path}: the chain breaks after {counted(report.checked)} that hold")
     return 1
+
+
+def counted(number: int) -> str:
+    """A number of things, in words."""
+    return "1 thing" if number == 1 else f"{number} things"
 
 
 def _grow(tree: Tree, thing: Thing, shown: set[tuple[str, Path]]) -> None:

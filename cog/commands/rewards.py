@@ -47,6 +47,8 @@ class Relabel:
             out=self.out,
         )
         console().print(str(view))
+        if self.out is not None:
+            console().print(f"it lies in the folder {self.out}; use it as {self.out}@{self.name}")
         for remark in view.remarks(open_dataset(self.dataset).step_count):
             messages().print(f"note: {remark}")
 

@@ -26,10 +26,18 @@ def messages() -> Console:
     return _plain_console(sys.stderr, stderr=True)
 
 
+class _Plain(Console):
+    """A console that leaves it to the program what happens where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error pass; rich would end the program itself."""
+        raise
+
+
 def _plain_console(stream: TextIO, stderr: bool) -> Console:
     """A console that shows text as it is: paths may hold [brackets] and :colons:."""
     wrap = not stream.isatty()
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=wrap)
+    return _Plain(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=wrap)
 
 
 class Display:

@@ -124,7 +124,8 @@ class Policy:
         """The action (A,) float64, in the robot's units, for one raw observation; `expects` says which.
 
         Args:
-            images: the camera's picture (H, W, 3) uint8 of any size, or pictures by the cameras' names.
+            images: the camera's picture (H, W, 3) uint8, or pictures by the cameras' names;
+                of any size, where the data say how theirs were resized.
             pose: the pose or state (P,), or its parts by name.
             colour: order of the picture's channels; "bgr" is OpenCV's.
             noise: standard normal numbers, (D,) for a draw or (K, D) for the critics' choice among K draws.

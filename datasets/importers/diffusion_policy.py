@@ -9,6 +9,7 @@ import numpy as np
 from cog.datasets.importers.foreign.chunks import ZarrStore
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
+from cog.datasets.importers.held import Held
 from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
@@ -55,7 +56,7 @@ class DiffusionPolicySource:
             self._ends = self._read_ends()
             facts = {choice.action, REWARD, self._mark}
             observed = {key: value for key, value in arrays.items() if key not in facts}
-            self._taken = Taken(path, choice, observed)
+            self._taken = Taken(path, choice, Held(path, {DATA: observed}))
             self.environment |= self._taken.robot
             self._rewarded = REWARD in arrays
             kept = [choice.action, *self._taken.keys, *([REWARD] if self._rewarded else [])]

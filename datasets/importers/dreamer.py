@@ -10,6 +10,8 @@ import numpy as np
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
+from cog.datasets.importers.held import Held
+from cog.datasets.importers.pictures import Array
 from cog.datasets.importers.source import ObservationOptions, Recording, ended_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
@@ -64,10 +66,11 @@ class DreamerSource:
         self._unearned: dict[int, float] = {}
         self.environment = {"id": "unknown"}
         try:
-            self._places = [place for file in self.files for place in self._episodes(file)]
-            first = self._file(self.files[0])
-            arrays = {key: value for key, value in first.arrays().items() if _observes(key)}
-            self._taken = Taken(path, choice, arrays)
+            self._places: list[_Place] = []
+            found = {file: self._list(file) for file in self.files}
+            stepped = {place.file for place in self._places if place.end - place.begin > 1}
+            chosen = {file.name: arrays for file, arrays in found.items() if file in stepped or not stepped}
+            self._taken = Taken(path, choice, Held(path, chosen, unit="files"))
             self.environment |= self._taken.robot
         except BaseException:
             self.close()
@@ -128,6 +131,11 @@ class DreamerSource:
             terminated=terminal,
             truncated=not terminal,
         )
+
+    def _list(self, path: Path) -> dict[str, Array]:
+        """Add the episodes of a file; type and shape of its observations."""
+        self._places += self._episodes(path)
+        return {key: array for key, array in self._file(path).arrays().items() if _observes(key)}
 
     def _episodes(self, path: Path) -> list[_Place]:
         """The episodes of one file."""

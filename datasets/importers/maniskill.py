@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,8 @@ import numpy as np
 from cog.core.files import read_json
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
-from cog.datasets.importers.pictures import Declared
+from cog.datasets.importers.held import Held, counted
+from cog.datasets.importers.pictures import Array, Declared
 from cog.datasets.importers.source import ObservationOptions, Recording
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
@@ -29,13 +31,20 @@ REPLAY = (
 )
 
 
+class _Unasked(str):
+    """A default that nobody asked for by name: the source may lack it."""
+
+
+UNASKED = _Unasked(SUCCESS)
+
+
 @dataclass(frozen=True)
 class ManiSkillOptions(ObservationOptions):
     """What to take from ManiSkill trajectories."""
 
     format: ClassVar[str] = "maniskill"
 
-    success: str | None = SUCCESS
+    success: str | None = UNASKED
     """What marks success: reward>NUMBER, or the name of an array of flags. Default: ManiSkill's own."""
 
     def open(self, path: Path) -> "ManiSkillSource":
@@ -64,14 +73,15 @@ class ManiSkillSource:
             self._going_on: set[str] = set()
             self._beside = self._read_beside()
             self.environment = self._describe()
-            first = self._names[0]
-            self._taken = self._choose(first)
+            stepped = [name for name in self._names if self._has_steps(name)] or self._names
+            self._taken = self._choose(stepped)
             self.environment |= self._taken.robot
-            self._success = self._flags(first)
-            arrays = [name for name in self._file.names(first) if name not in (OBSERVATIONS, STATES)]
-            extra = sorted(set(arrays) - TAKEN - {str(self._success)})
+            held = {name: self._file.names(name) for name in stepped}
+            self._success = self._flags(held)
+            taken = TAKEN | {OBSERVATIONS, STATES, str(self._success)}
+            extra = sorted({*chain.from_iterable(held.values())} - taken)
             if extra:
-                self._notes.append(f"arrays not taken: {', '.join(extra)}")
+                self._notes.append(f"arrays not taken: {', '.join(counted(extra, held, 'trajectories'))}")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -120,48 +130,79 @@ class ManiSkillSource:
             options={"control_mode": facts["control_mode"]} if "control_mode" in facts else {},
         )
 
-    def _choose(self, first: str) -> Taken:
+    def _has_steps(self, name: str) -> bool:
+        """Whether a trajectory has a step; one without actions is refused where it is read."""
+        actions = f"{name}/{ACTIONS}"
+        return actions not in self._file or self._file.length(actions) > 0
+
+    def _choose(self, names: list[str]) -> Taken:
         """The camera and vectors to take; keys are paths below `obs`, or of the simulator's states."""
-        arrays = self._file.arrays(f"{first}/{OBSERVATIONS}")
-        if not arrays and OBSERVATIONS in self._file.arrays(first):
-            arrays = {OBSERVATIONS: self._file.arrays(first)[OBSERVATIONS]}  # one vector, from obs_mode state
-        states = {f"{STATES}/{key}": value for key, value in self._file.arrays(f"{first}/{STATES}").items()}
-        named = {key: states[key] for key in self._choice.proprio if key in states}
-        if not arrays and not named:
-            have = f"; it has {', '.join(states)}" if states else ""
+        found = {name: self._arrays(name) for name in names}
+        states = {name: self._file.arrays(f"{name}/{STATES}") for name in names}
+        held: dict[str, dict[str, Array]] = {}
+        for name in names:
+            cameras = {key: value for key, value in found[name].items() if not key.startswith(PARAMETERS)}
+            simulated = {f"{STATES}/{key}": value for key, value in states[name].items()}
+            named = {key: simulated[key] for key in self._choice.proprio if key in simulated}
+            held[name] = {**cameras, **named}
+        every = Held(self.path, held, label=_label, unit="trajectories")
+        named_any = any(key.startswith(f"{STATES}/") for key in every.arrays)
+        if not any(found.values()) and not named_any:
+            keys = dict.fromkeys(f"{STATES}/{key}" for one in states.values() for key in one)
+            have = f"; it has {', '.join(keys)}" if keys else ""
             rule = f"holds no observations, only what the simulator needs to replay it{have}"
-            raise DataError(Problem(self.path, f"{first}/{OBSERVATIONS}", rule, REPLAY))
-        cameras = {key: value for key, value in arrays.items() if not key.startswith(PARAMETERS)}
-        declared = {key: Declared(KINDS[key.split("/")[-1]], "last") for key in cameras if _shown(key)}
-        for name in (PARAMETERS, *({STATES} if states else ())):
-            if any(key.startswith(name) for key in (*arrays, *states)) and not named:
+            raise DataError(Problem(self.path, f"{names[0]}/{OBSERVATIONS}", rule, REPLAY))
+        declared = {key: Declared(KINDS[key.split("/")[-1]], "last") for key in every.arrays if _shown(key)}
+        parameters = any(key.startswith(PARAMETERS) for one in found.values() for key in one)
+        for name, there in {PARAMETERS: parameters, STATES: any(states.values())}.items():
+            if there and not named_any:
                 self._notes.append(f"not taken: {name}/...")
-        return Taken(self.path, self._choice, {**cameras, **named}, declared)
+        return Taken(self.path, self._choice, every, declared)
+
+    def _arrays(self, name: str) -> dict[str, Array]:
+        """Type and shape of the observations of a trajectory; obs_mode state has one vector alone."""
+        arrays = self._file.arrays(f"{name}/{OBSERVATIONS}")
+        if arrays or f"{name}/{OBSERVATIONS}" not in self._file:
+            return arrays
+        alone = self._file.arrays(name)
+        return {OBSERVATIONS: alone[OBSERVATIONS]} if OBSERVATIONS in alone else {}
 
     def _observed(self, name: str, key: str, steps: int) -> np.ndarray:
         """An observation (T + 1, ...)."""
-        alone = key == OBSERVATIONS or key.startswith(f"{STATES}/")
-        field = f"{name}/{key}" if alone else f"{name}/{OBSERVATIONS}/{key}"
+        field = f"{name}/{_label(key)}"
         rows = self._file.read(field)
         if len(rows) != steps + 1:
             rule = f"must have one row before, between and after {steps} actions, found {len(rows)}"
             raise DataError(Problem(self.path, field, rule, ANOTHER))
         return rows
 
-    def _flags(self, first: str) -> str | None:
-        """Name of the array that marks success, if one does."""
+    def _flags(self, held: Mapping[str, list[str]]) -> str | None:
+        """Name of the array that marks success, if one does; `held` are the names in every trajectory.
+
+        Raises:
+            UsageError: no trajectory has the chosen one.
+            DataError: some trajectories have it, others lack it.
+        """
         key = self._choice.success
         if key is None or ">" in key:
             return None
-        arrays = self._file.arrays(first)
-        if key in arrays:
-            return key
-        if key == SUCCESS:
+        lacking = [name for name, names in held.items() if key not in names]
+        if not lacking:
+            return str(key)
+        if len(lacking) < len(held):
+            rule = (
+                f"has no '{key}' that marks success, {next(name for name in held if name not in lacking)} has"
+            )
+            remedy = (
+                "replay all of them alike with mani_skill.trajectory.replay_trajectory, or take another mark "
+                "or none (--success reward>NUMBER, --success None)"
+            )
+            raise DataError(Problem(self.path, lacking[0], rule, remedy))
+        if key is UNASKED:
             self._notes.append("the task defines no success")
             return None
-        what = (
-            f"{first} has no array '{key}' that marks success; it has: {', '.join(self._file.names(first))}"
-        )
+        have = ", ".join(held[lacking[0]])
+        what = f"{lacking[0]} has no array '{key}' that marks success; it has: {have}"
         raise UsageError(what, where=self.path)
 
     def _steps(self, name: str, key: str) -> np.ndarray | None:
@@ -195,6 +236,10 @@ class ManiSkillSource:
             rule = "must list the episodes with their 'episode_id'"
             raise DataError(Problem(beside, "episodes", rule, ANOTHER)) from error
         self.files = [self.path, beside]
+        unknown = [name for name in self._names if name not in episodes]
+        if unknown:
+            some = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+            self._notes.append(f"{len(unknown)} trajectories are not in {beside.name} ({some})")
         return episodes
 
     def _describe(self) -> dict[str, Any]:
@@ -214,6 +259,12 @@ class ManiSkillSource:
         except ValueError:
             del kept["env_kwargs"]
         return kept
+
+
+def _label(key: str) -> str:
+    """Path of an observation within its trajectory."""
+    alone = key == OBSERVATIONS or key.startswith(f"{STATES}/")
+    return key if alone else f"{OBSERVATIONS}/{key}"
 
 
 def _shown(key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,15 +20,14 @@ from cog.datasets.importers.folders.minari import (
     read_spaces,
 )
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
+from cog.datasets.importers.held import Held, counted
 from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import (
     ObservationOptions,
     Recording,
-    choose,
     ended_last,
     robot_facts,
-    untaken,
 )
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
@@ -134,20 +134,22 @@ class MinariSource:
         if not self._episodes:
             rule = "no episode has a step"
             raise DataError(Problem(self.path, "episodes", rule, "check that this is the right dataset"))
-        first = self._episodes[0]
-        arrays = storage.arrays(first, SOLE)
-        observed = self._sort(first, arrays)
+        observations = {storage.episodes[k]: storage.arrays(k, SOLE) for k in self._episodes}
+        said = [key for key in self._spaces if not any(part.isdigit() for part in key.split("/"))]
+        held = Held(self.path, observations, label=_label, said=said)
+        observed = self._sort(held)
         vectors = observed.vectors_for(choice.proprio)
-        self._image, self._vectors = choose(
-            self.path, choice, observed.images(self.path, choice.image), vectors
-        )
-        self._facts = robot_facts(self._image, {key: arrays[key][1] for key in self._vectors})
+        self._image, self._vectors = held.choose(choice, observed.images(self.path, choice.image), vectors)
+        self._facts = robot_facts(self._image, {key: held.arrays[key][1] for key in self._vectors})
         taken = [*self._vectors, *([self._image] if self._image else [])]
-        self._notes = untaken(arrays, taken) + observed.notes(taken)
-        infos = [f"infos/{key}" for key in storage.arrays(first, "infos")]
-        infos = [key for key in infos if key != choice.success]
+        self._notes = held.untaken(taken) + observed.notes(taken)
+        names = {
+            storage.episodes[k]: [f"infos/{key}" for key in storage.arrays(k, "infos")]
+            for k in self._episodes
+        }
+        infos = [key for key in dict.fromkeys(chain.from_iterable(names.values())) if key != choice.success]
         if infos:
-            self._notes.append(f"arrays not taken: {', '.join(infos)}")
+            self._notes.append(f"arrays not taken: {', '.join(counted(infos, names))}")
         if len(self._episodes) < len(every):
             left = len(every) - len(self._episodes)
             self._notes.append(f"{left} episodes without a step were left out")
@@ -156,15 +158,17 @@ class MinariSource:
             self._notes.append(f"{self._image}: {how} (Minari's default; jpeg_encoding=False keeps them)")
         self._conversion = Conversion(self._declared(str(self._image)))
 
-    def _sort(self, first: int, arrays: dict[str, Array]) -> Observed:
+    def _sort(self, held: Held) -> Observed:
         """The observations by what they are; encoded pictures by what the first frame decodes to."""
-        self._coded = {key for key, array in arrays.items() if self._is_coded(first, key, array)}
+        arrays = held.arrays
+        first = {key: self._storage.episodes.index(name) for key, name in held.first.items()}
+        self._coded = {key for key, array in arrays.items() if self._is_coded(first[key], key, array)}
         raw = {key: array for key, array in arrays.items() if key not in self._coded}
         found = sort(raw, {key: self._declared(key) for key in raw})
         pictures = dict(found.pictures)
         for key in arrays:
             if key in self._coded:
-                picture = _decoded(self._first_file(first, key))
+                picture = _decoded(self._first_file(first[key], key))
                 plane = picture is not None and picture.ndim == 2
                 what = "a plane without colour, coded as JPEG" if plane else "colour pictures as JPEG"
                 pictures[key] = Verdict("unfit" if plane else "picture", what, LOSSLESS)
@@ -222,6 +226,11 @@ class MinariSource:
             )
         values = self._storage.read(number, key).reshape(-1)
         return values[1:] if len(values) == steps + 1 else values
+
+
+def _label(key: str) -> str:
+    """Path of an observation within its episode."""
+    return SOLE if key == SOLE else f"{SOLE}/{key}"
 
 
 def _decoded(data: np.ndarray) -> np.ndarray | None:

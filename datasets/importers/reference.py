@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +11,8 @@ import numpy as np
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.foreign.pickled import plain, read_objects
-from cog.datasets.importers.pictures import Declared
+from cog.datasets.importers.held import Held
+from cog.datasets.importers.pictures import Array, Declared
 from cog.datasets.importers.source import (
     LastFrame,
     ObservationOptions,
@@ -23,7 +25,8 @@ from cog.errors import UsageError
 
 OBSERVATIONS, FOLLOWING, ACTIONS = "observations", "next_observations", "actions"
 REWARDS, TERMINALS, INFOS = "rewards", "terminals", "env_infos"
-PICTURES, FLAT = "image", np.zeros(())
+PICTURES = "image"
+FLAT: Array = (np.dtype(float), ())
 NEEDED = (OBSERVATIONS, ACTIONS)
 TAKEN = {OBSERVATIONS, FOLLOWING, ACTIONS, REWARDS, TERMINALS}
 
@@ -55,13 +58,15 @@ class ReferenceSource:
         """
         self.path, self.files, self._choice = path, [path], choice
         self._episodes = [self._trajectory(number, value) for number, value in enumerate(read_objects(path))]
-        first = next((one for one in self._episodes if one[ACTIONS]), None)
-        if first is None:
+        observed = {
+            _name(k): _shapes(one[OBSERVATIONS]) for k, one in enumerate(self._episodes) if one[ACTIONS]
+        }
+        if not observed:
             raise DataError(Problem(path, ACTIONS, "no trajectory has a step", ANOTHER))
-        arrays = {str(key): np.asarray(plain(value)) for key, value in first[OBSERVATIONS][0].items()}
-        flat = {PICTURES: Declared("a flattened picture")} if arrays.get(PICTURES, FLAT).ndim == 1 else {}
-        shapes = {key: (array.dtype, (1, *array.shape)) for key, array in arrays.items()}
-        self._taken = Taken(path, choice, shapes, flat)
+        held = Held(path, observed, label=lambda key: f"{OBSERVATIONS}/{key}")
+        row = held.arrays.get(PICTURES, FLAT)[1]
+        flat = {PICTURES: Declared("a flattened picture")} if len(row) == 2 else {}
+        self._taken = Taken(path, choice, held, flat)
         self.environment = {"id": "unknown", **self._taken.robot}
         rewarded = sum(bool(np.any(self._column(REWARDS, one) != 0)) for one in self._episodes)
         self._notes: list[str] = []
@@ -95,7 +100,7 @@ class ReferenceSource:
         flags = self._column(TERMINALS, one)  # zeros where there are none
         terminal = ended_last(self.path, TERMINALS, flags, episode)
         return Recording(
-            name=f"trajectory {episode}",
+            name=_name(episode),
             actions=self.actions(episode),
             closed=follows,
             images=self._taken.pictures(observed),
@@ -143,7 +148,8 @@ class ReferenceSource:
         infos = one.get(INFOS, [])
         known = sorted({f"{INFOS}/{key}" for info in infos if isinstance(info, dict) for key in info})
         if group != INFOS or key not in known:
-            what = f"there is no '{key}' that marks success; there are: {', '.join(known) or 'none'}"
+            have = ", ".join(known) or "none"
+            what = f"{_name(number)} has no '{key}' that marks success; it has: {have}"
             raise UsageError(what, where=self.path)
         entries = [info.get(name, 0) if isinstance(info, dict) else 0 for info in infos]
         return self._stack(number, key, [plain(entry) for entry in entries]).reshape(len(infos))
@@ -168,6 +174,21 @@ class ReferenceSource:
             rule = f"must be numbers at every step, found type {stacked.dtype}"
             raise DataError(Problem(self.path, field, rule, ANOTHER, number))
         return stacked
+
+
+def _name(number: int) -> str:
+    """The name of a trajectory; it has none of its own."""
+    return f"trajectory {number}"
+
+
+def _shapes(rows: list[Any]) -> dict[str, Array]:
+    """Type and shape (1, ...) of every key of some dictionaries, from the first that has it."""
+    found: dict[str, Array] = {}
+    for row in rows:
+        for key in row.keys() - found.keys():
+            value = np.asarray(plain(row[key]))
+            found[key] = value.dtype, (1, *value.shape)
+    return {key: found[key] for key in dict.fromkeys(chain.from_iterable(rows))}
 
 
 def _entries(rows: list[Any], key: str) -> Iterator[Any]:

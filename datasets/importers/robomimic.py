@@ -8,21 +8,21 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.pictures import Conversion, UnfitError, sort_observations
+from cog.datasets.importers.held import Held, counted
+from cog.datasets.importers.pictures import Array, Conversion, UnfitError, sort_observations
 from cog.datasets.importers.source import (
     LastFrame,
     ObservationOptions,
     Recording,
     check_following,
-    choose,
     robot_facts,
-    untaken,
     with_last,
 )
 from cog.datasets.storage.problem import DataError, Problem
@@ -71,26 +71,26 @@ class RobomimicSource:
             self._steps = {name: self._count(name) for name in listed}
             self._demos = [name for name in listed if self._steps[name]]
             self._notes = list(self._told(listed))
-            first = f"data/{self._first_observed()}"
-            found = self._file.arrays(f"{first}/obs")
+            held = Held(path, self._observed(), label=lambda key: f"obs/{key}")
             observed = sort_observations(
-                found, first_row=lambda key: self._file.read(f"{first}/obs/{key}", 0, 1)[0]
+                held.arrays, first_row=lambda key: self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)[0]
             )
             images = observed.images(path, choice.image)
-            self._image, self._vectors = choose(path, choice, images, observed.vectors_for(choice.proprio))
+            self._image, self._vectors = held.choose(choice, images, observed.vectors_for(choice.proprio))
             taken = [*self._vectors, *([self._image] if self._image else [])]
-            self._notes += untaken(found, taken) + observed.notes(taken)
+            self._notes += held.untaken(taken) + observed.notes(taken)
             for key in taken:  # what cannot be read is said before anything that follows from it
-                self._file.read(f"{first}/obs/{key}", 0, 1)
+                self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)
             arguments = self._arguments()
             self.environment = {
                 "id": str(arguments.get("env_name", "unknown")),
                 "env_args": arguments,
-                **robot_facts(self._image, {key: found[key][1] for key in self._vectors}),
+                **robot_facts(self._image, {key: held.arrays[key][1] for key in self._vectors}),
             }
-            extra = sorted(set(self._file.names(first)) - TAKEN - {str(choice.success)})
+            names = {name: self._file.names(f"data/{name}") for name in self._demos}
+            extra = sorted({*chain.from_iterable(names.values())} - TAKEN - {str(choice.success)})
             if extra:
-                self._notes.append(f"arrays not taken: {', '.join(extra)}")
+                self._notes.append(f"arrays not taken: {', '.join(counted(extra, names))}")
             masks = [name for name in self._file.names("mask") if name != choice.mask]
             if masks:
                 self._notes.append(f"masks not taken (--mask): {', '.join(masks)}")
@@ -217,15 +217,16 @@ class RobomimicSource:
         if more:
             yield f"num_samples is larger than the number of actions in {len(more)} episodes ({_some(more)})"
 
-    def _first_observed(self) -> str:
-        """The first episode; all others must hold what is taken of it.
+    def _observed(self) -> dict[str, dict[str, Array]]:
+        """Type and shape of the observations of every episode, by its place in the file.
 
         Raises:
-            DataError: it has no observations.
+            DataError: one has no observations.
         """
-        without = [name for name in self._demos if not self._file.arrays(f"data/{name}/obs")]
+        found = {f"data/{name}": self._file.arrays(f"data/{name}/obs") for name in self._demos}
+        without = [name for name in self._demos if not found[f"data/{name}"]]
         if not without:
-            return self._demos[0]
+            return found
         if len(without) == len(self._demos):
             have = ", ".join(self._file.names(f"data/{without[0]}")) or "nothing"
             rule = f"must be present: there are no observations, only {have}"

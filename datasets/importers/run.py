@@ -14,6 +14,7 @@ from cog.core.inputs import Input
 from cog.datasets.action_map import ActionMap, Survey, map_actions
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.detect import open_source
+from cog.datasets.importers.held import Alike
 from cog.datasets.importers.left_out import LeftOut
 from cog.datasets.importers.pictures import Colour, Flip, Preparation
 from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
@@ -148,6 +149,7 @@ def _import(
     if mapped.stays:  # else the scale says it all
         taken |= {"stays": [stay.part for stay in mapped.stays], "switch_start": mapped.start}
     tally, survey = LeftOut(source.path, config.success_by), Survey()
+    alike = Alike(source.path, hasattr(options, "mask"))
     prepare = Preparation(config.flip, config.image_size or None)
     turned = {} if config.flip == "none" else {"flip": config.flip}
     environment = dict(source.environment)
@@ -173,7 +175,7 @@ def _import(
         for episode in range(len(source)):
             prepared = None
             try:
-                prepared = _prepare(source, episode, judge, taken["last_frame"], tally)
+                prepared = _prepare(source, episode, judge, taken["last_frame"], tally, alike)
                 if prepared is not None and not tally.refused:
                     recording, success = prepared
                     commands = mapped.commands(recording.actions, recording.name)
@@ -220,7 +222,7 @@ def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
 
     def judge(recording: Recording) -> np.ndarray:
         if recording.rewards is None:
-            raise UsageError(f"success rule {text!r}: the source has no rewards")
+            raise UsageError(f"success rule {text!r}: {recording.name} has no rewards")
         return np.asarray(recording.rewards) > least
 
     return judge
@@ -243,16 +245,18 @@ def _prepare(
     judge: Callable[[Recording], np.ndarray | None],
     last_frame: LastFrame,
     tally: LeftOut,
+    alike: Alike,
 ) -> Prepared | None:
     """An episode with T actions and T + 1 observations, and its marks of success (T,), if any step is left.
 
     Raises:
-        DataError: rewards or marks have another number of rows than the actions.
+        DataError: rewards or marks have another number of rows than the actions, or some episodes have none.
     """
     if len(source.actions(episode)) == 0:
         tally.empty()
         return None
     recording = followed(source.read(episode), last_frame)
+    alike.see(recording, episode)
     rewards, success, steps = recording.rewards, judge(recording), len(recording.actions)
     for field, values in {"rewards": rewards, "success": success}.items():
         if values is not None and len(values) != steps:

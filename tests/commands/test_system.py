@@ -188,3 +188,16 @@ def test_a_negative_number_of_workers_is_refused(tmp_path):
     with pytest.raises(UsageError, match="workers is -1; it must be at least 0"):
         collect(dataclasses.replace(LINE, episodes=1), tmp_path / "data", workers=-1)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("code", [0, None, 3, "bye"])
+def test_code_of_the_user_that_ends_the_program_is_never_taken_for_success(
+    code, monkeypatch, capsys, tmp_path
+):
+    def leave(self: object) -> None:
+        sys.exit(code)
+
+    monkeypatch.setattr("cog.commands.datasets.Verify.run", leave)
+    assert cli.run(["verify", str(tmp_path)]) == 1
+    assert f"ends the program: sys.exit({code!r})" in capsys.readouterr().err
+    assert cli.run(["verify", "--help"]) == 0

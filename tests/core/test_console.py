@@ -19,7 +19,7 @@ def test_paths_that_look_like_markup_are_shown_as_they_are(
     with progress(name, 1, "thing") as advance:
         advance(1, f"note {name}")
     shown, told = capsys.readouterr()
-    for text in (f"{tmp_path / name}: 1 problems", f"title {name}", f"head {name}", f"cell {name}"):
+    for text in (f"{tmp_path / name}: 1 problem", f"title {name}", f"head {name}", f"cell {name}"):
         assert text in shown
     assert f"{name}: 1/1" in told and f"note {name}" in told
 

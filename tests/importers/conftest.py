@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,9 +41,13 @@ def read_all(options: ImportOptions, path: Path) -> tuple[list[Recording], str]:
     """Every episode of a source, its pictures in one array, and the notes, in one line."""
     with contextlib.closing(options.open(path)) as source:
         found = [source.read(episode) for episode in range(len(source))]
-        seen = [None if one.images is None else np.asarray(one.images) for one in found]
+        seen = [one.images if one.images is None else _stacked(one.images) for one in found]
         whole = [replace(one, images=images) for one, images in zip(found, seen, strict=True)]
         return whole, " ".join(source.notes)
+
+
+def _stacked(images: Iterable[np.ndarray]) -> np.ndarray:
+    return images if isinstance(images, np.ndarray) else np.stack(list(images))
 
 
 Import = Callable[..., Result]

@@ -1,5 +1,6 @@
 """Minari's storage: episodes in one HDF5 file, or each in a folder with a table of Arrow or Parquet."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -175,12 +176,13 @@ class ArrowStorage:
         return self._folder / str(self._numbers[episode]) / f"part-0.{self._form}"
 
     def arrays(self, episode: int, group: str) -> dict[str, Array]:
+        kinds, rows = self._schema(episode)
         found = {}
-        for path, column in self._columns(episode).items():
+        for path, kind in kinds.items():
             if group and path != group and not path.startswith(f"{group}/"):
                 continue
             key = path.removeprefix(f"{group}/") if group else path
-            found[key] = self._described(path, column)
+            found[key] = self._described(path, kind, rows)
         return found
 
     def read(self, episode: int, field: str) -> np.ndarray:
@@ -189,7 +191,7 @@ class ArrowStorage:
             values = numbers(column)
         except ValueError as error:
             raise DataError(Problem(self.where(episode), field, str(error), ANOTHER, episode)) from error
-        values = values.reshape(len(values), *self._described(field, column)[1][1:])
+        values = values.reshape(len(values), *self._described(field, column.type, len(column))[1][1:])
         return values if field.partition("/")[0] in (SOLE, "infos") else values[:-1]
 
     def encoded(self, episode: int, field: str) -> Iterator[np.ndarray]:
@@ -219,11 +221,10 @@ class ArrowStorage:
             raise DataError(Problem(self.where(episode), path, "must be present", ANOTHER, episode))
         return path, columns[path]
 
-    def _described(self, path: str, column: Any) -> Array:
+    def _described(self, path: str, kind: Any, rows: int) -> Array:
         """Type and shape of a column; boxes of several axes are stored flat."""
         from pyarrow import types
 
-        kind, rows = column.type, len(column)
         if types.is_binary(kind) or types.is_large_binary(kind):
             return ENCODED, (rows,)
         if types.is_fixed_size_list(kind):
@@ -240,12 +241,32 @@ class ArrowStorage:
             self._open = (episode, self._read(episode))
         return self._open[1]
 
+    def _schema(self, episode: int) -> tuple[dict[str, Any], int]:
+        """The types of an episode's columns by their paths, and the number of rows; no data are read."""
+        import pyarrow
+        from pyarrow import parquet
+
+        path = self.where(episode)
+        with self._reading(episode):
+            if self._form == "parquet":
+                about = parquet.read_metadata(path)
+                schema, rows = about.schema.to_arrow_schema(), about.num_rows
+            else:
+                with pyarrow.memory_map(str(path)) as file:
+                    table = pyarrow.ipc.open_file(file)
+                    schema = table.schema
+                    rows = sum(table.get_batch(k).num_rows for k in range(table.num_record_batches))
+            found: dict[str, Any] = {}
+            for field in schema:
+                found |= _types(field.name, field.type)
+            return found, rows
+
     def _read(self, episode: int) -> dict[str, Any]:
         import pyarrow
         from pyarrow import parquet
 
         path = self.where(episode)
-        try:
+        with self._reading(episode):
             if self._form == "parquet":
                 table = parquet.read_table(path, partitioning=None)
             else:
@@ -256,9 +277,17 @@ class ArrowStorage:
             for name in table.column_names:
                 found |= _flattened(name, table.column(name).combine_chunks())
             return found
+
+    @contextlib.contextmanager
+    def _reading(self, episode: int) -> Iterator[None]:
+        """Turn what pyarrow raises over a file that it cannot read into an error that names it."""
+        import pyarrow
+
+        try:
+            yield
         except (pyarrow.ArrowException, OSError) as error:
             rule = f"cannot be read ({(str(error).splitlines() or ['no reason given'])[0]})"
-            raise DataError(Problem(path, "", rule, ANOTHER, episode)) from error
+            raise DataError(Problem(self.where(episode), "", rule, ANOTHER, episode)) from error
 
 
 def _stored(kind: np.dtype) -> np.dtype:
@@ -266,6 +295,18 @@ def _stored(kind: np.dtype) -> np.dtype:
     if kind.kind != "O":
         return kind
     return ENCODED if h5py.check_vlen_dtype(kind) == np.uint8 else np.dtype("U")
+
+
+def _types(path: str, kind: Any) -> dict[str, Any]:
+    """The types inside a type of structures, by their paths."""
+    from pyarrow import types
+
+    if not types.is_struct(kind):
+        return {path: kind}
+    found: dict[str, Any] = {}
+    for field in kind:
+        found |= _types(f"{path}/{field.name}", field.type)
+    return found
 
 
 def _flattened(path: str, column: Any) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cog.datasets.importers.pictures import Array, Conversion, Declared, UnfitError, sort_observations
-from cog.datasets.importers.source import ObservationOptions, choose, robot_facts, untaken
+from cog.datasets.importers.held import Held
+from cog.datasets.importers.pictures import Conversion, Declared, UnfitError, sort_observations
+from cog.datasets.importers.source import ObservationOptions, robot_facts
 from cog.datasets.storage.problem import DataError, Problem
 
 Read = Callable[[str], np.ndarray]
@@ -20,25 +21,26 @@ class Taken:
         self,
         path: Path,
         choice: ObservationOptions,
-        arrays: Mapping[str, Array],
+        held: Held,
         declared: Mapping[str, Declared] | None = None,
     ) -> None:
-        """Choose among the observations `arrays`, by key; `declared` is what the format says of some.
+        """Choose among the observations that are held, by key; `declared` is what the format says of some.
 
         Raises:
             UsageError: a chosen key does not exist or is no picture, or there are several and none is chosen.
+            DataError: an episode lacks a key that others hold.
         """
-        arrays = {key: (_number(kind, shape), shape) for key, (kind, shape) in arrays.items()}
+        arrays = {key: (_number(kind, shape), shape) for key, (kind, shape) in held.arrays.items()}
         found = sort_observations(arrays, declared)
         vectors = found.vectors_for(choice.proprio)
         if choice.proprio == () and not vectors:
             vectors = list(found.numbers)
-        self.image, self.vectors = choose(path, choice, found.images(path, choice.image), vectors)
+        self.image, self.vectors = held.choose(choice, found.images(path, choice.image), vectors)
         self.keys = (*self.vectors, *(() if self.image is None else (self.image,)))
         self.robot = robot_facts(self.image, {key: arrays[key][1] for key in self.vectors})
         """The environment's fact of what a robot must know."""
         self._path = path
-        self._notes = [*untaken(arrays, self.keys), *found.notes(self.keys)]
+        self._notes = [*held.untaken(self.keys), *found.notes(self.keys)]
         self._conversion = Conversion((declared or {}).get(self.image or "", Declared()))
 
     @property

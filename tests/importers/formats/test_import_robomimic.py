@@ -189,7 +189,12 @@ BROKEN = {
     ),
     "no actions": ("data/demo_2/actions", None, "data/demo_2/actions", "restore"),
     "rewards too few": ("data/demo_2/rewards", np.zeros(5), "demo_2/rewards", "another array"),
-    "image gone": ("data/demo_2/obs/agentview_image", None, "obs/agentview_image", "restore"),
+    "image gone": (
+        "data/demo_2/obs/agentview_image",
+        None,
+        "obs/agentview_image",
+        "--image robot0_eye_in_hand_image",
+    ),
     "image float": ("data/demo_2/obs/agentview_image", np.zeros((6, 8, 8, 3)), "agentview_image", "drop"),
     "pose of another width": ("data/demo_2/obs/robot0_eef_pos", np.zeros((6, 4)), "eef_pos", "drop"),
     "pose jumps": ("data/demo_2/obs/robot0_eef_pos", np.zeros((6, 3)), "next_obs/robot0_eef_pos", "drop"),
