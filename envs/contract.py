@@ -5,7 +5,7 @@
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from cog.errors import CogError, UsageError
 from cog.signals import pictures
 from cog.signals.stages import furthest_stage
+from cog.users import users_code
 
 OBSERVATIONS = {"image": ("image", "proprio"), "state": ("state",)}
 """Observations of policies, by the scene's argument `observation`."""
@@ -55,8 +56,7 @@ class Contract:
             raise CogError(f"its info is {kind(info)}", remedy="return a dict with 'signals' and 'success'")
         if missing := [word for word in ("signals", "success") if word not in info]:
             raise CogError(f"its info lacks {' and '.join(missing)}", remedy="give both in reset and step")
-        if flag(info["success"]) is None:
-            raise CogError(f"success is {info['success']!r}", remedy="make it true or false")
+        check_success(info["success"])
         signals = info["signals"]
         if not isinstance(signals, Mapping) or signals.keys() != set(self.signals):
             found = _list(signals) if isinstance(signals, Mapping) else kind(signals)
@@ -81,10 +81,7 @@ def promised(env: Any, name: str, observation: str) -> Contract:
             f"{name} lacks the attribute {' and '.join(missing)}", remedy="define it as a tuple of names"
         )
     for word in ("starts", "signal_names"):
-        values = getattr(scene, word)
-        texts = not isinstance(values, str) and all(isinstance(value, str) for value in values)
-        if not (texts and values and len(set(values)) == len(values)):
-            raise UsageError(f"{word} of {name} is {values!r}", remedy="make it a tuple of distinct names")
+        check_names(word, getattr(scene, word), name)
     check_arguments(scene, name, "reset", "seed", "options")
     space, wanted = env.observation_space, OBSERVATIONS[observation]
     if not isinstance(space, spaces.Dict):
@@ -107,6 +104,19 @@ def promised(env: Any, name: str, observation: str) -> Contract:
         raise UsageError(f"{name} must take actions from Box(-1, 1, (A,)), not {action}")
     shapes = {word: tuple(part.shape or ()) for word, part in space.spaces.items()}
     return Contract(shapes, tuple(scene.signal_names))
+
+
+def check_names(word: str, values: Any, name: str) -> None:
+    """Refuse the attribute `word` of the scene `name` if it is no collection of distinct names.
+
+    Raises:
+        UsageError: it is something else, or names nothing.
+    """
+    several = isinstance(values, Collection) and not isinstance(values, str)
+    named = several and all(isinstance(value, str) for value in values)
+    if not named or len(values) == 0 or len(set(values)) != len(values):
+        remedy = "name at least one" if named and len(values) == 0 else "make it a tuple of distinct names"
+        raise UsageError(f"{word} of {name} is {values!r}", remedy=remedy)
 
 
 def check_arguments(env: Any, name: str, method: str, *arguments: str) -> None:
@@ -150,16 +160,17 @@ def _check_stages(env: Any, name: str, signals: Mapping[str, float]) -> None:
         UsageError: they are not pairs of a name and a predicate on its signals.
     """
     values = {signal: np.array([value]) for signal, value in signals.items()}
-    for number, stage in enumerate(getattr(env.unwrapped, "stages", ())):
+    with users_code(f"'stages' of {name}"):
+        stages = tuple(getattr(env.unwrapped, "stages", ()))
+    for number, stage in enumerate(stages):
+        rule = f"stage {number} of {name} must be a pair of a name and a predicate on its signals"
+        if not isinstance(stage, tuple | list) or len(stage) != 2:
+            raise UsageError(f"{rule}, not {stage!r}", remedy="see cog.signals.stages")
         try:
-            word, predicate = stage
-            furthest_stage(values, False, [(word, predicate)])
-        except Exception as error:  # a user's predicate may raise anything
-            raise UsageError(
-                f"stage {number} of {name} must be a pair of a name and a predicate on its signals "
-                f"({type(error).__name__}: {error})",
-                remedy="see cog.signals.stages",
-            ) from error
+            furthest_stage(values, False, [tuple(stage)])
+        except CogError as error:
+            remedy = error.remedy or "see cog.signals.stages"
+            raise UsageError(f"{rule}: {error.what}", remedy=remedy) from error
 
 
 def draws_pictures(env: Any) -> bool:
@@ -190,6 +201,16 @@ def check_picture(value: Any, name: str, shape: tuple[int, ...] | None = None) -
     if not is_picture(found.dtype, found.shape) or (shape is not None and found.shape != shape):
         wanted = "(H, W, 3)" if shape is None else shape
         raise CogError(f"{name} must be uint8 {wanted}, found {found.dtype} {found.shape}", remedy=SCALE)
+
+
+def check_success(value: Any) -> None:
+    """Refuse what says neither that a frame is a success nor that it is none.
+
+    Raises:
+        CogError: naming it.
+    """
+    if flag(value) is None:
+        raise CogError(f"success is {value!r}", remedy="make it true or false")
 
 
 def several(returned: Any, count: int, wanted: str) -> Any:

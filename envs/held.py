@@ -4,19 +4,20 @@ Collection, teleoperation, evaluation and fine-tuning build their scenes with `m
 `Held` around them: what a scene shows or raises ends the episode with one line, not with a wrong recording.
 """
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium
 
 from cog.envs.contract import RESET, STEP, check_picture, flag, number, promised, several
-from cog.envs.users import users_code
 from cog.errors import CogError, UsageError
+from cog.users import users_code
 
 
 class Held(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A scene whose `reset`, `step` and `render` raise CogError where it breaks its contract.
+    """A scene whose `reset`, `step`, `render` and `close` raise CogError where it breaks its contract.
 
     Whatever else the scene raises is one line as well, `sys.exit` included. Rewards and the two flags of an
     end come as Python's own numbers.
@@ -64,6 +65,11 @@ class Held(gymnasium.Wrapper[Any, Any, Any, Any]):
             if picture is not None:
                 check_picture(picture, "render()")
         return picture
+
+    def close(self) -> None:
+        """Close the scene; what that raises is not told where an error is on its way already."""
+        with suppress(*([CogError] if sys.exc_info()[0] else [])), self._named("close()"):
+            self.env.close()
 
     @contextmanager
     def _named(self, call: str) -> Iterator[None]:

@@ -1,17 +1,19 @@
 """Scenes for data and policies: build environments, look them up, and keep several of them."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import gymnasium
 from gymnasium.wrappers import TimeLimit
 
+from cog.envs.contract import check_names
 from cog.envs.held import Held
 from cog.envs.plain import Plain, entries, is_plain
-from cog.envs.users import load_module, modules_of, users_code
 from cog.errors import CogError, UsageError
+from cog.users import load_module, modules_of, users_code
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,11 @@ def make_environment(scene: Scene, render_mode: str | None = None) -> Any:
         env = _built(scene, {} if drawn is None or not _draws(creator) else {"render_mode": drawn})
         if is_plain(env.unwrapped):
             size = None if scene.image is None else scene.image[0]
-            env = Plain(env, scene.env, size, scene.terminate_on_success)
+            with _building(scene.env, "reading its spaces"):
+                env = Plain(env, scene.env, size, scene.terminate_on_success)
         else:  # a function had built one, or its constructor had set its attributes
-            env.close()
+            with _building(scene.env, "close()"):
+                env.close()
             env = None
     if env is None:
         arguments: dict[str, Any] = {"observation": "state"}
@@ -63,7 +67,8 @@ def make_environment(scene: Scene, render_mode: str | None = None) -> Any:
             scene,
             {**arguments, "terminate_on_success": scene.terminate_on_success, "render_mode": render_mode},
         )
-    held = Held(env, scene.env, "state" if scene.image is None else "image")
+    with _building(scene.env, "reading its attributes"):
+        held = Held(env, scene.env, "state" if scene.image is None else "image")
     return TimeLimit(held, scene.max_episode_steps)
 
 
@@ -81,16 +86,19 @@ def shown_by_default(env: str, options: Mapping[str, Any]) -> Literal["image", "
             return "image"
         return "state" if entries(built.observation_space, env)[0] is None else "image"
     finally:
-        built.close()
+        with _building(env, "close()"):
+            built.close()
 
 
 def starts_of(env: str) -> tuple[str, ...]:
     """Names of an environment's starts, the default first; nothing is built.
 
     Raises:
-        UsageError: the id does not exist.
+        UsageError: the id does not exist, or its starts are no tuple of names.
     """
-    return tuple(getattr(scene_class(env), "starts", Plain.starts))
+    starts = getattr(scene_class(env), "starts", Plain.starts)
+    check_names("starts", starts, env)
+    return tuple(starts)
 
 
 def _asks_to_be_a_scene(creator: Any) -> bool:
@@ -112,21 +120,30 @@ def _built(scene: Scene, arguments: Mapping[str, Any]) -> Any:
     Raises:
         UsageError: it does not accept them, or raises something else.
     """
+    with _building(scene.env, "its constructor"):
+        return gymnasium.make(
+            scene.env,
+            max_episode_steps=-1,
+            disable_env_checker=True,
+            **arguments,
+            **dict(scene.options),
+        )
+
+
+@contextmanager
+def _building(env: str, what: str) -> Iterator[None]:
+    """Say of which environment an error is that its code raises in this block, before anything has begun.
+
+    Raises:
+        UsageError: it raises anything; `what` says what it was asked for.
+    """
     try:
-        with users_code("its constructor"):
-            return gymnasium.make(
-                scene.env,
-                max_episode_steps=-1,
-                disable_env_checker=True,
-                **arguments,
-                **dict(scene.options),
-            )
+        with users_code(what):
+            yield
     except UsageError:
         raise
     except CogError as error:
-        raise UsageError(
-            f"environment {scene.env!r} cannot be built: {error.what}", remedy=error.remedy
-        ) from error
+        raise UsageError(f"environment {env!r} cannot be built: {error.what}", remedy=error.remedy) from error
 
 
 def registered(env: str) -> Any:
@@ -170,11 +187,8 @@ def scene_class(env: str) -> Any:
     entry_point = registered(env).entry_point
     if not isinstance(entry_point, str):
         return entry_point
-    try:
-        with users_code(f"importing {entry_point!r}"):
-            return load_env_creator(entry_point)
-    except CogError as error:
-        raise UsageError(f"environment {env!r} cannot be built: {error.what}", remedy=error.remedy) from error
+    with _building(env, f"importing {entry_point!r}"):
+        return load_env_creator(entry_point)
 
 
 class Environments:

@@ -17,7 +17,16 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from cog.envs.contract import RESET, STEP, check_arguments, check_picture, is_picture, kind, several
+from cog.envs.contract import (
+    RESET,
+    STEP,
+    check_arguments,
+    check_picture,
+    check_success,
+    is_picture,
+    kind,
+    several,
+)
 from cog.errors import CogError, UsageError
 
 ATTRIBUTES = ("starts", "signal_names")
@@ -86,7 +95,9 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def to_unit(self, own: Any) -> np.ndarray:
         """An action in the environment's own units as one in [-1, 1]; what exceeds its bounds is clipped."""
         action = np.asarray(own, np.float64)
-        return np.clip((action - self.low) / (self.high - self.low) * 2 - 1 if self.scaled else action, -1, 1)
+        with np.errstate(over="ignore"):  # what exceeds all bounds is clipped as well
+            unit = (action - self.low) / (self.high - self.low) * 2 - 1 if self.scaled else action
+        return np.clip(unit, -1, 1)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -121,7 +132,8 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             raise CogError(rule, remedy="make both the same, at every frame")
         values = [np.asarray(own[name]).ravel() for name in self._numbers]
         pose = np.concatenate(values) if values else np.zeros(1)
-        pose = pose if pose.dtype == object else pose.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large is refused as not finite
+            pose = pose if pose.dtype == object else pose.astype(np.float32)
         if self.size is None:
             return {"state": pose}
         return {"image": _stretched(self._image(own), self.size), "proprio": pose}
@@ -142,6 +154,7 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if not isinstance(info, Mapping):
             raise CogError(f"its info is {kind(info)}", remedy="return a dict")
         success = next((info[word] for word in SUCCESS if word in info), False)
+        check_success(success)
         return {"signals": {"reward": reward, "success": success}, "success": success}
 
 
@@ -183,10 +196,18 @@ def _bounds(space: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
             remedy="give it a Box(low, high, (A,)) of floats",
         )
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    if not (np.isfinite([low, high]).all() and (low < high).all()):
+    if not np.isfinite([low, high]).all():
         raise UsageError(
             f"{name} takes actions without finite bounds: {space}",
             remedy=f"{WRAP}TransformAction with bounds",
+        )
+    if (still := np.flatnonzero(low >= high)).size:
+        lowest, highest = low[still[0]], high[still[0]]
+        how = "equal bounds" if lowest == highest else "a lower bound above its upper one,"
+        raise UsageError(
+            f"{name} takes actions whose component {still[0]} has {how} {lowest:g} and {highest:g}; "
+            "it has no range to choose from",
+            remedy=f"{WRAP}TransformAction that takes the other components and adds this one",
         )
     return low, high
 

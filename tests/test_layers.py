@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 TOPS = {"cog": "cog", "envs": "cog.envs", "datasets": "cog.datasets", "experiments": "cog.experiments"}
 LAYERS = (
     ("cog.version", "cog.errors"),
+    ("cog.users",),
     ("cog.core",),
     ("cog.signals",),
     ("cog.envs", "cog.networks"),

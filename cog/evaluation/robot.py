@@ -143,21 +143,43 @@ class RobotSide:
                 )
             given = ", ".join(pose) or "none"
             wanted = ", ".join(f"{name} ({length})" for name, length in self.known.pose)
+            parts: list[np.ndarray] = []
             for name, length in self.known.pose:
                 if name not in pose:
                     raise CogError(f"the policy needs the {word} {wanted}, got {given}")
-                if np.size(pose[name]) != length:
-                    rule = f"the {word}'s part '{name}' must have {length} numbers, got {np.size(pose[name])}"
+                part = f"the {word}'s part '{name}'"
+                _numbers(pose[name], part, length)
+                parts.append(np.reshape(pose[name], -1))
+                if parts[-1].size != length:
+                    rule = f"{part} must have {length} numbers, got {parts[-1].size}"
                     raise CogError(f"{rule}; wanted are {wanted}")
-            pose = np.concatenate([np.reshape(pose[name], -1) for name, _ in self.known.pose])
-        if pose is None or np.shape(pose) != (size,):
-            found = "none" if pose is None else f"shape {np.shape(pose)}"
-            raise CogError(f"the policy needs a {word} of {size} numbers, got {found}")
-        with np.errstate(over="ignore"):  # what is too large is refused as not finite
-            return np.asarray(pose, np.float32)
+            pose = np.concatenate(parts)
+        if pose is None:
+            raise CogError(f"the policy needs a {word} of {size} numbers, got none")
+        numbers = _numbers(pose, f"the {word}", size)
+        if numbers.shape != (size,):
+            raise CogError(f"the policy needs a {word} of {size} numbers, got shape {numbers.shape}")
+        return numbers
 
     def _warn(self, text: str) -> None:
         """Warn once of what the policy cannot know."""
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(text, UserWarning, stacklevel=5)
+
+
+def _numbers(given: object, what: str, size: int) -> np.ndarray:
+    """A pose, or a part of one, as float32 of any shape; `what` must be `size` numbers.
+
+    Raises:
+        CogError: it holds something other than real numbers.
+    """
+    try:
+        found = np.asarray(given)
+        if found.dtype.kind not in "biufO":
+            raise TypeError(f"type {found.dtype}")
+        with np.errstate(over="ignore"):  # what is too large is refused as not finite
+            return found.astype(np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor of PyTorch that is no array
+        said = " ".join(str(error).split())
+        raise CogError(f"{what} must be {size} real numbers ({said})") from error

@@ -15,7 +15,6 @@ import torch
 
 from cog.datasets.collection.recorder import Recorder
 from cog.envs.make import Environments, Scene, make_environment
-from cog.envs.users import users_code
 from cog.errors import CogError
 from cog.evaluation.policy import Policy
 from cog.evaluation.prediction import Payment
@@ -187,8 +186,7 @@ class Fleet(Environments):
 def _outcome(number: int, recorder: Recorder) -> Outcome:
     """The outcome of a finished episode."""
     stages = getattr(recorder.env.unwrapped, "stages", ())
-    with users_code("a predicate of the scene's stages"):
-        furthest = furthest_stage(recorder.signal_values(), recorder.succeeded, stages)
+    furthest = furthest_stage(recorder.signal_values(), recorder.succeeded, stages)
     return Outcome(
         number=number,
         seed=recorder.seed,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cog.signals.predicates import Predicate, Signals
+from cog.users import users_code
 
 Stage = tuple[str, Predicate]
 """Name of an episode that got this far and no further, and the predicate for getting this far."""
@@ -30,8 +31,15 @@ def always(signals: Signals) -> np.ndarray:
 
 
 def furthest_stage(signals: Signals, success: bool, stages: Sequence[Stage]) -> str:
-    """How far an episode with signals (T + 1,) got: `SUCCESS`, the last stage it reached, or `FAILURE`."""
+    """How far an episode with signals (T + 1,) got: `SUCCESS`, the last stage it reached, or `FAILURE`.
+
+    Raises:
+        CogError: a predicate raises anything, or ends the program.
+    """
     if success:
         return SUCCESS
-    reached = [name for name, predicate in stages if np.any(predicate(signals))]
-    return reached[-1] if reached else FAILURE
+    furthest = FAILURE
+    for name, predicate in stages:
+        with users_code(f"the predicate of stage {name!r}"):
+            furthest = name if np.any(predicate(signals)) else furthest
+    return furthest

@@ -4,6 +4,7 @@ A policy function `module:function` maps an observation, as the environment itse
 the environment's own units. Actions of either are checked before the scene sees them.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -13,8 +14,10 @@ from cog.datasets.collection.recorder import Recorder
 from cog.datasets.collection.spec import BehaviourChoice
 from cog.envs.behaviours import make_behaviour
 from cog.envs.plain import Plain
-from cog.envs.users import load_function, users_code
 from cog.errors import CogError, UsageError
+from cog.users import load_function, users_code
+
+NUMBERS = "give one number for each component"
 
 
 class Acting(Protocol):
@@ -30,8 +33,15 @@ class Acting(Protocol):
 class Actor:
     """A behaviour in a scene, whose actions are checked; errors name it."""
 
-    def __init__(self, behaviour: Acting, name: str, shape: tuple[int, ...]) -> None:
-        self._behaviour, self._name, self._shape = behaviour, name, shape
+    def __init__(
+        self,
+        behaviour: Acting,
+        name: str,
+        shape: tuple[int, ...],
+        to_unit: Callable[[np.ndarray], np.ndarray] = lambda action: action,
+    ) -> None:
+        """`to_unit` brings its actions (A,) to [-1, 1], where they are in the environment's own units."""
+        self._behaviour, self._name, self._shape, self._to_unit = behaviour, name, shape, to_unit
 
     @property
     def done(self) -> bool:
@@ -43,20 +53,25 @@ class Actor:
         """The next action (A,) float64.
 
         Raises:
-            CogError: it gives none of this shape, or one that is not finite.
+            CogError: it gives no numbers, another shape, or an action that is not finite.
         """
         with users_code(self._name):
             given = self._behaviour.act()
         try:
-            action = np.asarray(given, np.float64)
-        except (TypeError, ValueError) as error:
-            raise CogError(f"{self._name} gives an action that is no array ({error})") from error
+            found = np.asarray(given)
+        except (TypeError, ValueError, RuntimeError) as error:  # a tensor of PyTorch that is no array
+            rule = f"{self._name} gives an action that is no array ({' '.join(str(error).split())})"
+            raise CogError(rule, remedy=NUMBERS) from error
+        if found.dtype.kind not in "fiu":
+            what = "None" if given is None else f"an action of type {found.dtype}, not of real numbers"
+            raise CogError(f"{self._name} gives {what}", remedy=NUMBERS)
+        action = found.astype(np.float64)
         if action.shape != self._shape:
             rule = f"{self._name} gives an action of shape {action.shape}, but the scene takes {self._shape}"
-            raise CogError(rule, remedy="give one number for each component")
+            raise CogError(rule, remedy=NUMBERS)
         if not np.isfinite(action).all():
             raise CogError(f"{self._name} gives an action that is not finite: {action.tolist()}")
-        return action
+        return self._to_unit(action)
 
 
 class Following:
@@ -68,12 +83,9 @@ class Following:
         self._function, self._scene, self._recorder = function, scene, recorder
 
     def act(self) -> Any:
-        """The function's action on the last observation, in [-1, 1]."""
-        if not isinstance(self._scene, Plain):
-            return self._function(self._recorder.observation)
-        given = np.asarray(self._function(self._scene.seen), np.float64)
-        fits = given.shape == self._scene.low.shape and np.isfinite(given).all()
-        return self._scene.to_unit(given) if fits else given
+        """The function's action on the last observation, in the units of what it was shown."""
+        plain = isinstance(self._scene, Plain)
+        return self._function(self._scene.seen if plain else self._recorder.observation)
 
 
 def make_actor(
@@ -86,9 +98,14 @@ def make_actor(
         CogError: it cannot be built.
     """
     scene, options, shape = env.unwrapped, dict(choice.options), env.action_space.shape
-    if ":" in choice.name and choice.name not in getattr(scene, "behaviours", {}):
+    with users_code(f"'behaviours' of {env_name}"):
+        known = choice.name in getattr(scene, "behaviours", {})
+    if ":" in choice.name and not known:
         function = load_function(choice.name, "policy")
-        return Actor(Following(function, scene, recorder), f"policy {choice.name!r} in {env_name}", shape)
+        _check_takes_one(function, choice.name)
+        follower, name = Following(function, scene, recorder), f"policy {choice.name!r} in {env_name}"
+        own_units = (scene.to_unit,) if isinstance(scene, Plain) else ()
+        return Actor(follower, name, shape, *own_units)
     name = f"behaviour {choice.name!r}"
     if isinstance(scene, Plain):
         rule = f"{env_name} is a plain environment and has no {name}"
@@ -101,8 +118,28 @@ def make_actor(
             rule = f"{name} does not accept {options}: {error.__cause__}"
             raise UsageError(rule) from error
         raise
-    if missing := [word for word in ("act", "done") if not hasattr(behaviour, word)]:
+    with users_code(f"'done' of {name} of {env_name}"):
+        missing = [word for word in ("act", "done") if not hasattr(behaviour, word)]
+        method = not missing and callable(behaviour.done)
+    if missing:
         raise UsageError(f"{name} of {env_name} lacks {' and '.join(missing)}")
-    if callable(behaviour.done):
+    if method:
         raise UsageError(f"'done' of {name} is a method", remedy="make it an attribute or a property")
     return Actor(behaviour, f"{name} of {env_name}", shape)
+
+
+def _check_takes_one(function: Callable[[Any], Any], name: str) -> None:
+    """Refuse a policy function that cannot be called with an observation alone.
+
+    Raises:
+        UsageError: it takes other arguments.
+    """
+    try:
+        parameters = inspect.signature(function)
+    except (TypeError, ValueError):  # one that is not written in Python and does not say
+        return
+    try:
+        parameters.bind(None)
+    except TypeError as error:
+        rule = f"policy {name!r} must take one argument, the observation, but it takes {parameters} ({error})"
+        raise UsageError(rule) from error

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from cog.core.files import hash_file
-from cog.envs.users import is_users, load_module
 from cog.errors import CogError, UsageError
+from cog.users import is_toolkits, is_users, load_module
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Home:
         own = {
             name: hash_file(Path(file))
             for name, file in files.items()
-            if file and not _is_toolkits(name) and _is_among(Path(file), search)
+            if file and not _is_programs(name) and _is_among(Path(file), search)
         }
         return cls(str(folder), tuple(search), own)
 
@@ -81,8 +81,8 @@ def _as_loaded(file: str) -> str:
     return hash_file(Path(file))
 
 
-def _is_toolkits(module: str) -> bool:
-    return module.partition(".")[0] in ("cog", "__main__", "__mp_main__")
+def _is_programs(module: str) -> bool:
+    return is_toolkits(module) or module in ("__main__", "__mp_main__")
 
 
 def _is_among(file: Path, folders: Iterable[str]) -> bool:

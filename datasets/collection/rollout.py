@@ -19,9 +19,9 @@ from cog.datasets.success import MARKS
 from cog.envs.contract import try_out
 from cog.envs.make import make_environment
 from cog.envs.plain import Plain
-from cog.envs.users import modules_of
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT as SUCCESS_BY
+from cog.users import modules_of
 
 Computed = tuple[bytes, int, int, int]
 """The bytes of a shard, and its number of episodes, steps and successes."""

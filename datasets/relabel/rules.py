@@ -71,7 +71,7 @@ class Rule:
                 values = np.broadcast_to(self.values(episode), len(episode)).astype(np.float64)
         except TermError as error:
             term = "it" if error.term == self.text else f"'{error.term}'"
-            raise CogError(f"{where}: {term} {error.what}") from error
+            raise CogError(f"{where}: {term} {error.what}", remedy=error.remedy) from error
         except CogError as error:
             raise CogError(f"{where}: {error}") from error
         if not np.isfinite(values).all():

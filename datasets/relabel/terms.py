@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from cog.datasets.episode import Episode
 from cog.errors import CogError, UsageError
 from cog.signals.predicates import BY, KEPT, PREDICATES, Predicate
 from cog.signals.success import SuccessBy
+from cog.users import users_code
 
 ZERO = "zero"
 RECORDED = "recorded"  # the rewards of the source, which imported and written data hold as a signal
@@ -50,8 +52,8 @@ class KeptRule(Protocol):
 class TermError(CogError):
     """A term could not be computed on an episode."""
 
-    def __init__(self, term: str, what: str) -> None:
-        super().__init__(f"'{term}' {what}")
+    def __init__(self, term: str, what: str, remedy: str | None = None) -> None:
+        super().__init__(f"'{term}' {what}", remedy=remedy)
         self.term = term
         self.what = what
 
@@ -132,13 +134,14 @@ def _predicate(name: str, predicate: Predicate, episode: Episode) -> np.ndarray:
 def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode) -> np.ndarray:
     """What the user's function returned, (T,) float64, checked."""
     try:
-        values = np.asarray(function(episode), dtype=np.float64)
-    except KeyError as error:
-        raise _no_signal(text, error, episode) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # the user's function may raise anything
-        raise TermError(text, f"failed with {type(error).__name__}: {error}") from error
+        with users_code("", partial(TermError, text)):
+            returned = function(episode)
+    except TermError as error:
+        if not isinstance(error.__cause__, KeyError):
+            raise
+        held = ", ".join(episode.signals)
+        raise TermError(text, error.what, f"the data hold the signals {held}") from error.__cause__
+    values = _numbers(text, returned)
     if values.shape != (len(episode),):
         raise TermError(
             text,
@@ -149,6 +152,20 @@ def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode)
         step = int(np.flatnonzero(~np.isfinite(values))[0])
         raise TermError(text, f"returned {values[step]} at step {step}; rewards must be finite")
     return values
+
+
+def _numbers(text: str, returned: Any) -> np.ndarray:
+    """What a user's function returned as float64, of any shape."""
+    if returned is None:
+        raise TermError(text, "returned None", "return one number per step")
+    try:
+        found = np.asarray(returned)
+        if found.dtype.kind not in "biufO":
+            raise TypeError(f"type {found.dtype}")
+        return found.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor of PyTorch that is no array
+        said = " ".join(str(error).split())
+        raise TermError(text, f"returned no real numbers ({said})", "return one number per step") from error
 
 
 def _no_signal(term: str, error: KeyError, episode: Episode) -> TermError:

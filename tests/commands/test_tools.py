@@ -113,7 +113,7 @@ def test_a_filter_keeps_exactly_the_episodes_asked_for(options, kept, dataset, t
         (
             FilterConfig(reaches=("rules:fails",)),
             CogError,
-            r"'rules:fails', episode 0: it failed with RuntimeError",
+            r"'rules:fails', episode 0: it raises RuntimeError",
         ),
     ],
     ids=str,

@@ -95,6 +95,15 @@ def raises(episode):
 def misses(episode):
     return episode.signals["altitude"]
 
+def nothing(episode):
+    episode.signals["object_height"]
+
+def leaves(episode):
+    raise SystemExit(0)
+
+def turns(episode):
+    return np.full(len(episode), 1j)
+
 def text(episode):
     return ["a"] * len(episode)
 
@@ -127,8 +136,17 @@ def test_a_users_function_gives_the_rewards(make_dataset, user_module):
         ("too_long", r"returned shape \(5,\) but must return one number per step, \(4,\)"),
         ("scalar", r"returned shape \(\)"),
         ("raises", "RuntimeError: broken inside"),
-        ("misses", "needs the signal 'altitude', but the data hold: object_height"),
-        ("text", "failed with ValueError"),
+        (
+            "misses",
+            r"it raises KeyError: 'altitude' \(my_rules\.py, line \d+\)\. The data hold the signals obj",
+        ),
+        ("nothing", "it returned None. Return one number per step"),
+        (
+            "leaves",
+            r"it ends the program: sys\.exit\(0\) \(my_rules\.py, line \d+\)\. Raise an exception there",
+        ),
+        ("turns", r"it returned no real numbers \(type complex128\)"),
+        ("text", "it returned no real numbers"),
         ("number", "is not a function but of type int"),
         ("absent", "cannot be imported"),
     ],

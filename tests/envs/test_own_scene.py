@@ -166,7 +166,10 @@ def test_a_signal_that_a_later_frame_lacks_is_named_with_the_frame(tmp_path, mon
     [
         ("far", r"stage 1 of .* must be a pair of a name and a predicate"),
         (("far", "place > 0.5"), "must be a pair .*not callable"),
-        (("far", lambda signals: signals["height"] > 1), "predicate on its signals .*height"),
+        (
+            ("far", lambda signals: signals["height"] > 1),
+            r"signals: .* 'far' raises KeyError: 'height' \(test_own_scene\.py, line \d+\)",
+        ),
     ],
 )
 def test_a_stage_that_cannot_be_judged_is_refused_before_anything_is_written(

@@ -228,6 +228,15 @@ MISFITS = {
     "Discrete": (another("action_space", spaces.Discrete(3)), r"takes actions from Discrete\(3\)"),
     "Whole": (another("action_space", spaces.Box(0, 3, (2,), np.int64)), "of floats"),
     "Endless": (another("action_space", spaces.Box(-np.inf, np.inf, (2,))), "without finite bounds"),
+    "Still": (
+        another("action_space", spaces.Box(np.float32([0, 1]), np.float32([3, 1]))),
+        "whose component 1 has equal bounds 1 and 1; it has no range",
+    ),
+    "Huge": (another("_see", lambda: np.array([0, 1e300])), r"state\[1\] is inf"),
+    "Several": (
+        another("step", lambda a: (np.zeros(2), 0.0, False, False, {"is_success": np.array([False, True])})),
+        r"frame 1 of .* success is array\(\[False,  True\]\)\. Make it true or false",
+    ),
     "Text": (another("observation_space", spaces.Text(4)), "neither a picture .* nor a row of numbers"),
     "Grey": (another("observation_space", spaces.Box(0, 255, (9, 9), np.uint8)), "neither a picture"),
     "Float": (another("observation_space", spaces.Box(0, 1, (9, 9, 3))), "neither a picture"),
@@ -246,6 +255,7 @@ MISFITS = {
 }
 
 
+@pytest.mark.filterwarnings("error:.*overflow:RuntimeWarning")
 @pytest.mark.parametrize("name", MISFITS)
 def test_an_environment_that_does_not_fit_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     made, said = MISFITS[name]
@@ -270,6 +280,18 @@ def wordy(seen: Any) -> list[str]:
     return ["left", "right"]
 
 
+def hurried(seen: Any, speed: float) -> np.ndarray:
+    return np.zeros(2)
+
+
+def turning(seen: Any) -> np.ndarray:
+    return np.array([1j, 0])
+
+
+def deciding(seen: Any) -> list[bool]:
+    return [True, False]
+
+
 def leaving(seen: Any) -> None:
     raise SystemExit(5)
 
@@ -282,7 +304,10 @@ def leaving(seen: Any) -> None:
             r"policy .*:crooked' in .*Cart-v0 gives an action of shape \(3,\), but the scene takes \(2,",
         ),
         ("endless", r"endless' in .* gives an action that is not finite: \[inf, 0\.0\]"),
-        ("wordy", "wordy' in .* ValueError"),
+        ("wordy", "wordy' in .* gives an action of type <U5, not of real numbers"),
+        ("hurried", r"hurried' must take one argument, the observation, but it takes \(seen.*speed"),
+        ("turning", "turning' in .* type complex128, not of real numbers"),
+        ("deciding", "deciding' in .* type bool, not of real numbers"),
         ("leaving", r"leaving' in .* ends the program: sys\.exit\(5\)"),
         ("nowhere", "has nothing of that name"),
         ("SEEN", "has a list, no function"),

@@ -3,7 +3,7 @@
 import importlib
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ LONGEST = 300  # characters of a user's error that are repeated
 
 
 @contextmanager
-def users_code(what: str) -> Iterator[None]:
+def users_code(what: str, refusal: Callable[..., CogError] = CogError) -> Iterator[None]:
     """Turn whatever a user's code raises in this block into one error that says `what` raised it, and where.
 
-    Errors of the toolkit, a lack of memory and Ctrl-C pass as they are.
+    Errors of the toolkit, a lack of memory and Ctrl-C pass as they are. `refusal` makes the error of its text
+    and a `remedy`.
 
     Raises:
         CogError: the code raised anything else, or called `sys.exit`.
@@ -27,12 +28,12 @@ def users_code(what: str) -> Iterator[None]:
     except (CogError, MemoryError):
         raise
     except SystemExit as error:
-        raise CogError(
-            f"{what} ends the program: sys.exit({error.code!r}){_place(error)}",
+        raise refusal(
+            f"{what} ends the program: sys.exit({error.code!r}){_place(error)}".lstrip(),
             remedy="raise an exception there, or return",
         ) from error
     except Exception as error:
-        raise CogError(f"{what} raises {told(error)}{_place(error)}") from error
+        raise refusal(f"{what} raises {told(error)}{_place(error)}".lstrip(), remedy=None) from error
 
 
 def told(error: BaseException) -> str:
@@ -77,14 +78,27 @@ def modules_of(*names: str) -> list[str]:
 
 
 def is_users(path: Path) -> bool:
-    """Whether a path is neither of Python, nor of an installed package, nor of the toolkit's scenes."""
-    own = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent))
+    """Whether a path is neither of Python nor of an installed package."""
+    own = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
     installed = {"site-packages", "dist-packages"} & set(path.parts)
     return not installed and not any(path.is_relative_to(folder) for folder in own)
 
 
+def is_toolkits(module: str) -> bool:
+    """Whether a module of this name is the toolkit's."""
+    return module.partition(".")[0] == "cog"
+
+
 def _place(error: BaseException) -> str:
-    """File and line in which an error arose, the innermost that is not of an installed package."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    own = [frame for frame in frames if is_users(Path(frame.filename))] or frames
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    """File and line in which an error arose, the innermost that is not of an installed package.
+
+    Nothing where only the toolkit's own lines were run, as when a function cannot be called.
+    """
+    walked = list(traceback.walk_tb(error.__traceback__))
+    frames = [
+        (Path(frame.f_code.co_filename), line)
+        for frame, line in walked
+        if not is_toolkits(frame.f_globals.get("__name__", ""))
+    ]
+    own = [(file, line) for file, line in frames if is_users(file)] or frames
+    return f" ({own[-1][0].name}, line {own[-1][1]})" if own else ""
