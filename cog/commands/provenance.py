@@ -74,7 +74,7 @@ def verify_deep(path: Path) -> int:
             messages().print(f"note: rewards were not recomputed; name a view: {path}@{views[0]}")
         return 0
     messages().print(str(report.problem), style="red")
-    console().print(f"{path}: the chain breaks after {counted(report.checked)} that hold")
+    console().print(f"{path}: the chain breaks; sound before that: {counted(report.checked)}")
     return 1
 
 
