@@ -201,7 +201,7 @@ def test_observations_are_sorted_by_what_they_are_and_named(tmp_path):
     assert found.images(tmp_path, None) == ["camera"]
     assert found.images(tmp_path, "first") == ["camera", "first"]
     assert found.images(tmp_path, "grey") == ["camera", "grey"]
-    assert found.vectors == ("pose",) and found.vectors_for(["level"]) == ["pose", "level"]
+    assert found.vectors == ("pose",) and found.numbers == ("level",)
     assert found.others == ("text",)
     for key, words in {"depth": "1 channel of float32", "bytes": "one JPEG file a step"}.items():
         with pytest.raises(UsageError, match=words):
