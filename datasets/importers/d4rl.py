@@ -22,6 +22,7 @@ from cog.datasets.importers.source import (
     ImportOptions,
     LastFrame,
     Recording,
+    as_flags,
     check_finite,
     check_following,
     robot_facts,
@@ -178,7 +179,7 @@ class D4RLSource:
     def _flags(self, field: str) -> np.ndarray:
         if field not in self._file:
             return np.zeros(self._steps, bool)
-        return self._file.read(field).reshape(-1) > 0
+        return as_flags(self.path, field, self._file.read(field))
 
     def _over(self) -> np.ndarray:
         """(N,) bool: the last row of each episode.

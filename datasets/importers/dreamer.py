@@ -12,7 +12,7 @@ from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.held import Held
 from cog.datasets.importers.pictures import Array
-from cog.datasets.importers.source import ObservationOptions, Recording, ended_last
+from cog.datasets.importers.source import ObservationOptions, Recording, as_flags, ended_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -152,7 +152,7 @@ class DreamerSource:
         if STEP_TYPE in file:
             starts = file.read(STEP_TYPE).reshape(-1) == BEGINS
         elif FIRST in file:
-            starts = file.read(FIRST).reshape(-1) > 0
+            starts = as_flags(path, FIRST, file.read(FIRST))
         else:
             starts = np.arange(count) == 0
         if not count or not starts[0]:
@@ -169,7 +169,13 @@ class DreamerSource:
         file = self._file(place.file)
         if TERMINAL in file:
             return ended_last(place.file, TERMINAL, self._rows(place, TERMINAL)[1:], episode)
-        return DISCOUNT in file and bool(self._rows(place, DISCOUNT).reshape(-1)[-1] == 0)
+        if DISCOUNT not in file:
+            return False
+        last = self._rows(place, DISCOUNT).reshape(-1)[-1]
+        if not np.isfinite(last):
+            rule = f"must be finite, found {last} in the last row"
+            raise DataError(Problem(place.file, DISCOUNT, rule, ANOTHER, episode))
+        return bool(last == 0)
 
     def _success(self, place: _Place) -> np.ndarray | None:
         """The chosen success entries of the steps."""

@@ -15,7 +15,7 @@ from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.held import Held, counted
 from cog.datasets.importers.pictures import Array, Declared
-from cog.datasets.importers.source import ObservationOptions, Recording
+from cog.datasets.importers.source import ObservationOptions, Recording, as_flags
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
@@ -213,6 +213,7 @@ class ManiSkillSource:
     def _ends(self, name: str, key: str) -> bool:
         """The flag of the last step; trajectories recorded without regard to ends have more of them."""
         flags = self._steps(name, key)
+        flags = None if flags is None else as_flags(self.path, f"{name}/{key}", flags)
         if key == TERMINATED and flags is not None and flags[:-1].any():
             self._going_on.add(name)
         return flags is not None and bool(flags[-1])

@@ -26,6 +26,7 @@ from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import (
     ObservationOptions,
     Recording,
+    as_flags,
     ended_last,
     robot_facts,
 )
@@ -122,7 +123,14 @@ class MinariSource:
                 storage.read(number, "terminations"),
                 episode,
             ),
-            truncated=bool(storage.read(number, "truncations")[-1]),
+            truncated=bool(
+                as_flags(
+                    storage.where(number),
+                    f"{storage.episodes[number]}/truncations",
+                    storage.read(number, "truncations"),
+                    episode,
+                )[-1]
+            ),
             seed=int(seed) if isinstance(seed, int | np.integer) and 0 <= seed < 2**63 else 0,
         )
 

@@ -10,7 +10,7 @@ from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import as_columns
 from cog.datasets.importers.pictures import Conversion, Declared, UnfitError
-from cog.datasets.importers.source import ImportOptions, Recording, check_following, robot_facts
+from cog.datasets.importers.source import ImportOptions, Recording, as_flags, check_following, robot_facts
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -107,7 +107,9 @@ class OGBenchSource:
             images=pictures,
             vectors=as_columns(rows) if pictures is None else None,
             rewards=self._reached(REWARDS, begin, steps) if self._rewarded else None,
-            success=(success == 0) if success is not None and self._key == MASKS else success,
+            success=success
+            if success is None or self._key != MASKS
+            else ~as_flags(self.path, MASKS, success),
             truncated=True,  # `terminals` are where recordings end, not where the task does
         )
 
@@ -152,7 +154,7 @@ class OGBenchSource:
 
     def _find_episodes(self) -> list[tuple[int, int]]:
         """First row and number of steps of every episode; those without a step are left out."""
-        flagged = self._file.read(TERMINALS).reshape(-1) > 0
+        flagged = as_flags(self.path, TERMINALS, self._file.read(TERMINALS))
         if not flagged.any():
             rule = "must mark where episodes end, found no mark"
             raise DataError(Problem(self.path, TERMINALS, rule, "write the episodes with cog.DatasetWriter"))

@@ -22,6 +22,7 @@ from cog.datasets.importers.source import (
     LastFrame,
     ObservationOptions,
     Recording,
+    as_flags,
     check_following,
     robot_facts,
     with_last,
@@ -151,7 +152,9 @@ class RobomimicSource:
 
     def _ended(self, place: str, steps: int) -> bool:
         """Whether `dones` marks the last step; in files of other origin they may mark any end."""
-        return f"{place}/dones" in self._file and bool(self._per_step(f"{place}/dones", steps)[-1] > 0)
+        return f"{place}/dones" in self._file and bool(
+            as_flags(self.path, f"{place}/dones", self._per_step(f"{place}/dones", steps))[-1]
+        )
 
     def _list(self) -> list[str]:
         """Names of the chosen episodes.

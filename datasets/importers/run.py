@@ -234,6 +234,19 @@ def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
     return judge
 
 
+def _refuse_unknown_marks(path: Path, recording: Recording) -> None:
+    """Refuse marks of success (T,) that are not numbers: they would be read as failures.
+
+    Raises:
+        DataError: naming the first of them.
+    """
+    marks = np.asarray(recording.success if recording.success is not None else ())
+    if marks.dtype.kind == "f" and (odd := np.flatnonzero(np.isnan(marks.reshape(-1)))).size:
+        rule = f"must be finite, found nan at step {odd[0]}"
+        field = f"{recording.name}/success"
+        raise DataError(Problem(path, field, rule, "choose another mark with --success, or none"))
+
+
 def _first_actions(source: Source) -> np.ndarray:
     """The actions (T, A) of the first episode that has any, or (0, A)."""
     for episode in range(len(source)):
@@ -264,6 +277,7 @@ def _prepare(
     stored = source.read(episode)
     recording = followed(stored, last_frame)
     alike.see(recording, episode)
+    _refuse_unknown_marks(source.path, recording)
     rewards, success, steps = recording.rewards, judge(recording), len(recording.actions)
     for field, values in {"rewards": rewards, "success": success}.items():
         if values is not None and len(values) != steps:

@@ -245,13 +245,27 @@ def has_last(path: Path, field: str, found: int, steps: int, episode: int) -> bo
     raise DataError(Problem(path, field, rule, "check how the file was written", episode))
 
 
+def as_flags(path: Path, field: str, values: np.ndarray, episode: int | None = None) -> np.ndarray:
+    """Flags (T,) or (T, 1) that mark ends, as bool (T,).
+
+    Raises:
+        DataError: a value is neither 0 nor 1.
+    """
+    rows = np.asarray(values).reshape(-1)
+    odd = np.flatnonzero(~np.isin(rows, (0, 1)))
+    if len(odd):
+        rule = f"must be 0 or 1 in every row, found {rows[odd[0]]} in row {odd[0]}"
+        raise DataError(Problem(path, field, rule, "correct the flags in a copy of the source", episode))
+    return rows == 1
+
+
 def ended_last(path: Path, field: str, flags: np.ndarray, episode: int) -> bool:
     """Whether the environment ended an episode at its last step, by its flags (T,).
 
     Raises:
-        DataError: an earlier step is flagged, so that the episode goes on after its end.
+        DataError: an earlier step is flagged, so that the episode goes on, or a value is no flag.
     """
-    flagged = np.flatnonzero(np.asarray(flags).reshape(-1) > 0)
+    flagged = np.flatnonzero(as_flags(path, field, flags, episode))
     if len(flagged) and flagged[0] < len(flags) - 1:
         rule = f"must mark the last step of {len(flags)} alone as an end, found step {flagged[0]}"
         remedy = (
