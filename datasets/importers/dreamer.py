@@ -1,5 +1,6 @@
 """Dreamer's episodes as a source: npz files of one episode each, and V-D4RL's flat HDF5 files of many."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,13 +88,19 @@ class DreamerSource:
 
     @property
     def notes(self) -> list[str]:
+        notes = list(self._taken.notes)
+        several = sum(count > 1 for count in Counter(place.file for place in self._places).values())
+        if several:
+            notes.append(
+                f"{several} files hold several episodes, and were cut where a row is marked as a first"
+            )
         if not self._unearned:
-            return self._taken.notes
+            return notes
         count, total = len(self._unearned), sum(self._unearned.values())
         lost = (
             f"{count} episodes have a reward in their first row, of {total:g} in all, which no action earned"
         )
-        return [*self._taken.notes, f"{lost}; it was not taken"]
+        return [*notes, f"{lost}; it was not taken"]
 
     def actions(self, episode: int) -> np.ndarray:
         place = self._places[episode]
@@ -167,6 +174,8 @@ class DreamerSource:
     def _ends_for_good(self, place: _Place, episode: int) -> bool:
         """Whether nothing can follow the last row: `is_terminal`, or in files without it a discount of 0."""
         file = self._file(place.file)
+        if LAST in file:  # a row so marked within an episode would be passed over
+            ended_last(place.file, LAST, self._rows(place, LAST)[1:], episode)
         if TERMINAL in file:
             return ended_last(place.file, TERMINAL, self._rows(place, TERMINAL)[1:], episode)
         if DISCOUNT not in file:

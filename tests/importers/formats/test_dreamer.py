@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cog.datasets.importers.dreamer import DreamerOptions
+from cog.datasets.storage.problem import DataError
 from tests.importers.conftest import read_all
 
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -148,3 +149,13 @@ def test_a_reward_before_the_first_action_is_said(tmp_path):
     found, notes = read_all(DreamerOptions(proprio=("none",)), folder)
     np.testing.assert_array_equal(found[0].rewards, np.full(4, 2.0))
     assert "1 episodes have a reward in their first row, of 2 in all" in notes
+
+
+def test_a_file_of_several_episodes_is_cut_and_said_and_an_end_within_one_is_refused(tmp_path):
+    two = {name: np.concatenate([episode(3)[name], episode(2)[name]]) for name in episode(3)}
+    found, notes = read_all(DreamerOptions(image="image", proprio=("velocity",)), save(tmp_path / "a", [two]))
+    assert [len(one.actions) for one in found] == [3, 2]
+    assert "1 files hold several episodes, and were cut where a row is marked as a first" in notes
+    within = episode(4) | {"is_last": np.arange(5) == 2}
+    with pytest.raises(DataError, match="'is_last': must mark the last step"):
+        read_all(DreamerOptions(image="image", proprio=("velocity",)), save(tmp_path / "b", [within]))
