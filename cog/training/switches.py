@@ -9,6 +9,8 @@ from cog.errors import UsageError
 
 GAP = 0.05  # two commands are further apart
 FEW = 16  # a component with at most so many values was written by name, not measured or disturbed
+RARE = 0.02  # share of the steps below which a cluster is the far end of some noise, not a command,
+SEVERAL = 3  # as is one of fewer steps
 COMMAND = 0.5  # least size of a command: smaller values are another unit, which 1 would exceed many times
 AGAIN = (
     "map its two values to -1 and 1 (cog import --switches {switches}, or action_scale of DatasetWriter), or "
@@ -31,9 +33,10 @@ def check_switches(actions: np.ndarray, switches: int) -> list[str]:
     for number in range(first, actions.shape[1]):
         values = np.asarray(actions[:, number], np.float64)
         found = np.unique(values)
-        rounded = np.unique(np.round(values, 2))
+        rounded, times = np.unique(np.round(values, 2), return_counts=True)
         few = len(rounded) <= FEW and 4 * len(rounded) <= len(values)
-        commands = 1 + int((np.diff(rounded) > GAP).sum())
+        clusters = np.bincount(np.r_[0, (np.diff(rounded) > GAP).cumsum()], times)
+        commands = int((clusters >= max(RARE * len(values), SEVERAL)).sum())
         told = f"{found[0]:.4g} to {found[-1]:.4g}"
         if len(found) <= FEW:
             told = ", ".join(f"{value:.4g}" for value in found)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cog.errors import UsageError
@@ -93,6 +93,7 @@ def test_training_looks_at_its_data_before_it_begins():
     steps=st.sampled_from([8, 40, 300]),
     seed=st.integers(0, 10**6),
 )
+@example(sides=(-0.7,), disturbed=0.021939749893503138, steps=300, seed=101619)
 def test_commands_of_scripted_behaviours_with_noise_are_never_refused(sides, disturbed, steps, seed):
     rng = np.random.default_rng(seed)
     commands = rng.choice(sides, steps) + disturbed * rng.standard_normal(steps)
