@@ -16,6 +16,8 @@ from cog.errors import CogError, UsageError
 KEY = "robot_interface"  # among a dataset's environment facts and a checkpoint's scene facts
 Resize = Literal["stretch", "keep"]
 Flip = Literal["none", "vertical", "horizontal", "both"]
+FLIPS: Mapping[Flip, tuple[int, ...]] = {"none": (), "vertical": (0,), "horizontal": (1,), "both": (0, 1)}
+"""Axes of a picture (H, W, 3) that each way turns over."""
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ from typing import Literal
 import numpy as np
 
 from cog.datasets.resize import stretched
-from cog.datasets.robot_interface import RobotInterface
+from cog.datasets.robot_interface import FLIPS, RobotInterface
 from cog.errors import CogError, UsageError
 from cog.networks.encoder import ObservationShape
 
 Colour = Literal["rgb", "bgr"]
 Pictures = np.ndarray | Mapping[str, np.ndarray]
 Pose = np.ndarray | Mapping[str, np.ndarray]
-FLIPS = {"none": (), "vertical": (0,), "horizontal": (1,), "both": (0, 1)}
 UNRECORDED = (
     "this policy does not know its data's action scale, cameras and pose: an earlier version wrote it, or "
     "its data were in memory. Its actions are returned in [-1, 1]: if the data had an action scale, apply it "

@@ -13,7 +13,7 @@ import cv2
 import h5py
 import numpy as np
 
-from cog.datasets.robot_interface import Flip
+from cog.datasets.robot_interface import FLIPS, Flip
 from cog.errors import UsageError
 from cog.signals.pictures import (
     UNDECLARED,
@@ -31,7 +31,6 @@ Array = tuple[np.dtype, tuple[int, ...]]
 """Type and shape (T, ...) of an array."""
 
 DECODE = "decode it to (T, H, W, 3) uint8, or write it with cog.DatasetWriter"
-_FLIPS = {"vertical": (0,), "horizontal": (1,), "both": (0, 1)}
 __all__ = ["Conversion", "Declared", "UnfitError", "Verdict", "judge"]
 
 
@@ -138,12 +137,12 @@ class Preparation:
         """Pictures (H, W, 3): as they are, upside down, mirrored, or turned by half a turn."""
         for picture in pictures:
             self._shapes[picture.shape] = None
-            yield np.flip(picture, _FLIPS[self._flip]) if self._flip in _FLIPS else picture
+            yield np.flip(picture, FLIPS[self._flip])
 
     def notes(self) -> list[str]:
         """What was done to the pictures so far."""
         rules = [resizing(shape, self._size) for shape in self._shapes]
-        if self._flip in _FLIPS and self._shapes:
+        if self._flip != "none" and self._shapes:
             rules.insert(0, f"pictures were turned over (--flip {self._flip})")
         return [rule for rule in rules if rule]
 
