@@ -16,10 +16,7 @@ from cog.evaluation.robot import Colour, Pictures, Pose, RobotSide
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.encoder import ObservationShape
-from cog.training.checkpoint import TENSOR_FILES, load
-from cog.training.weights import fill
-
-ANOTHER = "use another checkpoint"
+from cog.training.checkpoint import load
 
 
 class Policy:
@@ -59,8 +56,7 @@ class Policy:
         built = (checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
         network = kind.build_policy(*built, checkpoint.config.algorithm)
         tensors = checkpoint.tensors("model")
-        file = checkpoint.folder / TENSOR_FILES[0]
-        fill(network, _part(tensors, "average."), file, ANOTHER)
+        network.load_state_dict(_part(tensors, "average."))  # `load` has compared and checked them
         critic = None
         if critics:
             if kind.choosing_critics is None:
@@ -70,7 +66,7 @@ class Policy:
                     remedy="let it act by mode or sample",
                 )
             critic = kind.build_critics(*built)
-            fill(critic, _part(tensors, f"{kind.choosing_critics}."), file, ANOTHER)
+            critic.load_state_dict(_part(tensors, f"{kind.choosing_critics}."))
             critic.to(device)
         held = checkpoint.scene.get(KEY)
         interface = None if held is None else RobotInterface.from_json(held)

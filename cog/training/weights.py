@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from cog.errors import CogError
+from cog.training.tensors import not_finite
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: Path, remedy: str) -> None:
@@ -26,16 +26,6 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: Path, remedy: 
         if wanted.shape != found.shape:
             rule = f"tensor '{name}' must have shape {tuple(wanted.shape)}, found {tuple(found.shape)}"
             raise CogError(rule, where=where, remedy=remedy)
-    refuse_not_finite({name: tensors[name] for name in expected}, where, remedy)
+    if (broken := not_finite(tensors)) is not None:
+        raise CogError(f"tensor '{broken}' holds numbers that are not finite", where=where, remedy=remedy)
     module.load_state_dict(dict(tensors))
-
-
-def refuse_not_finite(tensors: Mapping[str, Tensor], where: Path, remedy: str) -> None:
-    """Refuse weights with which a network computes NaN.
-
-    Raises:
-        CogError: naming the first tensor that is not finite.
-    """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CogError(f"tensor '{name}' holds numbers that are not finite", where=where, remedy=remedy)
