@@ -1,5 +1,6 @@
 """The `cog` command: choose one command, parse its options by type, run it, exit with its code."""
 
+import os
 import signal
 import sys
 import threading
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.path.append(
             folder
         )  # so that the user's own scenes and rewards can be modules in the current folder
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # errors here name the file
     with exit_codes():
         command = parse(sys.argv[1:] if arguments is None else arguments)
         try:

@@ -124,7 +124,9 @@ def parse_source(text: str) -> tuple[Path, str | None]:
     return Path(folder), view
 
 
-def write_merge(out: Path, task: Sequence[str], prior: Sequence[str] = (), task_share: float = 0.5) -> Merge:
+def write_merge(
+    out: Path | str, task: Sequence[str], prior: Sequence[str] = (), task_share: float = 0.5
+) -> Merge:
     """Write a merge of sources given as `FOLDER@VIEW`.
 
     Within a role, sources share in proportion to their steps. Without prior sources the task has all.
@@ -146,7 +148,7 @@ def write_merge(out: Path, task: Sequence[str], prior: Sequence[str] = (), task_
         opened = [_open_source(text) for text in texts]
         total = sum(view.steps for _, view in opened)
         sources += [Source(dataset, view, role, role_share * view.steps / total) for dataset, view in opened]
-    return publish_merge(out, sources)
+    return publish_merge(Path(out), sources)
 
 
 def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
@@ -180,12 +182,13 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     return open_merge(out)
 
 
-def open_merge(path: Path) -> Merge:
+def open_merge(path: Path | str) -> Merge:
     """Open a merge file or a materialised merge; `FOLDER` or `FOLDER@VIEW` is a merge of one task source.
 
     Raises:
         CogError: something is missing, malformed, or has changed since the merge was made.
     """
+    path = Path(path)
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
     if path.is_dir() or is_container(path) or not path.exists():

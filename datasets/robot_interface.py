@@ -16,6 +16,7 @@ from cog.errors import CogError, UsageError
 KEY = "robot_interface"  # among a dataset's environment facts and a checkpoint's scene facts
 Resize = Literal["stretch", "keep"]
 Flip = Literal["none", "vertical", "horizontal", "both"]
+Colour = Literal["rgb", "bgr"]
 FLIPS: Mapping[Flip, tuple[int, ...]] = {"none": (), "vertical": (0,), "horizontal": (1,), "both": (0, 1)}
 """Axes of a picture (H, W, 3) that each way turns over."""
 
@@ -38,6 +39,8 @@ class RobotInterface:
     """Bounds of the robot's actions; None if the data hold them unchanged, in [-1, 1]."""
     rate: float | None = None
     """Actions a second; None if unknown."""
+    colour: Colour = "rgb"
+    """Order of the channels of the robot's own pictures; the data hold RGB."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.
@@ -54,6 +57,7 @@ class RobotInterface:
             ("pose", not all(_whole(size) and size > 0 for size in sizes), "have whole lengths above 0"),
             ("resize", self.resize not in (*get_args(Resize), None), f"be one of {get_args(Resize)}"),
             ("flip", self.flip not in get_args(Flip), f"be one of {get_args(Flip)}"),
+            ("colour", self.colour not in get_args(Colour), f"be one of {get_args(Colour)}"),
             ("rate", self.rate is not None and not _positive(self.rate), "be a positive number"),
         ):
             if wrong:
@@ -82,6 +86,7 @@ class RobotInterface:
                 action_names=tuple(value.get("action_names", ())),
                 scale=None if scale is None else ActionScale(tuple(scale["low"]), tuple(scale["high"])),
                 rate=value.get("rate"),
+                colour=value.get("colour", "rgb"),
             )
         except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
             raise CogError(f"the recorded {KEY} is malformed: {value}") from error
@@ -116,11 +121,13 @@ def recorded(environment: Mapping[str, Any], spec: Mapping[str, Any]) -> RobotIn
     """
     held = environment.get(KEY)
     found = _before(environment, spec) if held is None else RobotInterface.from_json(held)
+    if spec.get("colour") == "bgr" and "image" in environment.get("observations", {}):
+        found = dataclasses.replace(found, colour="bgr")  # said there before the interface said it
     return dataclasses.replace(found, scale=ActionScale.of(environment))
 
 
 def held_fact(
-    known: RobotInterface, facts: Mapping[str, Any], resize: Resize, no_proprio: bool
+    known: RobotInterface, facts: Mapping[str, Any], resize: Resize, colour: Colour, no_proprio: bool
 ) -> dict[str, Any]:
     """What a dataset of these facts (see `episode_facts`) holds of an interface, as JSON.
 
@@ -132,6 +139,7 @@ def held_fact(
     shapes = facts["observations"]
     images = "image" in shapes
     known = dataclasses.replace(known, scale=None, resize=resize if images else None)
+    known = dataclasses.replace(known, colour=colour if images else "rgb")
     if no_proprio:
         known = dataclasses.replace(known, pose=())
     known.check(images, shapes["proprio" if images else "state"][0], facts["action"][0])

@@ -16,7 +16,7 @@ from cog.datasets.episode import Episode
 from cog.datasets.importers import pictures
 from cog.datasets.labels import as_json, is_unicode
 from cog.datasets.precision import merged
-from cog.datasets.robot_interface import KEY, Resize, RobotInterface, held_fact
+from cog.datasets.robot_interface import KEY, Colour, Resize, RobotInterface, held_fact
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts
 from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
@@ -58,7 +58,7 @@ class DatasetWriter:
         folder: str | Path,
         *,
         image_size: int | None = 48,
-        colour: pictures.Colour = "rgb",
+        colour: Colour = "rgb",
         action_scale: ActionScale | None = None,
         interface: RobotInterface | None = None,
         environment: Mapping[str, Any] | None = None,
@@ -374,7 +374,7 @@ class DatasetWriter:
             if self._scale is not None:
                 self._environment[FACT] = self._scale.to_json()
             resize: Resize = "stretch" if self._image_size else "keep"
-            self._environment[KEY] = held_fact(self._interface, facts, resize, no_proprio)
+            self._environment[KEY] = held_fact(self._interface, facts, resize, self._colour, no_proprio)
         if no_proprio != self._facts["proprio_absent"]:
             held = "one" if no_proprio else "none"
             rule = f"must be given with all episodes or with none; the first has {held}"

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from cog.algorithms import algorithm
 from cog.datasets.action_scale import ActionScale
-from cog.datasets.robot_interface import KEY, RobotInterface
+from cog.datasets.robot_interface import KEY, Colour, RobotInterface
 from cog.errors import CogError
 from cog.evaluation.exported import Exported, is_exported, read_exported, write_exported
-from cog.evaluation.robot import Colour, Pictures, Pose, RobotSide
+from cog.evaluation.robot import Pictures, Pose, RobotSide
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.encoder import ObservationShape
@@ -114,16 +114,17 @@ class Policy:
         images: Pictures | None = None,
         pose: Pose | None = None,
         *,
-        colour: Colour = "rgb",
+        colour: Colour | None = None,
         noise: np.ndarray | None = None,
     ) -> np.ndarray:
         """The action (A,) float64, in the robot's units, for one raw observation; `expects` says which.
 
         Args:
             images: the camera's picture (H, W, 3) uint8, or pictures by the cameras' names;
-                of any size, where the data say how theirs were resized.
-            pose: the pose or state (P,), or its parts by name.
-            colour: order of the picture's channels; "bgr" is OpenCV's.
+                of any size, where the data say how theirs were resized. Other cameras are not looked at.
+            pose: the pose or state (P,), or its parts by name. Other parts are not looked at.
+            colour: order of the picture's channels; "bgr" is OpenCV's. Default: that of the pictures from
+                which the data were made.
             noise: standard normal numbers, (D,) for a draw or (K, D) for the critics' choice among K draws.
                 Default: the mode.
 

@@ -72,12 +72,13 @@ class Evaluation:
         return next(entry for entry in self.results if entry.start == start)
 
 
-def open_evaluation(folder: Path) -> Evaluation:
+def open_evaluation(folder: Path | str) -> Evaluation:
     """Read the evaluation in a folder.
 
     Raises:
         CogError: there is none, or it is malformed.
     """
+    folder = Path(folder)
     path = folder / RESULT
     value = read_json(path, "an evaluation")
     try:

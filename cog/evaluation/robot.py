@@ -2,16 +2,14 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
 from cog.datasets.resize import stretched
-from cog.datasets.robot_interface import FLIPS, RobotInterface
+from cog.datasets.robot_interface import FLIPS, Colour, RobotInterface
 from cog.errors import CogError, UsageError
 from cog.networks.encoder import ObservationShape
 
-Colour = Literal["rgb", "bgr"]
 Pictures = np.ndarray | Mapping[str, np.ndarray]
 Pose = np.ndarray | Mapping[str, np.ndarray]
 UNRECORDED = (
@@ -41,7 +39,8 @@ class RobotSide:
             flips = "" if known.flip == "none" else f", turned over ({known.flip})"
             how = {"stretch": "stretched to", "keep": "already of", None: "as in the data (not recorded), of"}
             name = known.cameras[0] if known.cameras else "camera of unknown name"
-            lines.append(f"image   {name}: (H, W, 3) uint8{flips}, {how[known.resize]} {height}x{width}")
+            form = f"(H, W, 3) uint8, {known.colour.upper()}{flips}"
+            lines.append(f"image   {name}: {form}, {how[known.resize]} {height}x{width}")
         if known.pose:
             word = "pose" if self.shape.image is not None else "state"
             parts = ", ".join(f"{name} ({size})" for name, size in known.pose)
@@ -61,7 +60,7 @@ class RobotSide:
         return "\n".join(lines)
 
     def inputs(
-        self, images: Pictures | None, pose: Pose | None, colour: Colour
+        self, images: Pictures | None, pose: Pose | None, colour: Colour | None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The picture (1, H, W, 3) uint8 and the pose (1, P) float32, each None if the policy has none.
 
@@ -70,7 +69,8 @@ class RobotSide:
         """
         if not self.recorded:
             self._warn(UNRECORDED)
-        picture = None if self.shape.image is None else self._picture(images, colour)[None]
+        order = self.known.colour if colour is None else colour
+        picture = None if self.shape.image is None else self._picture(images, order)[None]
         return picture, self._pose(pose)[None] if self.uses_pose else None
 
     def outputs(self, actions: np.ndarray) -> np.ndarray:

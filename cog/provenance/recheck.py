@@ -17,7 +17,7 @@ from cog.datasets.relabel.view import STORED, labelled, open_view
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
 from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
-from cog.errors import CogError
+from cog.errors import CogError, sentences
 from cog.evaluation.result import RESULT, open_evaluation
 from cog.provenance.lineage import READ, SUMMARY_KINDS, Link, Thing, split_view
 from cog.training import checkpoint as checkpoints
@@ -60,9 +60,12 @@ def recheck(things: Sequence[Thing], on_progress: OnProgress | None = None) -> R
             _check_read(thing)
         except DataError as error:
             return Report(number, unrecorded, error.problem)
+        except CogError as error:
+            rule, remedy = sentences(error.what, error.where), error.remedy or RESTORE
+            return Report(number, unrecorded, Problem(thing.path, thing.kind, rule, remedy))
         except READ as error:
-            text = str(error) if isinstance(error, CogError) else f"malformed ({error!r})"
-            return Report(number, unrecorded, Problem(thing.path, thing.kind, text, RESTORE))
+            rule = f"malformed ({error!r})"
+            return Report(number, unrecorded, Problem(thing.path, thing.kind, rule, RESTORE))
     if on_progress is not None:
         on_progress(len(things), "")
     return Report(len(things), unrecorded, None)

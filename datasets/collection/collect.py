@@ -39,7 +39,7 @@ OnProgress = Callable[[int, int, int], None]
 
 def collect(
     spec: CollectionSpec,
-    out: Path,
+    out: Path | str,
     *,
     workers: int = 0,
     dask_address: str | None = None,
@@ -61,6 +61,7 @@ def collect(
             negative, or one of them breaks its contract at the first frames.
         CogError: the folder holds something else, the disk is full, or a worker died; finished shards stay.
     """
+    out = Path(out)
     if workers < 0:
         raise UsageError(f"workers is {workers}; it must be at least 0")
     environment = environment_facts(spec)

@@ -80,6 +80,9 @@ def describe(path: Path) -> UsageError:
             return UsageError(what, where=path, remedy=f"run cog import {name} {file} --out FOLDER")
     if path.is_file() and _at(path, 0) == HDF5:
         ForeignFile(path).close()  # says so if it is cut off or cannot be opened
+    if path.is_file() and _at(path, 0).startswith(ZIP) and not zipfile.is_zipfile(path):
+        what = "this begins as an archive (npz or zip), but its list of contents is missing: it is cut off"
+        return UsageError(what, where=path, remedy="copy or download the file again")
     return UsageError(f"no format is given; {_unread(path)}", where=path, remedy=WRITER)
 
 

@@ -10,7 +10,7 @@ from cog.datasets.importers.foreign.chunks import ZarrStore
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.held import Held
-from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording
+from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, ended_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -27,6 +27,8 @@ class DiffusionPolicyOptions(ObservationOptions):
     """Key of the actions."""
     last_frame: LastFrame = "next"
     """After the last action, which no observation follows here: drop it, or repeat the last frame."""
+    terminated: str | None = None
+    """Key of flags that are 1 where the environment ended the episode. Default: none did."""
 
     def open(self, path: Path) -> "DiffusionPolicySource":
         return DiffusionPolicySource(path, self)
@@ -49,17 +51,19 @@ class DiffusionPolicySource:
         try:
             arrays = self._store.arrays(DATA)
             have = ", ".join(arrays) or "none"
-            for what, key in (("actions", choice.action), ("success", self._mark)):
+            marks = ("actions", choice.action), ("success", self._mark), ("ends", choice.terminated)
+            for what, key in marks:
                 if key is not None and key not in arrays:
                     raise UsageError(f"there is no array '{key}' of {what}; there are: {have}", where=path)
             self._notes: list[str] = []
             self._ends = self._read_ends()
-            facts = {choice.action, REWARD, self._mark}
+            facts = {choice.action, REWARD, self._mark, choice.terminated}
             observed = {key: value for key, value in arrays.items() if key not in facts}
             self._taken = Taken(path, choice, Held(path, {DATA: observed}))
             self.environment |= self._taken.robot
             self._rewarded = REWARD in arrays
             kept = [choice.action, *self._taken.keys, *([REWARD] if self._rewarded else [])]
+            kept += [] if choice.terminated is None else [choice.terminated]
             fields = [f"{DATA}/{key}" for key in kept]
             self.files = self._store.files([*fields, ENDS])
             for field in fields:
@@ -86,6 +90,9 @@ class DiffusionPolicySource:
         def rows(key: str) -> np.ndarray:
             return self._rows(key, episode)
 
+        named, ended = self._choice.terminated, False
+        if named is not None:
+            ended = ended_last(self.path, f"{DATA}/{named}", rows(named), episode)
         return Recording(
             name=f"rows {self._ends[episode]} to {self._ends[episode + 1] - 1}",
             actions=self.actions(episode),
@@ -94,7 +101,8 @@ class DiffusionPolicySource:
             vectors=self._taken.joined(rows),
             rewards=rows(REWARD).reshape(-1) if self._rewarded else None,
             success=None if self._mark is None else rows(self._mark).reshape(-1),
-            truncated=True,  # the store does not say why an episode ends
+            terminated=ended,
+            truncated=not ended,  # the store itself does not say why an episode ends
         )
 
     @property

@@ -18,7 +18,9 @@ from cog.datasets.importers.source import (
     ObservationOptions,
     Recording,
     choose,
+    ended_last,
     robot_facts,
+    unsaid_ends,
     untaken,
 )
 from cog.datasets.storage.problem import DataError, Problem
@@ -27,7 +29,7 @@ from cog.signals.pictures import encoding
 
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
 REWARD = "next.reward"
-ENDS = ("next.done", "next.truncated")
+ENDS = DONE, _ = ("next.done", "next.truncated")
 NUMBERS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))}
 NUMBERS |= {"float16", "float32", "float64"}
 
@@ -40,6 +42,8 @@ class LeRobotOptions(ObservationOptions):
 
     last_frame: LastFrame = "next"
     """Last actions that no observation follows in the source: drop them, or repeat the frame before them."""
+    terminated: str | None = None
+    """Key of flags, 1 where the environment ended the episode. Default: next.done beside next.truncated."""
 
     def open(self, path: Path) -> "LeRobotSource":
         return LeRobotSource(path, self)
@@ -70,11 +74,13 @@ class LeRobotSource:
         self._conversion = Conversion()
         self._lossy: dict[str, None] = {}
         self._key = None if choice.success is None or ">" in choice.success else choice.success
-        if self._key is not None and self._key not in folder.features:
-            have = ", ".join(folder.features)
-            raise UsageError(
-                f"there is no feature '{self._key}' that marks success; there are: {have}", where=path
-            )
+        for key, what in ((self._key, "success"), (choice.terminated, "ends")):
+            if key is not None and key not in folder.features:
+                have = ", ".join(folder.features)
+                raise UsageError(
+                    f"there is no feature '{key}' that marks {what}; there are: {have}", where=path
+                )
+        self._marked = 0
         self._actions = EpisodeTables([ACTION, "frame_index"])
         self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if kind == "image" else ROWS)
         listed = folder.entries(self._image if self._video else None)
@@ -84,7 +90,7 @@ class LeRobotSource:
         names = _names(folder.features[ACTION])
         robot = robot_facts(self._image, shapes, names, folder.rate)
         self.environment = {"id": folder.robot, "fps": folder.rate, **robot}
-        taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key)}
+        taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key), str(choice.terminated)}
         taken |= set(ENDS) if set(ENDS) <= folder.features.keys() else set()
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)
         if len(self._entries) < len(listed):
@@ -94,7 +100,7 @@ class LeRobotSource:
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
         done = [f"{self._image}: {rule}" for rule in (*self._lossy, *self._conversion.rules)]
-        return self._notes + done
+        return self._notes + unsaid_ends(DONE, self._marked, len(self)) + done
 
     def close(self) -> None:
         """Let go of the files that were read last."""
@@ -114,8 +120,7 @@ class LeRobotSource:
         entry = self._entries[episode]
         columns = self._columns(entry, self._tables)
         parts = [self._vector(key, columns[key]) for key in self._vectors]
-        flags = [bool(columns[key][-1]) for key in ENDS if key in columns]
-        ended = flags == [True, False]  # with one of the two alone, the folder does not say why it ends
+        ended = self._ended(entry, columns)
         return Recording(
             name=f"episode {entry.number}",
             actions=self._vector(ACTION, columns[ACTION]),
@@ -129,12 +134,21 @@ class LeRobotSource:
             options={"tasks": list(entry.tasks)},
         )
 
+    def _ended(self, entry: Entry, columns: dict[str, Any]) -> bool:
+        """Whether the environment ended an episode; one of the two flags alone does not say why it ends."""
+        named = self._choice.terminated
+        if named is not None:
+            return ended_last(entry.table, named, columns[named].reshape(-1), entry.number, entry.length)
+        flags = [bool(columns[key][-1]) for key in ENDS if key in columns]
+        self._marked += flags == [True] and DONE in columns
+        return flags == [True, False]
+
     def _needed(self) -> list[str]:
         """The columns that are read with the pictures."""
         embedded = [] if self._image is None or self._video else [self._image]
         rewards = [key for key in (REWARD, *ENDS) if key in self._folder.features]
-        success = [] if self._key is None else [self._key]
-        return [ACTION, "timestamp", "frame_index", *self._vectors, *embedded, *rewards, *success]
+        marks = [key for key in (self._key, self._choice.terminated) if key is not None]
+        return [ACTION, "timestamp", "frame_index", *self._vectors, *embedded, *rewards, *marks]
 
     def _has_rows(self, entry: Entry) -> bool:
         """Whether there are frames of an episode that is said to have none."""

@@ -16,6 +16,7 @@ from cog.datasets.importers.folders.minari import (
     METADATA,
     SOLE,
     Box,
+    declared_bounds,
     open_storage,
     read_spaces,
 )
@@ -77,6 +78,9 @@ class MinariSource:
         except BaseException:
             self.close()
             raise
+        if (declared := declared_bounds(metadata)) is not None:
+            told = f"the action space declares bounds of {declared} (--action-low and --action-high)"
+            self._notes.append(told)
         self.environment = {"id": str(metadata.get("dataset_id", "unknown")), **self._facts}
 
     @property
@@ -143,8 +147,7 @@ class MinariSource:
             rule = "no episode has a step"
             raise DataError(Problem(self.path, "episodes", rule, "check that this is the right dataset"))
         observations = {storage.episodes[k]: storage.arrays(k, SOLE) for k in self._episodes}
-        said = [key for key in self._spaces if not any(part.isdigit() for part in key.split("/"))]
-        held = Held(self.path, observations, label=_label, said=said)
+        held = Held(self.path, observations, label=_label, said=list(self._spaces))
         observed = self._sort(held)
         images = observed.images(self.path, choice.image)
         self._image, self._vectors = held.choose(choice, images, observed.vectors, observed.numbers)

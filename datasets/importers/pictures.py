@@ -7,13 +7,13 @@ source's arrays.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import cv2
 import h5py
 import numpy as np
 
-from cog.datasets.robot_interface import FLIPS, Flip
+from cog.datasets.robot_interface import FLIPS, Colour, Flip
 from cog.errors import UsageError
 from cog.signals.pictures import (
     UNDECLARED,
@@ -26,7 +26,6 @@ from cog.signals.pictures import (
     judge,
 )
 
-Colour = Literal["rgb", "bgr"]
 Array = tuple[np.dtype, tuple[int, ...]]
 """Type and shape (T, ...) of an array."""
 

@@ -24,13 +24,16 @@ from cog.datasets.importers.source import (
     Recording,
     as_flags,
     check_following,
+    ended_last,
     robot_facts,
+    unsaid_ends,
     with_last,
 )
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 OURS = "cog"  # where an export of cog records its origin
+DONES = "dones"
 TAKEN = {"actions", "obs", "next_obs", "rewards"}
 EXTRACT = (
     "make them with robomimic's dataset_states_to_obs.py, which replays the states in the simulator (a file "
@@ -49,6 +52,8 @@ class RobomimicOptions(ObservationOptions):
     """Last actions that no observation follows in the source: drop them, or repeat the frame before them."""
     mask: str | None = None
     """Name of a subset of the episodes. Default: all episodes."""
+    terminated: str | None = None
+    """Key of flags that are 1 where the environment ended the episode, such as dones. Default: none did."""
 
     def open(self, path: Path) -> "RobomimicSource":
         return RobomimicSource(path, self)
@@ -67,6 +72,7 @@ class RobomimicSource:
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
         self._conversion, self._following = Conversion(), Following(choice.last_frame)
+        self._marked = 0
         with self._file.closed_on_error():
             self._ours = OURS in self._file
             listed = self._list()
@@ -90,7 +96,8 @@ class RobomimicSource:
                 **robot_facts(self._image, {key: held.arrays[key][1] for key in self._vectors}),
             }
             names = {name: self._file.names(f"data/{name}") for name in self._demos}
-            extra = sorted({*chain.from_iterable(names.values())} - TAKEN - {str(choice.success)})
+            named = {str(choice.success), str(choice.terminated)}
+            extra = sorted({*chain.from_iterable(names.values())} - TAKEN - named)
             if extra:
                 self._notes.append(f"arrays not taken: {', '.join(counted(extra, names))}")
             masks = [name for name in self._file.names("mask") if name != choice.mask]
@@ -101,7 +108,8 @@ class RobomimicSource:
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
         converted = [f"{self._image}: {rule}" for rule in self._conversion.rules]
-        return [*self._notes, *self._following.notes(), *converted]
+        ends = unsaid_ends(DONES, self._marked, len(self))
+        return [*self._notes, *ends, *self._following.notes(), *converted]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -137,7 +145,7 @@ class RobomimicSource:
         columns = [self._vector(place, key, beyond, follows, episode) for key in self._vectors]
         images = None if self._image is None else self._pictures(place, self._image, beyond, follows, episode)
         rewards, success = f"{place}/rewards", self._choice.success
-        ended = self._ours and self._ended(place, steps)
+        ended = self._ended(place, episode)
         return Recording(
             name=name,
             actions=self.actions(episode),
@@ -150,11 +158,23 @@ class RobomimicSource:
             truncated=not ended,
         )
 
-    def _ended(self, place: str, steps: int) -> bool:
-        """Whether `dones` marks the last step; in files of other origin they may mark any end."""
-        return f"{place}/dones" in self._file and bool(
-            as_flags(self.path, f"{place}/dones", self._per_step(f"{place}/dones", steps))[-1]
-        )
+    def _ended(self, place: str, episode: int) -> bool:
+        """Whether the environment ended an episode: `dones` of other origin than cog's may mark any end."""
+        named, steps = self._choice.terminated, self._steps[self._demos[episode]]
+        field = f"{place}/{named or DONES}"
+        if field not in self._file:
+            if named is None:
+                return False
+            have = ", ".join(self._file.names(place))
+            what = f"{place} has no array '{named}' that marks ends; it has: {have}"
+            raise UsageError(what, where=self.path)
+        flags = self._per_step(field, steps)
+        if named is not None:
+            return ended_last(self.path, field, flags, episode, steps)
+        if self._ours:
+            return bool(as_flags(self.path, field, flags)[-1])
+        self._marked += bool((flags[-1:] > 0).any())
+        return False
 
     def _list(self) -> list[str]:
         """Names of the chosen episodes.

@@ -16,9 +16,9 @@ from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.held import Alike
 from cog.datasets.importers.left_out import LeftOut
-from cog.datasets.importers.pictures import Colour, Flip, Preparation
+from cog.datasets.importers.pictures import Preparation
 from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
-from cog.datasets.robot_interface import KEY
+from cog.datasets.robot_interface import KEY, Colour, Flip
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.writer import MERGED, DatasetWriter
@@ -152,6 +152,8 @@ def _import(
     mapped = config.action_map(source)
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
     taken = {**NOT_TAKEN, **vars(options)}
+    if taken.get("terminated", "") is None:  # data imported before it could be named keep their hash
+        del taken["terminated"]
     if mapped.stays:  # else the scale says it all
         taken |= {"stays": [stay.part for stay in mapped.stays], "switch_start": mapped.start}
     tally, survey = LeftOut(source.path, config.success_by), Survey()

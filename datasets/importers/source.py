@@ -259,12 +259,26 @@ def as_flags(path: Path, field: str, values: np.ndarray, episode: int | None = N
     return rows == 1
 
 
-def ended_last(path: Path, field: str, flags: np.ndarray, episode: int) -> bool:
-    """Whether the environment ended an episode at its last step, by its flags (T,).
+def unsaid_ends(key: str, marked: int, episodes: int) -> list[str]:
+    """The note on flags that mark ends without saying what ended the episode, if they mark any."""
+    if not marked:
+        return []
+    return [
+        f"{key} marks the last step of {marked} of {episodes} episodes and does not say what ended them: it "
+        f"counts as a time limit, with value beyond (--terminated {key}, if the environment ended them)"
+    ]
+
+
+def ended_last(path: Path, field: str, flags: np.ndarray, episode: int, steps: int | None = None) -> bool:
+    """Whether the environment ended an episode at the last of its `steps`, by its flags (T,).
 
     Raises:
-        DataError: an earlier step is flagged, so that the episode goes on, or a value is no flag.
+        DataError: an earlier step is flagged, so that the episode goes on, a value is no flag, or there is
+            not one for each step.
     """
+    if steps is not None and len(flags) != steps:
+        rule = f"must have one row for each of {steps} actions, found {len(flags)}"
+        raise DataError(Problem(path, field, rule, "choose other flags of ends", episode))
     flagged = np.flatnonzero(as_flags(path, field, flags, episode))
     if len(flagged) and flagged[0] < len(flags) - 1:
         rule = f"must mark the last step of {len(flags)} alone as an end, found step {flagged[0]}"

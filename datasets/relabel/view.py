@@ -119,14 +119,14 @@ class View:
 
 
 def relabel(
-    dataset_path: Path,
+    dataset_path: Path | str,
     rule: str,
     name: str,
     *,
     scale: float = 1.0,
     terminate: bool = True,
     only: str | None = None,
-    out: Path | None = None,
+    out: Path | str | None = None,
 ) -> View:
     """Apply a rule to a dataset and write the view `relabels/<name>.json`.
 
@@ -154,7 +154,7 @@ def relabel(
         raise UsageError(f"scale must be finite and positive, got {scale}")
     dataset = open_dataset(dataset_path)
     if out is not None:
-        dataset = seen_from(out, dataset)
+        dataset = seen_from(Path(out), dataset)
     if is_container(dataset.place) and name not in view_names(dataset):
         raise CogError(
             "a packed dataset cannot get new views",

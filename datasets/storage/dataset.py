@@ -127,12 +127,13 @@ class Dataset:
             yield from self.read(shard)
 
 
-def open_dataset(path: Path) -> Dataset:
+def open_dataset(path: Path | str) -> Dataset:
     """Open the dataset in a folder or packed file by its manifest; shards are not read yet.
 
     Raises:
         CogError: there is no dataset, its collection is unfinished, or the manifest breaks a rule.
     """
+    path = Path(path)
     manifest = path / MANIFEST
     if is_container(path):
         check_container(path)

@@ -17,11 +17,12 @@ from cog.errors import CogError
 RESTORE = "restore the file from a copy"
 
 
-def verify(path: Path) -> list[Problem]:
+def verify(path: Path | str) -> list[Problem]:
     """All problems of a dataset, in a folder or packed, or of a merge; none if it is sound.
 
     Views by a user's own function are checked for form and origin; the function is not run.
     """
+    path = Path(path)
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
     packed = is_container(path)

@@ -180,6 +180,24 @@ def test_one_picture_of_any_size_is_seen_as_the_data_hold_it(tmp_path: Path) -> 
         np.testing.assert_array_equal(picture, stored[None])
 
 
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_channels_are_taken_in_the_order_of_the_data_s_source(tmp_path: Path, colour: Any) -> None:
+    data = recorded(tmp_path / "arm", interface=ARM, action_scale=SCALE, colour=colour)
+    edited = tmp_path / "edited"
+    assert cli.run(["filter", str(data), "--success", "true", "--out", str(edited)]) == 0
+    assert cli.run(["relabel", str(edited), "--rule", "recorded_success", "--name", "success"]) == 0
+    camera = np.random.default_rng(1).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+    seen = by_opencv(camera[:, :, ::-1] if colour == "bgr" else camera, SIZE)
+    for number, source in enumerate((data, edited)):
+        train(dataclasses.replace(config(tmp_path / f"run{number}", updates=1), data=source))
+        policy = Policy.load(tmp_path / f"run{number}")
+        assert policy.expects.known.colour == colour and colour.upper() in str(policy.expects)
+        by_hand = SCALE.to_robot(policy.act(seen[None], np.zeros((1, 3))))[0]
+        np.testing.assert_array_equal(policy.act_robot(camera, np.zeros(3)), by_hand)
+        other = policy.act_robot(camera[:, :, ::-1], np.zeros(3), colour="rgb" if colour == "bgr" else "bgr")
+        np.testing.assert_array_equal(other, by_hand)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

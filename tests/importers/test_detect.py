@@ -1,6 +1,7 @@
 """An import without a format says which one a path looks like, and a wrong one names the right one."""
 
 import json
+import zipfile
 
 import h5py
 import numpy as np
@@ -123,7 +124,7 @@ def empty_hdf5(path):
     [
         ("a.txt", lambda path: path.write_text("hello"), "it looks like none that is read"),
         ("a.hdf5", empty_hdf5, "none that is read"),
-        ("a.zip", lambda path: path.write_bytes(b"PK\x03\x04broken"), "none that is read"),
+        ("a.zip", lambda path: zipfile.ZipFile(path, "w").close(), "none that is read"),
         ("a.npy", lambda path: np.save(path, np.zeros(3)), "none that is read"),
         ("empty", lambda path: path.mkdir(), "none that is read"),
         ("a.bag", lambda path: path.write_bytes(b"#ROSBAG"), "it is a ROS bag, which is not read yet"),
@@ -153,6 +154,13 @@ def test_a_missing_file_is_called_missing(tmp_path, capsys):
 def test_a_mistyped_format_is_still_corrected(capsys):
     code, said = run(capsys, "manyskill", "a.h5", "--out", "b")
     assert code == 2 and "Did you mean 'maniskill'?" in said
+
+
+def test_an_archive_that_is_cut_off_is_told_as_such(tmp_path, capsys):
+    path = test_ogbench.write(tmp_path / "a.npz", test_ogbench.states([2, 3]))
+    path.write_bytes(path.read_bytes()[:-60])
+    code, said = run(capsys, path, "--out", tmp_path / "out")
+    assert code == 2 and "it is cut off" in said and "Copy or download the file again" in said
 
 
 @pytest.mark.parametrize("format", [[], ["robomimic"]])

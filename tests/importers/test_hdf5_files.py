@@ -28,6 +28,20 @@ def test_links_within_the_file_are_followed(tmp_path, capsys):
         np.testing.assert_array_equal(episode.state, STATE.astype(np.float32))
 
 
+def test_what_a_linked_group_lacks_is_missing_and_what_a_link_names_in_vain_is_told(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["held/x"] = [1.0]
+        file["to_held"] = h5py.SoftLink("held")
+        file["to_nothing"] = h5py.SoftLink("held/y")
+        file["by_way"] = h5py.SoftLink("/to_held")
+    with ForeignFile(tmp_path / "a.h5") as file:
+        for group in ("held", "to_held", "by_way"):
+            assert f"{group}/x" in file and f"{group}/y" not in file and f"{group}/x/y" not in file
+        for name in ("to_nothing", "to_nothing/x"):
+            with pytest.raises(DataError, match="leads through a link to what is not in this file"):
+                file.names(name)
+
+
 def elsewhere(tmp_path):
     """Ways to name what is not in the file, and what each must be told as."""
     with h5py.File(tmp_path / "secret.hdf5", "w") as secret:

@@ -87,12 +87,15 @@ def open_storage(folder: Path, metadata: Mapping[str, Any], spaces: Mapping[str,
 def read_spaces(metadata: Mapping[str, Any]) -> dict[str, Box]:
     """Every box of the observations, by its path; none where the metadata name an environment instead."""
     found: dict[str, Box] = {}
+    in_hdf5 = metadata.get("data_format") == "hdf5"
 
     def visit(space: object, key: str) -> None:
         if not isinstance(space, dict):
             return
         below = space.get("subspaces")
-        named = enumerate(below) if isinstance(below, list) else (below or {}).items()
+        if isinstance(below, list):  # a tuple's parts, named as the storage names them
+            below = {f"_index_{k}" if in_hdf5 else str(k): part for k, part in enumerate(below)}
+        named = (below or {}).items()
         for name, subspace in named:
             visit(subspace, f"{key}/{name}" if key else str(name))
         shape = space.get("shape")
@@ -110,6 +113,20 @@ def _only(bounds: object) -> float | None:
     """The bound that all entries share, if there is one."""
     values = np.unique(np.asarray(bounds, np.float64))
     return float(values[0]) if len(values) == 1 else None
+
+
+def declared_bounds(metadata: Mapping[str, Any]) -> str | None:
+    """The bounds of actions as declared, in words; None where they are -1 to 1, infinite or not declared."""
+    try:
+        space = json.loads(str(metadata.get("action_space")))
+        pair = np.broadcast_arrays(*(np.asarray(space[name], np.float64) for name in ("low", "high")))
+        low, high = (bounds.reshape(-1) for bounds in pair)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if not low.size or not np.isfinite([low, high]).all() or ((low == -1) & (high == 1)).all():
+        return None
+    pairs = [f"{least:g} to {most:g}" for least, most in zip(low, high, strict=True)]
+    return pairs[0] if len(set(pairs)) == 1 else ", ".join(f"{k}: {pair}" for k, pair in enumerate(pairs))
 
 
 class HDF5Storage:

@@ -189,11 +189,13 @@ class ForeignFile:
         """The node at a path, found step by step: links within the file are followed, none out of it."""
         node: h5py.Group | h5py.Dataset = self._file
         ahead, links = [part for part in name.split("/") if part], 0
+        named = 0  # steps ahead that a link names, which must be there
         while ahead:
-            part = ahead.pop(0)
+            part, by_link = ahead.pop(0), named > 0
+            named = max(0, named - 1)
             link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
             if link is None:
-                if links:
+                if by_link:
                     rule = "leads through a link to what is not in this file"
                     raise DataError(Problem(self.path, name, rule, "remove the link, or add what it names"))
                 return None
@@ -202,7 +204,8 @@ class ForeignFile:
                 if links > MOST_LINKS:
                     raise DataError(Problem(self.path, name, "its links lead in a circle", "remove them"))
                 node = self._file if link.path.startswith("/") else node
-                ahead = [step for step in link.path.split("/") if step not in ("", ".")] + ahead
+                steps = [step for step in link.path.split("/") if step not in ("", ".")]
+                ahead, named = steps + ahead, named + len(steps)
                 continue
             if not isinstance(link, h5py.HardLink):
                 other = link.filename if isinstance(link, h5py.ExternalLink) else "elsewhere"

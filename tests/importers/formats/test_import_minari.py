@@ -226,3 +226,22 @@ def test_a_broken_dataset_is_refused(field, value, said, source, out, capsys):
 def test_options_without_meaning_for_minari_are_refused(option, source, out, capsys):
     assert run(source, "--out", out, *KEYS, *option) == 2
     assert option[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        ([-2.0] * 3, [2.0] * 3, "bounds of -2 to 2 (--action-low and --action-high)"),
+        ([-1.0, -1.0, 0.0], [1.0] * 3, "bounds of 0: -1 to 1, 1: -1 to 1, 2: 0 to 1"),
+        ([-1.0] * 3, [1.0] * 3, None),
+        ([-np.inf] * 3, [np.inf] * 3, None),
+        (-2.0, 2.0, "bounds of -2 to 2"),
+        (["a"], [1.0], None),
+    ],
+)
+def test_other_bounds_that_the_action_space_declares_are_said(tmp_path, out, capsys, low, high, said):
+    space = json.dumps({"type": "Box", "shape": [3], "low": low, "high": high})
+    source = write_minari(tmp_path / "declared", minari_arrays(), action_space=space)
+    assert run(source, "--out", out, *KEYS) == 0
+    found = " ".join(capsys.readouterr().out.split())
+    assert (said in found) if said else ("declares" not in found)

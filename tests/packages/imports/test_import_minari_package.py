@@ -94,3 +94,44 @@ def test_a_still_mask_is_neither_a_state_nor_a_picture(form, write, tmp_path, ca
     assert run(source, tmp_path / "data", "--image", "none") == 0
     assert open_dataset(tmp_path / "data").environment["observations"] == {"state": [4]}
     assert "mask is no colour picture but a plane without colour, coded as JPEG" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["hdf5", "arrow", "parquet"])
+def test_the_parts_of_a_tuple_are_taken_by_the_names_that_minari_gives_them(form, tmp_path, monkeypatch):
+    if form != "hdf5":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    import gymnasium
+    import minari
+    from minari.data_collector import EpisodeBuffer
+
+    rng, steps = np.random.default_rng(0), 4
+    box = gymnasium.spaces.Box
+    pictures = rng.integers(0, 256, (steps + 1, 8, 8, 3), dtype=np.uint8)
+    joints = rng.normal(size=(steps + 1, 2))
+    minari.create_dataset_from_buffers(
+        dataset_id="lab/pair-v0",
+        buffer=[
+            EpisodeBuffer(
+                id=None,
+                observations=(list(pictures), list(joints)),
+                actions=list(rng.uniform(-1, 1, (steps, 3)).astype(np.float32)),
+                rewards=[0.0] * steps,
+                terminations=[False] * steps,
+                truncations=[False] * (steps - 1) + [True],
+            )
+        ],
+        observation_space=gymnasium.spaces.Tuple(
+            (box(0, 255, (8, 8, 3), np.uint8), box(-9, 9, (2,), np.float64))
+        ),
+        action_space=box(-1, 1, (3,), np.float32),
+        data_format=form,
+        jpeg_encoding=False,
+    )
+    image, pose = ("_index_0", "_index_1") if form == "hdf5" else ("0", "1")
+    options = ["--image", image, "--proprio", pose, "--image-size", "0"]
+    source = tmp_path / "minari/lab/pair-v0"
+    assert cli.run(["import", "minari", str(source), "--out", str(tmp_path / "data"), *options]) == 0
+    [mine] = open_dataset(tmp_path / "data").episodes()
+    np.testing.assert_array_equal(mine.images, pictures)
+    np.testing.assert_array_equal(mine.proprio, joints.astype(np.float32))
