@@ -51,6 +51,8 @@ class Survey:
         if values is None:
             return f"more than {MOST} values from {self.low[part]:g} to {self.high[part]:g}"
         listed = ", ".join(f"{value:g}" for value in values)
+        if len({f"{value:g}" for value in values}) < len(values):  # such as 0.9999999 beside 1
+            listed = ", ".join(map(repr, values))
         return f"only the value {listed}" if len(values) == 1 else f"the values {listed}"
 
     def range_note(self) -> str:

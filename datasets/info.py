@@ -10,9 +10,10 @@ import numpy as np
 from cog.datasets.edit.subset import OnProgress, pick
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, open_merge
+from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.rules import reads_signals_alone
 from cog.datasets.relabel.terms import ZERO
-from cog.datasets.relabel.view import STORED, View, labelled, open_view, view_names
+from cog.datasets.relabel.view import View, labelled, open_view, view_names
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.success import counted_by, counts

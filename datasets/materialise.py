@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
-from cog.datasets.relabel.view import STORED, labelled, open_view
+from cog.datasets.relabel.request import STORED
+from cog.datasets.relabel.view import labelled, open_view
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, write_dataset
 from cog.datasets.storage.folder import new_folder, refuse_inside

@@ -13,7 +13,8 @@ from cog.core.lock import reserved
 from cog.core.options import usable_path
 from cog.core.sealed import SealError, read_sealed, write_sealed
 from cog.datasets.action_scale import FACT, ActionScale
-from cog.datasets.relabel.view import STORED, View, open_view
+from cog.datasets.relabel.request import STORED
+from cog.datasets.relabel.view import View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
@@ -125,9 +126,9 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
 
 def write_merge(
-    out: Path | str, task: Sequence[str], prior: Sequence[str] = (), task_share: float = 0.5
+    out: Path | str, task: str | Sequence[str], prior: str | Sequence[str] = (), task_share: float = 0.5
 ) -> Merge:
-    """Write a merge of sources given as `FOLDER@VIEW`.
+    """Write a merge of sources given as `FOLDER@VIEW`, one or several of each role.
 
     Within a role, sources share in proportion to their steps. Without prior sources the task has all.
 
@@ -135,6 +136,7 @@ def write_merge(
         UsageError: no task source, or a share outside (0, 1).
         CogError: a source does not exist or differs in shape from the others, or `out` holds another merge.
     """
+    task, prior = ((given,) if isinstance(given, str) else given for given in (task, prior))
     if not task:
         raise UsageError("a merge needs at least one task source")
     if not 0.0 < task_share < 1.0 and prior:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from cog.core.bounds import refuse_type
 from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
@@ -86,6 +87,8 @@ class DatasetWriter:
             UsageError: an option is invalid, or facts are not JSON.
         """
         pictures.check_options(image_size, colour)
+        refuse_type("action_scale", action_scale, ActionScale)
+        refuse_type("interface", interface, RobotInterface)
         if success_by not in get_args(SuccessBy):
             raise UsageError(f"success_by must be any or last, got {success_by!r}")
         if episodes_per_shard < 1:
@@ -99,11 +102,10 @@ class DatasetWriter:
         self._new = NewDataset(self.folder, spec, episodes_per_shard)
         self._place = new_folder(self.folder)
         self._image_size, self._colour, self._scale = image_size, colour, action_scale
-        self._success_by = success_by
+        self._success_by, self._inputs = success_by, tuple(inputs)
         self._environment = {"id": "unknown", **as_json("environment", environment or {})}
         held = self._environment.pop(KEY, None)
         self._interface = interface or RobotInterface.from_json(held or {})
-        self._inputs = tuple(inputs)
         self._facts: dict[str, Any] | None = None
         self._open, self._count = False, 0
 
@@ -340,7 +342,7 @@ class DatasetWriter:
     def _flag(self, field: str, given: Any) -> bool:
         """One boolean, or a number instead."""
         values = self._array(field, given)
-        if values.size != 1 or not np.isfinite(values).all():
+        if values.size != 1 or values.item() not in (0, 1):
             raise self._problem(field, f"must be True or False, found {values.tolist()}", "convert it")
         return bool(values.item())
 

@@ -60,6 +60,12 @@ def refuse_seed(seed: int, bits: int = SEED_BITS) -> None:
         raise UsageError(f"seed is {seed}; it must lie in [0, 2**{bits})")
 
 
+def refuse_type(name: str, value: object, kind: type) -> None:
+    """Raise UsageError for an argument that is neither None nor of this type."""
+    if not isinstance(value, kind | None):
+        raise UsageError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+
+
 def _numbers(settings: object, name: str) -> tuple[float, ...]:
     """The numbers in a setting: one, several or none."""
     value = attrgetter(name)(settings)

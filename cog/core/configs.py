@@ -83,7 +83,7 @@ def take_types(config: Any, prefix: str = "") -> None:
         if unfilled or not _is_field(hint) or dataclasses.is_dataclass(value):
             continue
         taken = _typed(value, hint, f"{prefix}{name}")
-        if isinstance(taken, Path | tuple):
+        if isinstance(taken, Path | tuple) or dataclasses.is_dataclass(taken):
             object.__setattr__(config, name, taken)
 
 
@@ -125,6 +125,10 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_json(value, hint, where)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, hint):
+        return value
+    if origin is Mapping and isinstance(value, Mapping):
+        return value
     if origin is Literal:
         if isinstance(value, str | int) and value in typing.get_args(hint):
             return value

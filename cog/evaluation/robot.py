@@ -174,6 +174,8 @@ def _numbers(given: object, what: str, size: int) -> np.ndarray:
         CogError: it holds something other than real numbers.
     """
     try:
+        if np.ma.is_masked(given):
+            raise TypeError("entries are masked")
         found = np.asarray(given)
         if found.dtype.kind not in "biufO":
             raise TypeError(f"type {found.dtype}")

@@ -14,8 +14,9 @@ import numpy as np
 from cog.datasets.collection.recorder import Recorder
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, Source
+from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone
-from cog.datasets.relabel.view import STORED, pay
+from cog.datasets.relabel.view import pay
 from cog.envs.make import Scene, make_environment
 from cog.errors import CogError
 from cog.replay.buffer import Buffer

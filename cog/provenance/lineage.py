@@ -14,7 +14,8 @@ from cog.classifier.network import FACTS, WEIGHTS, open_classifier
 from cog.core.files import hash_file, home, read_json
 from cog.core.inputs import Input, inputs_from_json
 from cog.datasets.merge import MERGE, open_merge
-from cog.datasets.relabel.view import STORED, open_view
+from cog.datasets.relabel.request import STORED
+from cog.datasets.relabel.view import open_view
 from cog.datasets.storage.claim import KIND as COLLECTION_KIND
 from cog.datasets.storage.container import read_bytes
 from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS, open_dataset

@@ -13,7 +13,8 @@ from cog.classifier.network import FACTS, open_classifier
 from cog.core.files import json_text, read_json
 from cog.datasets.load import load
 from cog.datasets.merge import open_merge
-from cog.datasets.relabel.view import STORED, labelled, open_view
+from cog.datasets.relabel.request import STORED
+from cog.datasets.relabel.view import labelled, open_view
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
 from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, open_dataset
 from cog.datasets.storage.problem import DataError, Problem

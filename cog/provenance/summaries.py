@@ -5,7 +5,8 @@ from typing import Any
 
 from cog.core.files import read_json
 from cog.datasets.merge import Merge
-from cog.datasets.relabel.view import STORED, View
+from cog.datasets.relabel.request import STORED
+from cog.datasets.relabel.view import View
 from cog.datasets.storage.dataset import Dataset
 from cog.evaluation.result import Evaluation
 from cog.training.checkpoint import Checkpoint

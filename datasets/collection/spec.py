@@ -8,11 +8,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cog.core.bounds import refuse_below, refuse_seed
+from cog.core.configs import take_types
 from cog.core.files import hash_json
 from cog.core.options import read_pairs
 from cog.errors import UsageError
@@ -83,14 +84,11 @@ class CollectionSpec:
         Raises:
             UsageError: a value is out of range.
         """
+        take_types(self)
         refuse_below(self, 1, "episodes", "image_size", "max_episode_steps", "episodes_per_shard")
         refuse_seed(self.seed)
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise UsageError(f"noise must be finite and not negative, got {self.noise}")
-        if self.keep not in get_args(Keep):
-            raise UsageError(f"keep must be one of {', '.join(get_args(Keep))}, got {self.keep!r}")
-        if self.observation not in ("image", "state"):
-            raise UsageError(f"observation must be 'image' or 'state', got {self.observation!r}")
         if not self.starts or not self.behaviours:
             raise UsageError("a collection needs at least one start and one behaviour")
         weights = [choice.weight for choice in self.behaviours]

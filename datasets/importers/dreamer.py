@@ -65,6 +65,7 @@ class DreamerSource:
         self.files = _files(path)
         self._opened: NpzFile | ForeignFile | None = None
         self._unearned: dict[int, float] = {}
+        self._unled: set[int] = set()
         self.environment = {"id": "unknown"}
         try:
             self._places: list[_Place] = []
@@ -93,6 +94,11 @@ class DreamerSource:
         if several:
             notes.append(
                 f"{several} files hold several episodes, and were cut where a row is marked as a first"
+            )
+        if self._unled:
+            notes.append(
+                f"{len(self._unled)} episodes have an action in their first row, which leads to no frame and "
+                "was not taken; where actions are stored with the frame before, this is no Dreamer file"
             )
         if not self._unearned:
             return notes
@@ -126,6 +132,8 @@ class DreamerSource:
         rewards = self._rows(place, REWARD).reshape(-1) if REWARD in file else None
         if rewards is not None and rewards[0]:
             self._unearned[episode] = float(rewards[0])
+        if np.any(rows(ACTION)[:1] != 0):
+            self._unled.add(episode)
         terminal = self._ends_for_good(place, episode)
         return Recording(
             name=place.file.name if len(self.files) > 1 else f"rows {place.begin} to {place.end - 1}",
@@ -180,11 +188,11 @@ class DreamerSource:
             return ended_last(place.file, TERMINAL, self._rows(place, TERMINAL)[1:], episode)
         if DISCOUNT not in file:
             return False
-        last = self._rows(place, DISCOUNT).reshape(-1)[-1]
-        if not np.isfinite(last):
-            rule = f"must be finite, found {last} in the last row"
+        found = self._rows(place, DISCOUNT).reshape(-1)
+        if len(broken := np.flatnonzero(~np.isfinite(found))):
+            rule = f"must be finite, found {found[broken[0]]} in row {broken[0]}"
             raise DataError(Problem(place.file, DISCOUNT, rule, ANOTHER, episode))
-        return bool(last == 0)
+        return ended_last(place.file, DISCOUNT, found[1:] == 0, episode)
 
     def _success(self, place: _Place) -> np.ndarray | None:
         """The chosen success entries of the steps."""

@@ -64,12 +64,7 @@ class Held:
         """
         for key in choice.proprio:
             if key in self.arrays and key not in (*vectors, *numbers):
-                kind, (_, *shape) = self.arrays[key]
-                raise UsageError(
-                    f"'{key}' is no vector of numbers but {kind} of shape (T, {', '.join(map(str, shape))})",
-                    where=self._path,
-                    remedy="choose others, or store it as float32 of shape (T, N)",
-                )
+                raise self._no_vector(key)
         image, chosen = choose(self._path, choice, images, vectors, numbers)
         for key in (*(() if image is None else (image,)), *chosen):
             if lacking := self._lacking(key):
@@ -84,6 +79,16 @@ class Held:
         left = sorted(self._known - set(taken))
         text = ", ".join(counted(left, self._episodes, self._unit))
         return [f"observations not taken: {text}"] if left else []
+
+    def _no_vector(self, key: str) -> UsageError:
+        """Why a key that was named is no vector."""
+        kind, (_, *shape) = self.arrays[key]
+        found = f"{kind} of shape (T{''.join(f', {size}' for size in shape)})"
+        if len(shape) > 1:
+            rule, remedy = f"has {len(shape)} axes a step ({found}); a vector has one", "choose others"
+        else:
+            rule, remedy = f"is {found}, no vector of numbers", "choose others, or store it as float32 (T, N)"
+        return UsageError(f"'{key}' {rule}", where=self._path, remedy=remedy)
 
     def _lacking(self, key: str) -> list[str]:
         """Names of the episodes without a key."""
@@ -146,6 +151,11 @@ def counted(
     return [
         name if count[name] == total else f"{name} (in {count[name]} of {total} {unit})" for name in names
     ]
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of several, for people."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _others(count: int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from cog.core.files import read_json
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
-from cog.datasets.importers.held import Held, counted
+from cog.datasets.importers.held import Held, counted, some
 from cog.datasets.importers.pictures import Array, Declared
 from cog.datasets.importers.source import ObservationOptions, Recording, as_flags
 from cog.datasets.storage.problem import DataError, Problem
@@ -239,8 +239,12 @@ class ManiSkillSource:
         self.files = [self.path, beside]
         unknown = [name for name in self._names if name not in episodes]
         if unknown:
-            some = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-            self._notes.append(f"{len(unknown)} trajectories are not in {beside.name} ({some})")
+            self._notes.append(f"{len(unknown)} trajectories are not in {beside.name} ({some(unknown)})")
+        lacking = [name for name in episodes if name not in self._names]
+        if lacking:
+            self._notes.append(
+                f"{beside.name} lists {len(lacking)} trajectories that the file lacks ({some(lacking)})"
+            )
         return episodes
 
     def _describe(self) -> dict[str, Any]:

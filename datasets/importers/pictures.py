@@ -93,7 +93,7 @@ def sort_observations(
             pictures[key] = Verdict("unfit", f"the bytes of one {name} file a step", DECODE)
         elif len(shape) == 1 and _in_bytes(kind):
             pictures[key] = Verdict("unfit", "byte strings (encoded pictures?)", DECODE)
-        elif number and len(shape) == 2 and said.meaning is None:
+        elif number and len(shape) == 2 and shape[1] and said.meaning is None:
             vectors.append(key)
         elif number and len(shape) == 1:
             numbers.append(key)

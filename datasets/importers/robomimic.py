@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
-from cog.datasets.importers.held import Held, counted
+from cog.datasets.importers.held import Held, counted, some
 from cog.datasets.importers.pictures import Array, Conversion, UnfitError, sort_observations
 from cog.datasets.importers.source import (
     Following,
@@ -193,7 +193,7 @@ class RobomimicSource:
             rule = f"must contain episodes demo_0, demo_1, ...; this is not a robomimic file ({have})"
             remedy = "choose another format, or write the episodes with cog.DatasetWriter"
             raise DataError(Problem(self.path, "data", rule, remedy))
-        self._notes = [f"groups of data not taken, since only demo_N are: {_some(others)}"] if others else []
+        self._notes = [f"groups of data not taken, since only demo_N are: {some(others)}"] if others else []
         mask = self._choice.mask
         if mask is not None:
             masks = self._file.names("mask")
@@ -213,7 +213,9 @@ class RobomimicSource:
                     rule = f"names '{name}', which is not in the file"
                     remedy = "correct the mask, or leave out --mask"
                     raise DataError(Problem(self.path, f"mask/{mask}", rule, remedy))
-            demos = chosen
+            demos = list(dict.fromkeys(chosen))
+            if len(demos) < len(chosen):
+                self._notes.append(f"the mask '{mask}' names episodes twice; each was taken once")
         return sorted(demos, key=lambda name: int(name.removeprefix("demo_")))
 
     def _count(self, name: str) -> int:
@@ -238,10 +240,10 @@ class RobomimicSource:
             rule = "must hold at least one action in one episode, found none"
             raise DataError(Problem(self.path, "data/demo_*/actions", rule, ANOTHER))
         if empty:
-            yield f"{len(empty)} episodes without a step were left out ({_some(empty)})"
+            yield f"{len(empty)} episodes without a step were left out ({some(empty)})"
         cut = [name for name in self._demos if self._steps[name] < self._rows(f"data/{name}/actions")]
         if cut:
-            yield f"rows beyond num_samples were left out in {len(cut)} episodes ({_some(cut)})"
+            yield f"rows beyond num_samples were left out in {len(cut)} episodes ({some(cut)})"
         odd = [
             name
             for name in self._demos
@@ -252,7 +254,7 @@ class RobomimicSource:
             yield f"num_samples of {len(odd)} episodes is no count of rows ({odd[0]}: {said}); all were taken"
         more = [name for name in self._demos if (self._said(name) or 0) > self._steps[name]]
         if more:
-            yield f"num_samples is larger than the number of actions in {len(more)} episodes ({_some(more)})"
+            yield f"num_samples is larger than the number of actions in {len(more)} episodes ({some(more)})"
 
     def _observed(self) -> dict[str, dict[str, Array]]:
         """Type and shape of the observations of every episode, by its place in the file.
@@ -268,9 +270,9 @@ class RobomimicSource:
             have = ", ".join(self._file.names(f"data/{without[0]}")) or "nothing"
             rule = f"must be present: there are no observations, only {have}"
             raise DataError(Problem(self.path, f"data/{without[0]}/obs", rule, EXTRACT))
-        rule = f"must hold observations: {_some(without)} has none, the other episodes have"
+        rule = f"must hold observations: {some(without)} has none, the other episodes have"
         if len(without) > 1:
-            rule = f"must hold observations: {_some(without)} have none, the others have"
+            rule = f"must hold observations: {some(without)} have none, the others have"
         remedy = "add them, or choose the other episodes with --mask"
         raise DataError(Problem(self.path, f"data/{without[0]}/obs", rule, remedy))
 
@@ -383,16 +385,11 @@ class RobomimicSource:
         if isinstance(said, bool | np.bool_ | int | float | np.integer | np.floating):
             return (np.arange(steps) == steps - 1) & bool(said > 0)
         have = ", ".join(self._file.names(place))
-        raise UsageError(
-            f"{place} has no array '{key}' that marks success; it has: {have} (and no such number among "
-            "its attributes)",
-            where=self.path,
+        held = (
+            "no such number among its attributes" if said is None else f"its attribute is {said!r}, no number"
         )
-
-
-def _some(names: list[str]) -> str:
-    """Some names, for people."""
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        what = f"{place} has no array '{key}' that marks success; it has: {have} (and {held})"
+        raise UsageError(what, where=self.path)
 
 
 def _odd(row: np.ndarray) -> str:

@@ -144,6 +144,8 @@ def choose(
     else:
         chosen = tuple(vectors if vectors or image is not None else known)
     for key in chosen:
+        if chosen.count(key) > 1:
+            raise UsageError(f"the vector '{key}' is named twice", where=path, remedy="name it once")
         if key not in known:
             raise UsageError(f"there is no vector '{key}'; {have}", where=path)
     if image is None and not chosen:

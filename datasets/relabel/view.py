@@ -9,8 +9,6 @@ noticed; so is a classifier that the rule names, by its own hash.
 
 import dataclasses
 import hashlib
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from cog.core.inputs import Input, inputs_from_json, inputs_to_json
 from cog.core.sealed import read_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.place import publish_view, seen_from, view_file
+from cog.datasets.relabel.request import STORED, refuse_invalid
 from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone, relocate
 from cog.datasets.storage.container import is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
@@ -31,7 +30,6 @@ from cog.datasets.success import counted_by
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT
 
-STORED = "stored"  # the rewards that materialised shards hold
 AGAIN = "relabel the dataset again under a new name"
 
 
@@ -145,13 +143,7 @@ def relabel(
         CogError: a rule fails on an episode, `only` keeps none, or a different view of that name exists;
             nothing is written.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name) or name == STORED:
-        raise UsageError(
-            f"invalid view name {name!r}",
-            remedy=f"use letters, digits, '_', '-' and '.'; '{STORED}' is reserved",
-        )
-    if not math.isfinite(scale) or scale <= 0:
-        raise UsageError(f"scale must be finite and positive, got {scale}")
+    refuse_invalid(rule, name, scale, terminate)
     dataset = open_dataset(dataset_path)
     if out is not None:
         dataset = seen_from(Path(out), dataset)

@@ -7,7 +7,8 @@ from pathlib import Path
 from cog.core.files import OTHER_NAME, write_bytes
 from cog.core.lock import reserved
 from cog.datasets.merge import MERGE
-from cog.datasets.relabel.view import STORED, open_view, view_names
+from cog.datasets.relabel.request import STORED
+from cog.datasets.relabel.view import open_view, view_names
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes, write_container
 from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, open_dataset
 from cog.datasets.storage.folder import new_folder, refuse_inside

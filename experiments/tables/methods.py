@@ -90,6 +90,30 @@ def measured(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def across(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line of markdown for each arm: success from the unseen start of every row, pooled over seeds."""
+    found: dict[str, dict[str, str]] = {}
+    for result in results:
+        for row in dict.fromkeys(entry["row"] for entry in result["summary"]):
+            start = next(entry["start"] for entry in result["summary"] if entry["row"] == row)
+            for one in result["results"]:
+                if (one["row"], one["start"]) == (row, start):
+                    found.setdefault(one["arm"], {}).setdefault(
+                        row, _together(result, row, one["arm"], start)
+                    )
+    rows = list(dict.fromkeys(row for cells in found.values() for row in cells))
+    lines = [markdown_line(["arm", *rows]), markdown_line(["---"] * (1 + len(rows)))]
+    return lines + [
+        markdown_line([f"`{arm}`", *(cells.get(row, "") for row in rows)]) for arm, cells in found.items()
+    ]
+
+
+def _together(result: Mapping[str, Any], row: str, arm: str, start: str) -> str:
+    """Success of an arm from one start over all seeds."""
+    cell = [one for one in result["results"] if (one["row"], one["arm"], one["start"]) == (row, arm, start)]
+    return str(pooled([Rate(**one["last_step"]) for one in cell]))
+
+
 def _line(cells: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
     """What the seeds of an arm did from the row's own start and from the task data's."""
     own = cells[0]

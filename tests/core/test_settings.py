@@ -10,6 +10,7 @@ import pytest
 
 from cog.core.bounds import refuse_below, refuse_outside
 from cog.core.configs import to_json
+from cog.datasets.collection.spec import CollectionSpec
 from cog.errors import UsageError
 from cog.evaluation.config import EvaluateConfig
 from cog.networks.config import NetworkConfig
@@ -72,6 +73,13 @@ WRONG_TYPES = {
     "flag": (lambda: config(compiled="no"), "compiled: 'no' is not of type bool"),
     "sampling": (lambda: config(sampling=None), "sampling: must be one of "),
     "variant": (lambda: config(variant="eq3"), "cql.variant: must be one of "),
+    "behaviours": (
+        lambda: CollectionSpec(3, behaviours=("grasp",)),
+        "'grasp' is not of type BehaviourChoice",
+    ),
+    "starts": (lambda: CollectionSpec(3, starts="open"), "starts: 'open' is not of type"),
+    "keep": (lambda: CollectionSpec(3, keep="best"), "keep: must be one of all, success, failure"),
+    "network": (lambda: dataclasses.replace(config(), network={"switch": 1}), "unknown field 'switch'"),
     "mix": (lambda: FinetuneConfig(Path("run"), Path("data"), Path("out"), mix="all"), "mix: must be one of"),
     "acting": (lambda: EvaluateConfig(Path("run"), Path("out"), acting="best"), "acting: must be one of"),
 }
@@ -83,6 +91,11 @@ def test_a_setting_of_another_type_or_an_unknown_word_is_refused_by_name(name: s
     with pytest.raises(UsageError) as refused:
         make()
     assert told in str(refused.value)
+
+
+def test_settings_in_settings_may_be_given_as_a_mapping() -> None:
+    made = dataclasses.replace(config(), network={"switches": 1})
+    assert made.network == NetworkConfig(switches=1)
 
 
 def test_text_becomes_a_path_and_a_list_a_tuple_and_numbers_stay_what_they_are() -> None:

@@ -317,3 +317,25 @@ def test_a_selection_that_is_forged_empty_or_unknown_is_refused(make_dataset, tm
     file.write_bytes(whole)
     forge(file, episodes=2)
     assert any("reward_hash" in str(problem) for problem in verify(dataset.path))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"terminate": "no"}, {"terminate": 1}, {"rule": len}, {"scale": "10"}, {"name": "v" * 101}, {"name": 5}],
+)
+def test_arguments_of_another_type_are_refused_and_nothing_is_written(odd, make_dataset):
+    dataset = make_dataset(episodes=2)
+    asked = {"rule": "zero", "name": "v", **odd}
+    with pytest.raises(UsageError):
+        relabel(dataset.path, **asked)
+    assert not (dataset.path / "relabels").exists()
+
+
+def test_one_source_of_a_merge_may_be_given_as_text(make_dataset, tmp_path):
+    dataset = make_dataset(episodes=2)
+    relabel(dataset.path, "zero", "v")
+    source = f"{dataset.path}@v"
+    one = write_merge(str(tmp_path / "one.json"), source, source)
+    assert [part.role for part in one.sources] == ["task", "prior"]
+    with pytest.raises(CogError, match="a merge joins datasets"):
+        write_merge(tmp_path / "two.json", [str(tmp_path / "one.json")])

@@ -188,6 +188,13 @@ def methods_measured(name: str) -> str:
     return "\n".join(methods.measured([json.loads((DATA / f"methods_{name}.json").read_text())]))
 
 
+def methods_across(*names: str) -> str:
+    """Success in every row of the committed results of methods in `methods_NAME.json`."""
+    return "\n".join(
+        methods.across([json.loads((DATA / f"methods_{name}.json").read_text()) for name in names])
+    )
+
+
 def row_summary() -> str:
     """The committed results of the paper's rows, one line an arm; those from the simulator's state last."""
     return "\n".join(rows.summary(list(committed().values())))
@@ -210,7 +217,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
         *(command_list, options, format_options, algorithm_options),
         *(scenes, actions, behaviours, stages),
         *(demo_table, finetune_table, row_summary),
-        *(td3_bc_table, methods_known, methods_measured),
+        *(td3_bc_table, methods_known, methods_measured, methods_across),
         *(d3rlpy_returns, d3rlpy_settings),
     )
 }

@@ -224,6 +224,11 @@ def test_channels_are_taken_in_the_order_of_the_data_s_source(tmp_path: Path, co
         ({"pose": [0, 1j, 0]}, r"the pose must be 3 real numbers \(type complex128\)"),
         ({"pose": {"joint": ["a", "b"], "gripper": [0]}}, "the pose's part 'joint' must be 2 real numbers"),
         ({"pose": None}, "pose of 3 numbers, got none"),
+        ({"pose": np.ma.masked_equal(np.arange(3), 1)}, r"3 real numbers \(entries are masked\)"),
+        (
+            {"pose": {"joint": np.ma.masked_equal(np.arange(2), 1), "gripper": [0]}},
+            "'joint' must be 2 real numbers",
+        ),
         ({"pose": np.array([0, np.nan, 0])}, "pose in row 0 is not finite"),
         ({"pose": np.array([0, 1e39, 0])}, "pose in row 0 is not finite"),
         ({"colour": "bgra"}, "rgb or bgr"),

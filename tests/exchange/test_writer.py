@@ -257,6 +257,8 @@ WRONG = {
     ),
     "success in words": ({"success": "false"}, "success", "numbers or booleans, found", "convert"),
     "success unknown": ({"success": np.nan}, "success", "must be True or False, found nan", "convert"),
+    "success by half": ({"success": 0.5}, "success", "must be True or False, found 0.5", "convert"),
+    "terminated twice over": ({"terminated": 2}, "terminated", "must be True or False, found 2", "convert"),
     "success ragged": ({"success": [[0.0], [0.0, 1.0]]}, "success", "must be an array", "one length"),
     "terminated in words": ({"terminated": "false"}, "terminated", "booleans, found", "convert"),
     "truncated twice": ({"truncated": [0, 1]}, "truncated", "True or False, found [0, 1]", "convert"),
@@ -361,6 +363,8 @@ def test_facts_are_recorded_as_they_were_when_the_writer_was_made(tmp_path):
         {"colour": "hsv"},
         {"episodes_per_shard": 0},
         {"success_by": "Any"},
+        {"action_scale": {"low": [-1.0], "high": [1.0]}},
+        {"interface": "arm"},
         {"success_by": None},
     ],
 )

@@ -11,7 +11,7 @@ from cog.algorithms import ALGORITHMS
 from cog.errors import CogError
 from cog.evaluation.intervals import wilson
 from cog.experiments.paper.recipes import RECIPES
-from cog.experiments.tables.methods import PAPERS, SummariseMethods, known, measured, summarise
+from cog.experiments.tables.methods import PAPERS, SummariseMethods, across, known, measured, summarise
 
 
 def number(start: str, seed: int, successes: int, **facts: Any) -> dict[str, Any]:
@@ -50,6 +50,19 @@ def test_a_line_pools_the_episodes_and_averages_the_meters_of_the_seeds() -> Non
     assert cells[3].split() == str(wilson(140, 200)).split()
     assert cells[4] == "60, 80" and cells[5].split() == str(wilson(200, 200)).split()
     assert cells[6:] == ["3 / 2", "0.10", "30%", "7", "15.0"]
+
+
+def test_rows_side_by_side_hold_success_from_each_row_s_own_start() -> None:
+    first = result([number("closed", 0, 60), number("closed", 1, 80), number("open", 0, 99)])
+    second = [number("blocked", 0, 10), number("open", 0, 99), number("blocked", 0, 20) | {"arm": "bcq"}]
+    lines = across([first, result([one | {"row": "blocked"} for one in second])])
+    cells = [[" ".join(cell.split()) for cell in line.strip("|").split("|")] for line in lines]
+    closed, blocked, other = (
+        " ".join(str(wilson(*one)).split()) for one in ((140, 200), (10, 100), (20, 100))
+    )
+    assert cells[0] == ["arm", "closed", "blocked"]
+    assert cells[2] == ["`iql`", closed, blocked]
+    assert cells[3] == ["`bcq`", "", other]
 
 
 def test_what_was_not_measured_stays_empty_and_runs_that_diverged_are_counted() -> None:

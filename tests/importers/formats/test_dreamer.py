@@ -159,3 +159,21 @@ def test_a_file_of_several_episodes_is_cut_and_said_and_an_end_within_one_is_ref
     within = episode(4) | {"is_last": np.arange(5) == 2}
     with pytest.raises(DataError, match="'is_last': must mark the last step"):
         read_all(DreamerOptions(image="image", proprio=("velocity",)), save(tmp_path / "b", [within]))
+
+
+def test_a_discount_of_0_within_an_episode_is_refused_as_an_end_there(tmp_path, bring):
+    made = episode(4)
+    made["discount"][2] = 0
+    source = save(tmp_path / "made", [made], without=("is_terminal", "is_last", "is_first"))
+    found = bring("dreamer", source, "--image", "image", "--proprio", "velocity")
+    assert found.code == 1 and "'discount'" in found.said and "alone as an end, found step 1" in found.said
+
+
+def test_an_action_in_the_first_row_is_said_since_none_led_there(tmp_path):
+    made = [episode(3, seed=1), episode(3, seed=2)]
+    _, notes = read_all(DreamerOptions(image="image", proprio=("none",)), save(tmp_path / "as_usual", made))
+    assert "first row" not in notes
+    made[1]["action"][0] = 0.5
+    found, notes = read_all(DreamerOptions(image="image", proprio=("none",)), save(tmp_path / "made", made))
+    assert "1 episodes have an action in their first row, which leads to no frame" in notes
+    np.testing.assert_array_equal(found[1].actions, made[1]["action"][1:])

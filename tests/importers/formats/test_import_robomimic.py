@@ -312,4 +312,36 @@ def test_a_key_that_is_no_vector_of_numbers_is_told_by_type_and_shape(rows, told
                 demo[f"{group}/touch"] = rows(len(demo["actions"]))
     assert run("robomimic", source, "--out", out, "--image", "none", "--proprio", "touch") == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "'touch' is no vector of numbers but" in said and told in said
+    assert "'touch' is" in said and f"{told}, no vector of numbers" in said
+
+
+def test_an_episode_that_a_mask_names_twice_is_taken_once_and_said(source, out, capsys):
+    with h5py.File(source, "a") as file:
+        file["mask/twice"] = np.array(["demo_2", "demo_0", "demo_2"], dtype="S8")
+    assert run("robomimic", source, "--out", out, *KEYS, "--mask", "twice") == 0
+    assert "the mask 'twice' names episodes twice; each was taken once" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    names = [episode.options["source_episode"] for episode in open_dataset(out).episodes()]
+    assert names == ["demo_0", "demo_2"]
+
+
+def test_an_attribute_that_is_no_number_marks_no_success_and_is_shown(source, out, capsys):
+    with h5py.File(source, "a") as file:
+        for demo in file["data"].values():
+            demo.attrs["solved"] = "False"
+    assert run("robomimic", source, "--out", out, *KEYS, "--success", "solved") == 2
+    assert "its attribute is 'False', no number" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_vector_named_twice_or_without_numbers_is_refused_as_such(source, out, capsys):
+    with h5py.File(source, "a") as file:
+        for demo in file["data"].values():
+            for group in ("obs", "next_obs"):
+                demo[f"{group}/none"] = np.zeros((len(demo["actions"]), 0))
+    for keys, told in (
+        (["robot0_eef_pos", "robot0_eef_pos"], "the vector 'robot0_eef_pos' is named twice"),
+        (["robot0_eef_pos", "none"], "'none' is float64 of shape (T, 0), no vector of numbers"),
+    ):
+        assert run("robomimic", source, "--out", out, "--image", "none", "--proprio", *keys) == 2
+        assert told in " ".join(capsys.readouterr().err.split())

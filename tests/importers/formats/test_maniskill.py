@@ -111,7 +111,7 @@ def test_depth_is_never_a_picture_or_a_vector(bring, tmp_path):
     found = bring("maniskill", source, "--image", "sensor_data/base_camera/depth", "--proprio", "agent/qpos")
     assert found.code == 2 and "found depth" in found.said
     found = bring("maniskill", source, "--image", "none", "--proprio", "sensor_data/base_camera/depth")
-    assert found.code == 2 and "there is no vector" in found.said
+    assert found.code == 2 and "has 3 axes a step" in found.said
 
 
 def only(one, *kept):
@@ -193,3 +193,13 @@ def test_trajectories_that_go_on_after_an_end_are_said_and_flags_can_be_a_pose(t
     found, notes = read_all(options, save(tmp_path / "a.h5", [one]))
     assert not found[0].terminated and "1 trajectories go on after a step that is flagged" in notes
     np.testing.assert_array_equal(found[0].vectors[:, 9], one["obs/extra/is_grasped"])
+
+
+def test_trajectories_that_the_json_alone_names_are_said(tmp_path, bring):
+    given = list(trajectories([3, 2]))
+    source = save(tmp_path / "trajectory.h5", given, describe(given))
+    with h5py.File(source, "a") as file:
+        del file["traj_1"]
+    found = bring("maniskill", source, "--image", "none", "--proprio", "agent/qpos")
+    assert found.code == 0, found.said
+    assert "trajectory.json lists 1 trajectories that the file lacks (traj_1)" in found.said
