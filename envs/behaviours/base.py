@@ -1,5 +1,8 @@
 """A behaviour: a scripted closed-loop policy in numbered phases that detects failures and recovers.
 
+Its last phase returns to neutral. With `hold` it then stays there for so many steps, as long as what it has
+achieved stands: it keeps what it has grasped, or stays clear of what it has placed or moved.
+
 A scene names its behaviours, so behaviours import scenes for their types only.
 """
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cog.envs import scene
+from cog.errors import UsageError
 
 if TYPE_CHECKING:
     from cog.envs.tabletop import Tabletop
@@ -23,13 +27,22 @@ class Behaviour(ABC):
 
     phases: ClassVar[tuple[str, ...]]
 
-    def __init__(self, env: "Tabletop", rng: np.random.Generator) -> None:
+    def __init__(self, env: "Tabletop", rng: np.random.Generator, hold: int = 0) -> None:
+        """`hold`: steps that it goes on for after it has succeeded; only then it is done.
+
+        Raises:
+            UsageError: `hold` is no number of steps.
+        """
+        if isinstance(hold, bool) or not isinstance(hold, int) or hold < 0:
+            raise UsageError(f"hold is {hold!r}", remedy="give a whole number of steps, at least 0")
         self.env = env
         self.rng = rng
+        self.hold = hold
         self.phase = 0
         self.steps = 0  # within the phase, or without progress in it
         self.done = False
         self.recoveries = 0
+        self._rest: np.ndarray = np.zeros(3)  # where it stays while it holds
 
     @abstractmethod
     def act(self) -> np.ndarray:
@@ -38,6 +51,29 @@ class Behaviour(ABC):
     def achieved(self) -> bool:
         """Whether the behaviour has achieved its goal, as far as it can tell."""
         return True
+
+    def stands(self) -> bool:
+        """Whether what it has achieved still stands, so that it may be held."""
+        return self.achieved()
+
+    def finish(self, gripper: float) -> np.ndarray:
+        """The action of the last phase: return to neutral; after that, stay there for `hold` steps.
+
+        It is done at the end of these, or at once where there is nothing to hold.
+        """
+        self.done = self.steps >= self.hold or not self.stands()
+        if self.hold == 0 or self.steps == 0:
+            action = self.toward(self.gripper(), gripper, neutral=RETURN)
+        else:
+            self._rest = self.gripper() if self.steps == 1 else self._rest
+            action = self.toward(self._rest, gripper)
+        self.steps += 1
+        return action
+
+    @property
+    def gone(self) -> bool:
+        """Whether what it was holding is gone."""
+        return self.hold > 0 and self.phase == len(self.phases) - 1 and self.steps > 0 and not self.stands()
 
     def toward(
         self, target: np.ndarray, gripper: float, speed: float = 1.0, neutral: float = STAY
