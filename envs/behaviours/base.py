@@ -1,7 +1,8 @@
 """A behaviour: a scripted closed-loop policy in numbered phases that detects failures and recovers.
 
 Its last phase returns to neutral. With `hold` it then stays there for so many steps, as long as what it has
-achieved stands: it keeps what it has grasped, or stays clear of what it has placed or moved.
+achieved stands: it keeps what it has grasped, or stays clear of what it has placed or moved. For this the
+last phase of a skill returns `finish(gripper)`, and `stands` says whether the success stands.
 
 A scene names its behaviours, so behaviours import scenes for their types only.
 """
