@@ -1,8 +1,8 @@
 """A behaviour: a scripted closed-loop policy in numbered phases that detects failures and recovers.
 
-Its last phase returns to neutral. With `hold` it then stays there for so many steps, as long as what it has
-achieved stands: it keeps what it has grasped, or stays clear of what it has placed or moved. For this the
-last phase of a skill returns `finish(gripper)`, and `stands` says whether the success stands.
+Its last phase returns to neutral. With `hold` it goes on for so many steps, as long as what it has achieved
+stands: it keeps what it has grasped, or stays clear of what it has placed or moved. For this the last phase
+of a skill returns `finish(gripper)`, and `stands` says whether the success stands.
 
 A scene names its behaviours, so behaviours import scenes for their types only.
 """
@@ -27,6 +27,8 @@ class Behaviour(ABC):
     """One skill: `phases` names its phases, `phase` is the current one, `done` says that it has finished."""
 
     phases: ClassVar[tuple[str, ...]]
+    carries: ClassVar[bool] = False
+    """Whether it holds something, which a quick return to neutral may throw: then it holds where it is."""
 
     def __init__(self, env: "Tabletop", rng: np.random.Generator, hold: int = 0) -> None:
         """`hold`: steps that it goes on for after it has succeeded; only then it is done.
@@ -58,18 +60,18 @@ class Behaviour(ABC):
         return self.achieved()
 
     def finish(self, gripper: float) -> np.ndarray:
-        """The action of the last phase: return to neutral; after that, stay there for `hold` steps.
+        """The action of the last phase: return to neutral, unless it carries something; then stay for `hold`.
 
-        It is done at the end of these, or at once where there is nothing to hold.
+        It is done at the end of these steps, or at once where there is nothing to hold.
         """
         self.done = self.steps >= self.hold or not self.stands()
-        if self.hold == 0 or self.steps == 0:
-            action = self.toward(self.gripper(), gripper, neutral=RETURN)
-        else:
-            self._rest = self.gripper() if self.steps == 1 else self._rest
-            action = self.toward(self._rest, gripper)
+        returns = self.steps == 0 and (self.done or not self.carries)
+        if self.steps <= 1:
+            self._rest = self.gripper()
         self.steps += 1
-        return action
+        if returns or self.hold == 0:
+            return self.toward(self.gripper(), gripper, neutral=RETURN)
+        return self.toward(self._rest, gripper)
 
     @property
     def gone(self) -> bool:

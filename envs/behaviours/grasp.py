@@ -24,6 +24,7 @@ class Grasp(Behaviour):
     """Phases: 0 above the object, 1 descend, 2 close, 3 lift, 4 return to neutral; a slip restarts."""
 
     phases = ("above the object", "descend", "close", "lift", "return to neutral")
+    carries = True
     hover: ClassVar[float] = 0.025
     """Height (m) below the clearance from which the fingers descend around the object."""
     astray: ClassVar[float] = 0.8
