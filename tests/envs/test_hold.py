@@ -85,9 +85,8 @@ def succeeds(case: Case, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
 def check(case: Case, plain: Episode, held: Episode, hold: int) -> None:
     """Whether the second is the first and then what `hold` promises."""
     steps = len(plain)
-    same = steps - (
-        "grasp" in case[2] and len(held) > steps
-    )  # a grasp holds where it is, and does not return
+    stays = "grasp" in case[2] and len(held) > steps  # a grasp holds where it is, and does not return
+    same = steps - stays
     np.testing.assert_array_equal(held.actions[:same], plain.actions[:same])
     np.testing.assert_array_equal(held.state[: same + 1], plain.state[: same + 1])  # type: ignore[index]
     if held.truncated:  # a clumsy one may try until its time is up
