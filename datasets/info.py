@@ -1,5 +1,6 @@
 """Describe the content of a dataset or merge, for people and programs."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,11 @@ def _describe_dataset(
     behaviours: dict[str, list[int]] = {}
     signals = {name: _Range() for name in dataset.signal_names}
     actions: dict[str, _Range] = {}
+    picture = math.prod(dataset.environment["observations"].get("image", (0,)))  # bytes of one frame
     lengths = []
     successes = 0
     ends = {"by the environment": 0, "cut off": 0, "not recorded": 0}
-    for episode in dataset.episodes():
+    for episode in dataset.episodes(pictures=False):
         lengths.append(len(episode))
         success = counts(episode, success_by, dataset.environment)
         successes += success
@@ -110,7 +112,7 @@ def _describe_dataset(
             entry = outcomes.setdefault(name, [0, 0])
             entry[0] += 1
             entry[1] += success
-        content += _content(episode)
+        content += _content(episode) + picture * (len(episode) + 1)
         _widen(signals, actions, episode)
         advance()
     returns = {name: _returns(dataset, view, advance) for name, view in views.items()}
@@ -159,8 +161,8 @@ def _size(dataset: Dataset) -> int:
 
 
 def _content(episode: Episode) -> int:
-    """Bytes of an episode's arrays."""
-    arrays = [episode.images, episode.proprio, episode.state, episode.actions, *episode.signals.values()]
+    """Bytes of an episode's arrays, without its images."""
+    arrays = [episode.proprio, episode.state, episode.actions, *episode.signals.values()]
     return sum(array.nbytes for array in arrays if array is not None)
 
 
@@ -175,7 +177,7 @@ def _returns(dataset: Dataset, view: View, advance: Callable[[], None]) -> dict[
         episodes = dataset.episode_count if view.episodes is None else view.episodes
         return {"mean": round(view.reward_sum / episodes, 6)}
     sums = []
-    for episode in labelled(dataset, view):
+    for episode in labelled(dataset, view, pictures=False):
         assert episode.rewards is not None
         sums.append(float(episode.rewards.sum(dtype=np.float64)))
         advance()

@@ -135,7 +135,7 @@ def _check_view(thing: Thing, _: dict[Path, str]) -> None:
     if name != STORED:
         view = open_view(dataset, name)
         _check_written(folder / RELABELS / f"{name}.json")
-        for _episode in labelled(dataset, view):
+        for _episode in labelled(dataset, view, pictures=False):
             pass
 
 

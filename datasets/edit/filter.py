@@ -6,6 +6,7 @@ from pathlib import Path
 from cog.datasets.edit.config import FilterConfig
 from cog.datasets.edit.subset import OnProgress, write_subset
 from cog.datasets.episode import Episode
+from cog.datasets.relabel.rules import reads_signals_alone
 from cog.datasets.relabel.view import rule_for
 from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.success import counts
@@ -63,7 +64,8 @@ def select(dataset: Dataset, wanted: FilterConfig, on_progress: OnProgress | Non
         )
 
     numbers = []
-    for number, episode in enumerate(dataset.episodes()):
+    seen = not all(reads_signals_alone(name) for name in rules)
+    for number, episode in enumerate(dataset.episodes(pictures=seen)):
         behaviours.add(episode.behaviour)
         starts.add(episode.start)
         if keeps(episode, number):

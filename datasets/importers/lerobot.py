@@ -138,7 +138,7 @@ class LeRobotSource:
         """Whether the environment ended an episode; one of the two flags alone does not say why it ends."""
         named = self._choice.terminated
         if named is not None:
-            return ended_last(entry.table, named, columns[named].reshape(-1), entry.number, entry.length)
+            return ended_last(entry.table, named, columns[named].reshape(-1), entry.number)
         flags = [bool(columns[key][-1]) for key in ENDS if key in columns]
         self._marked += flags == [True] and DONE in columns
         return flags == [True, False]

@@ -39,6 +39,8 @@ EXTRACT = (
     "make them with robomimic's dataset_states_to_obs.py, which replays the states in the simulator (a file "
     "of robosuite needs robomimic's convert_robosuite.py first)"
 )
+A_FRAME = "store as many observations as actions, or one more in every array that is taken"
+A_STEP = "store one value a step, that of the observation which it led to, or choose another array"
 OTHERS = "choose other observations with --image and --proprio, or import with --last-frame drop or repeat"
 
 
@@ -134,7 +136,7 @@ class RobomimicSource:
 
     def read(self, episode: int) -> Recording:
         name = self._demos[episode]
-        place, steps = f"data/{name}", self._steps[name]
+        place = f"data/{name}"
         keys = [*self._vectors, *([self._image] if self._image else [])]
         follows = f"{place}/next_obs" in self._file and self._following.fits(
             episode, lambda: [self._after(place, key, episode) for key in keys]
@@ -152,15 +154,15 @@ class RobomimicSource:
             closed=beyond or follows,
             images=images,
             vectors=np.concatenate(columns, axis=1) if columns else None,
-            rewards=self._per_step(rewards, steps) if rewards in self._file else None,
-            success=None if success is None or ">" in success else self._success(place, success, steps),
+            rewards=self._per_step(rewards, episode) if rewards in self._file else None,
+            success=None if success is None or ">" in success else self._success(place, success, episode),
             terminated=ended,
             truncated=not ended,
         )
 
     def _ended(self, place: str, episode: int) -> bool:
         """Whether the environment ended an episode: `dones` of other origin than cog's may mark any end."""
-        named, steps = self._choice.terminated, self._steps[self._demos[episode]]
+        named = self._choice.terminated
         field = f"{place}/{named or DONES}"
         if field not in self._file:
             if named is None:
@@ -168,12 +170,11 @@ class RobomimicSource:
             have = ", ".join(self._file.names(place))
             what = f"{place} has no array '{named}' that marks ends; it has: {have}"
             raise UsageError(what, where=self.path)
-        flags = self._per_step(field, steps)
         if named is not None:
-            return ended_last(self.path, field, flags, episode, steps)
+            return ended_last(self.path, field, self._per_step(field, episode), episode)
         if self._ours:
-            return bool(as_flags(self.path, field, flags)[-1])
-        self._marked += bool((flags[-1:] > 0).any())
+            return bool(as_flags(self.path, field, self._per_step(field, episode))[-1])
+        self._marked += bool((self._file.read(field)[-1:] > 0).any())
         return False
 
     def _list(self) -> list[str]:
@@ -351,14 +352,15 @@ class RobomimicSource:
             raise DataError(Problem(self.path, name, rule, remedy, episode))
         return rows
 
-    def _checked(self, name: str, beyond: bool, episode: int, rows: bool = True) -> np.ndarray:
+    def _checked(
+        self, name: str, beyond: bool, episode: int, *, rows: bool = True, remedy: str = A_FRAME
+    ) -> np.ndarray:
         """The rows of an array that has one for each action, and one more if `beyond`; read if `rows`."""
         demo = self._demos[episode]
         stored, steps = self._rows(f"data/{demo}/actions"), self._steps[demo]
         found = self._rows(name)
         if found != stored + beyond:
             rule = f"must have one row for each of {stored} actions, found {found}"
-            remedy = "store as many observations as actions, or one more in every array that is taken"
             raise DataError(Problem(self.path, name, rule, remedy, episode))
         return self._file.read(name, 0, steps + beyond) if rows else np.zeros(0)
 
@@ -366,14 +368,15 @@ class RobomimicSource:
         """Number of rows of an array."""
         return self._file.length(name)
 
-    def _per_step(self, name: str, steps: int) -> np.ndarray:
-        """Values (T,) of the steps; another number of them is for the import to refuse."""
-        return self._file.read(name, 0, steps).reshape(-1)
+    def _per_step(self, name: str, episode: int) -> np.ndarray:
+        """Values (T,) of the steps; of T + 1, which of them is a step's would be a guess."""
+        return self._checked(name, False, episode, remedy=A_STEP).reshape(-1)
 
-    def _success(self, place: str, key: str, steps: int) -> np.ndarray:
+    def _success(self, place: str, key: str, episode: int) -> np.ndarray:
         """The chosen success entries (T,): an array's, or an attribute of the episode at its last step."""
         if f"{place}/{key}" in self._file:
-            return self._per_step(f"{place}/{key}", steps)
+            return self._per_step(f"{place}/{key}", episode)
+        steps = self._steps[self._demos[episode]]
         said = self._file.attribute(place, key)
         if isinstance(said, bool | np.bool_ | int | float | np.integer | np.floating):
             return (np.arange(steps) == steps - 1) & bool(said > 0)

@@ -269,16 +269,12 @@ def unsaid_ends(key: str, marked: int, episodes: int) -> list[str]:
     ]
 
 
-def ended_last(path: Path, field: str, flags: np.ndarray, episode: int, steps: int | None = None) -> bool:
-    """Whether the environment ended an episode at the last of its `steps`, by its flags (T,).
+def ended_last(path: Path, field: str, flags: np.ndarray, episode: int) -> bool:
+    """Whether the environment ended an episode at its last step, by its flags (T,).
 
     Raises:
-        DataError: an earlier step is flagged, so that the episode goes on, a value is no flag, or there is
-            not one for each step.
+        DataError: an earlier step is flagged, so that the episode goes on, or a value is no flag.
     """
-    if steps is not None and len(flags) != steps:
-        rule = f"must have one row for each of {steps} actions, found {len(flags)}"
-        raise DataError(Problem(path, field, rule, "choose other flags of ends", episode))
     flagged = np.flatnonzero(as_flags(path, field, flags, episode))
     if len(flagged) and flagged[0] < len(flags) - 1:
         rule = f"must mark the last step of {len(flags)} alone as an end, found step {flagged[0]}"

@@ -22,7 +22,7 @@ from cog.core.inputs import Input, inputs_from_json, inputs_to_json
 from cog.core.sealed import read_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.place import publish_view, seen_from, view_file
-from cog.datasets.relabel.rules import Rule, parse_rule, relocate
+from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone, relocate
 from cog.datasets.relabel.tally import Tally
 from cog.datasets.storage.container import is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
@@ -263,17 +263,18 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
     return view
 
 
-def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
+def labelled(dataset: Dataset, view: View, pictures: bool = True) -> Iterator[Episode]:
     """Episodes with `rewards` and `terminals`, cut after the first terminal step where the view says so.
 
-    Those that the view does not keep are left out.
+    Those that the view does not keep are left out. Without `pictures` only a rule that looks at images reads
+    them.
 
     Raises:
         CogError: a classifier in the rule has changed, the rule fails, or it gives other rewards than when
             the view was written; the last is known only after the last episode.
     """
     if view.rule == STORED:
-        yield from dataset.episodes()
+        yield from dataset.episodes(pictures)
         return
     rules = Rules.of(dataset, view.rule, view.only)
     if [entry.hash for entry in view.inputs] != [entry.hash for entry in rules.inputs]:
@@ -281,7 +282,7 @@ def labelled(dataset: Dataset, view: View) -> Iterator[Episode]:
         rule = f"{found or 'what its rule was read from'} is not what it was when the view was written"
         raise DataError(Problem(view_file(dataset, view.name), "inputs", rule, AGAIN))
     tally = Tally()
-    yield from _apply(dataset, view, rules, tally, ends=view.ended is not None)
+    yield from _apply(dataset, view, rules, tally, ends=view.ended is not None, pictures=pictures)
     if _complete(view, tally) != view:
         rule = f"rule {view.rule} now gives other rewards than when the view was written"
         raise DataError(Problem(view_file(dataset, view.name), "reward_hash", rule, AGAIN))
@@ -295,7 +296,8 @@ def count_ending_in(dataset: Dataset, rule: str) -> int:
         CogError: it fails on an episode.
     """
     ending = rule_for(dataset, rule)
-    return sum(bool(ending(episode, number)[-1] > 0) for number, episode in enumerate(dataset.episodes()))
+    episodes = dataset.episodes(pictures=not reads_signals_alone(rule))
+    return sum(bool(ending(episode, number)[-1] > 0) for number, episode in enumerate(episodes))
 
 
 def rule_for(dataset: Dataset, text: str) -> Rule:
@@ -324,6 +326,11 @@ class Rules:
         return Rules(_parsed(dataset, reward, base), None if only is None else _parsed(dataset, only, base))
 
     @property
+    def look_at_pictures(self) -> bool:
+        """Whether one of them may look at images."""
+        return not all(reads_signals_alone(rule.text) for rule in (self.reward, self.only) if rule)
+
+    @property
     def inputs(self) -> tuple[Input, ...]:
         """What on disk they were read from."""
         return tuple(dict.fromkeys([*self.reward.inputs, *(self.only.inputs if self.only else ())]))
@@ -335,9 +342,11 @@ def _parsed(dataset: Dataset, text: str, base: Path) -> Rule:
     return parse_rule(text, dataset.signal_names, base, by)
 
 
-def _apply(dataset: Dataset, view: View, rules: Rules, tally: Tally, *, ends: bool) -> Iterator[Episode]:
+def _apply(
+    dataset: Dataset, view: View, rules: Rules, tally: Tally, *, ends: bool, pictures: bool = False
+) -> Iterator[Episode]:
     """Compute rewards and terminals episode by episode; `ends` as `Episode.ending` explains it."""
-    for number, episode in enumerate(dataset.episodes()):
+    for number, episode in enumerate(dataset.episodes(pictures or rules.look_at_pictures)):
         if rules.only is not None and not rules.only(episode, number)[-1] > 0:
             continue
         values = rules.reward(episode, number)

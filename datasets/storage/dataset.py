@@ -99,8 +99,8 @@ class Dataset:
         """What `hash` was after each shard, for a dataset that grew shard by shard."""
         return [dataset_hash(self.spec_hash, self.shards[: count + 1]) for count in range(len(self.shards))]
 
-    def read(self, shard: int) -> list[Episode]:
-        """The episodes of one shard.
+    def read(self, shard: int, pictures: bool = True) -> list[Episode]:
+        """The episodes of one shard; without `pictures` their images are None, and a tenth of the work.
 
         Raises:
             DataError: the shard is missing or is not the one that the manifest names.
@@ -108,7 +108,9 @@ class Dataset:
         entry = self.shards[shard]
         path = self.path / entry.file
         try:
-            episodes = read_shard(path, file_hash=entry.hash, spec_hash=self.spec_hash, index=shard)
+            episodes = read_shard(
+                path, file_hash=entry.hash, spec_hash=self.spec_hash, index=shard, pictures=pictures
+            )
         except DataError as error:
             raise DataError(mendable(error.problem, self.spec)) from error
         if (held := shard_entry(entry.file, entry.hash, episodes)) != entry:
@@ -119,12 +121,12 @@ class Dataset:
             if self.environment.get(field) != value:
                 rule = f"the manifest says {self.environment.get(field)}, the shard holds {value}"
                 raise DataError(Problem(path, field, rule, MANIFEST_AGAIN))
-        return episodes
+        return episodes if pictures else [replace(episode, images=None) for episode in episodes]
 
-    def episodes(self) -> Iterator[Episode]:
-        """All episodes in order, one shard in memory at a time."""
+    def episodes(self, pictures: bool = True) -> Iterator[Episode]:
+        """All episodes in order, one shard in memory at a time; `pictures` as for `read`."""
         for shard in range(len(self.shards)):
-            yield from self.read(shard)
+            yield from self.read(shard, pictures)
 
 
 def open_dataset(path: Path | str) -> Dataset:

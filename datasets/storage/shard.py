@@ -52,9 +52,16 @@ def write_shard(path: Path, episodes: Sequence[Episode], spec_hash: str, index: 
 
 
 def read_shard(
-    path: Path, *, file_hash: str | None = None, spec_hash: str | None = None, index: int | None = None
+    path: Path,
+    *,
+    file_hash: str | None = None,
+    spec_hash: str | None = None,
+    index: int | None = None,
+    pictures: bool = True,
 ) -> list[Episode]:
     """Read and check a whole shard; where hashes or the index are given, it must carry them.
+
+    Without `pictures` images are not decompressed, and are zeros of their shape that take no memory.
 
     Raises:
         DataError: the file is missing, truncated, damaged, not HDF5 or breaks a rule of the layout.
@@ -65,10 +72,10 @@ def read_shard(
         rule = f"the shard cannot be read ({error.strerror})"
         raise DataError(Problem(path, "file", rule)) from error
     if file_hash is None:
-        return decode_shard(data, path, spec_hash, index)
+        return decode_shard(data, path, spec_hash, index, pictures=pictures)
     if hash_bytes(data) != file_hash:
         raise _explain(data, path)
-    return decode_shard(data, path, spec_hash, index, trusted=True)
+    return decode_shard(data, path, spec_hash, index, trusted=True, pictures=pictures)
 
 
 def hash_bytes(data: bytes) -> str:
@@ -116,10 +123,12 @@ def decode_shard(
     index: int | None = None,
     *,
     trusted: bool = False,
+    pictures: bool = True,
 ) -> list[Episode]:
     """The episodes in the bytes of a shard, checked; `path` is only named in errors.
 
-    `trusted` bytes are known to be those that were written, so the hashes of the arrays are not needed.
+    `trusted` bytes are known to be those that were written, so the hashes of the arrays are not needed;
+    `pictures` as for `read_shard`.
 
     Raises:
         DataError: as for `read_shard`.
@@ -133,7 +142,7 @@ def decode_shard(
         with file:
             found_spec, found_index = _check_attributes(file, path, spec_hash, index, trusted)
             arrays = {
-                field: _read(file, field, path, len(data), trusted)
+                field: _read(file, field, path, len(data), trusted, pictures or field != "frames")
                 for field in FIELDS
                 if field.encode() in file.id
             }
@@ -240,8 +249,8 @@ def _unreadable(
     return DataError(Problem(path, field, rule, episode=episode))
 
 
-def _read(file: h5py.File, field: str, path: Path, file_size: int, trusted: bool) -> np.ndarray:
-    """One array, without following links out of the file or trusting impossible sizes.
+def _read(file: h5py.File, field: str, path: Path, file_size: int, trusted: bool, wanted: bool) -> np.ndarray:
+    """One array, without following links out of the file or trusting impossible sizes; zeros if not `wanted`.
 
     h5py's low-level calls are used: the others cost more than reading an index array.
     """
@@ -255,6 +264,8 @@ def _read(file: h5py.File, field: str, path: Path, file_size: int, trusted: bool
         raise DataError(Problem(path, field, "must be an array stored in this file"))
     if size > LARGEST_RATIO * file_size:
         raise DataError(Problem(path, field, f"claims {size} bytes, more than the file can hold"))
+    if not wanted:
+        return np.broadcast_to(np.zeros((), node.dtype), node.shape)
     array = np.zeros(node.shape, node.dtype)
     try:
         node.read(h5py.h5s.ALL, h5py.h5s.ALL, array)

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from cog.core.files import hash_json
+from cog.datasets.edit.config import FilterConfig
+from cog.datasets.edit.filter import select
+from cog.datasets.info import describe
 from cog.datasets.load import load
 from cog.datasets.merge import open_merge, write_merge
 from cog.datasets.relabel.view import labelled, open_view, relabel
+from cog.datasets.storage import shard
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.verify import verify
 from cog.errors import CogError, UsageError
@@ -127,6 +131,45 @@ def test_a_users_function_gives_the_rewards(make_dataset, user_module):
     assert sys.path == path
     for plain, episode in zip(dataset.episodes(), labelled(dataset, view), strict=True):
         np.testing.assert_allclose(episode.rewards, plain.signals["object_height"][1:])
+
+
+def test_only_what_may_look_at_images_reads_them(make_dataset, user_module, monkeypatch):
+    dataset = make_dataset(episodes=6)
+    user_module.write_text("def bright(episode):\n    return episode.images[1:].mean((1, 2, 3)) + 1.0\n")
+    whole = relabel(dataset.path, "object_height", "before", terminate=False)
+    asked = []
+    read = shard._read
+    monkeypatch.setattr(shard, "_read", lambda *given: asked.append((given[1], given[-1])) or read(*given))
+
+    def frames(task):
+        asked.clear()
+        result = task()
+        return {wanted for field, wanted in asked if field == "frames"}, result
+
+    seen, view = frames(lambda: relabel(dataset.path, "object_height", "height", terminate=False))
+    assert seen == {False} and view.reward_hash == whole.reward_hash
+    assert frames(lambda: relabel(dataset.path, "zero", "kept", only="grasp_success"))[0] == {False}
+    assert frames(lambda: relabel(dataset.path, "my_rules:bright", "bright"))[0] == {True}
+    assert frames(lambda: relabel(dataset.path, "zero", "bright_only", only="my_rules:bright"))[0] == {True}
+    assert frames(lambda: describe(dataset.path))[0] == {False}
+    chosen = FilterConfig(ends_in=("grasp_success",))
+    assert frames(lambda: select(dataset, chosen))[0] == {False}
+    assert frames(lambda: select(dataset, FilterConfig(reaches=("my_rules:bright",))))[0] == {True}
+    seen, episodes = frames(lambda: list(labelled(dataset, view)))
+    assert seen == {True}
+    for one, other in zip(episodes, labelled(dataset, view, pictures=False), strict=True):
+        assert one.images is not None and other.images is None
+        np.testing.assert_array_equal(one.rewards, other.rewards)
+
+
+def test_bytes_in_memory_count_the_images_that_are_not_read(make_dataset):
+    dataset = make_dataset(episodes=6)
+    arrays = [
+        array
+        for episode in dataset.episodes()
+        for array in (episode.images, episode.proprio, episode.actions, *episode.signals.values())
+    ]
+    assert describe(dataset.path)["bytes_in_memory"] == sum(array.nbytes for array in arrays)
 
 
 @pytest.mark.parametrize(

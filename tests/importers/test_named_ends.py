@@ -93,13 +93,28 @@ def test_a_name_that_the_source_lacks_is_refused_with_those_that_it_has(tmp_path
     assert found.code == 2 and "'finished'" in found.said and key in found.said
 
 
-def test_too_few_named_flags_are_refused(tmp_path, bring):
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("key", ["dones", "rewards", "won"])
+def test_values_that_are_not_one_a_step_are_refused(tmp_path, bring, key, rows):
     source = robomimic(tmp_path, marks([True, True]))
     with h5py.File(source, "a") as file:
-        del file["data/demo_1/dones"]
-        file["data/demo_1/dones"] = [1]
-    found = bring("robomimic", source, "--image", "none", "--proprio", *POSE, "--terminated", "dones")
-    assert found.code == 1 and "must have one row for each of 2 actions, found 1" in found.said
+        for number in range(2):
+            file[f"data/demo_{number}/won"] = np.ones(number + 1)
+        del file[f"data/demo_1/{key}"]
+        file[f"data/demo_1/{key}"] = np.arange(rows) == rows - 1
+    options = ["--image", "none", "--proprio", *POSE, "--terminated", "dones", "--success", "won"]
+    found = bring("robomimic", source, *options)
+    assert found.code == 1 and f"must have one row for each of 2 actions, found {rows}" in found.said
+    assert f"data/demo_1/{key}" in found.said
+
+
+def test_ends_that_are_not_taken_may_have_any_number_of_rows(tmp_path, bring):
+    source = robomimic(tmp_path, marks([True]))
+    with h5py.File(source, "a") as file:
+        del file["data/demo_0/dones"]
+        file["data/demo_0/dones"] = [0, 1]
+    found = bring("robomimic", source, "--image", "none", "--proprio", *POSE)
+    assert found.code == 0 and "dones marks the last step of 1 of 1 episodes" in found.said
 
 
 def test_what_is_not_named_is_no_part_of_what_a_dataset_records(tmp_path, bring):
