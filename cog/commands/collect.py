@@ -102,8 +102,8 @@ class Collect:
         )
         if self.made.terminate_on_success and any(choice.options.get("hold") for choice in spec.behaviours):
             messages().print(
-                "note: an episode ends at the scene's success, before a behaviour can hold it; "
-                "--no-terminate-on-success lets it go on"
+                "note: where a behaviour reaches the scene's success, the episode ends there and nothing is "
+                "held; --no-terminate-on-success lets it go on"
             )
         with progress("collect", self.episodes, "episode") as advance:
 

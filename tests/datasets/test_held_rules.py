@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cog.cli import main
+from cog import cli
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.rules import asks_to_last
 from cog.datasets.relabel.view import open_view, relabel
@@ -78,12 +78,22 @@ def test_only_the_episodes_that_a_view_keeps_are_asked(tmp_path: Path) -> None:
 
 def test_the_command_prints_the_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = dataset(tmp_path, [(3, True)] * 30 + [(8, True)])
-    with pytest.raises(SystemExit) as ended:
-        main(["relabel", str(data.path), "--rule", RULE, "--name", "lasting"])
-    assert not ended.value.code
+    assert cli.run(["relabel", str(data.path), "--rule", RULE, "--name", "lasting"]) == 0
     printed = " ".join(capsys.readouterr().err.split())
     assert "note: only 1 of 31 episodes that count as successes have a reward" in printed
     assert "--no-terminate-on-success" in printed and "grasp:hold=12" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(["grasp:hold=3"], True), (["grasp"], False), (["grasp:hold=3", "--no-terminate-on-success"], False)],
+)
+def test_collecting_tells_where_success_would_end_what_should_be_held(
+    options: list[str], told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--episodes", "1", "--observation", "state", "--max-steps", "3", "--workers", "1"]
+    assert cli.run(["collect", "--out", str(tmp_path / "data"), *small, "--behaviour", *options]) == 0
+    assert ("the episode ends there and nothing is held" in " ".join(capsys.readouterr().err.split())) is told
 
 
 @pytest.mark.parametrize(
