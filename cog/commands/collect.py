@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from cog.core.console import console, progress
+from cog.core.console import console, messages, progress
 from cog.errors import UsageError
 
 
@@ -29,7 +29,9 @@ class EpisodeOptions:
     image_size: int = 48
     """Height and width of the recorded images in pixels."""
     terminate_on_success: bool = True
-    """Whether an episode ends at success, or continues while the reward persists."""
+    """Whether an episode ends at success; otherwise at its last step, or when its behaviour is done.
+
+    A behaviour is done once it has succeeded, or, with its option hold, that many steps later."""
 
     def spec(self) -> dict[str, Any]:
         """These options as fields of a collection's spec."""
@@ -98,6 +100,11 @@ class Collect:
             episodes_per_shard=self.episodes_per_shard,
             **self.made.spec(),
         )
+        if self.made.terminate_on_success and any(choice.options.get("hold") for choice in spec.behaviours):
+            messages().print(
+                "note: where a behaviour reaches the scene's success, the episode ends there and nothing is "
+                "held; --no-terminate-on-success lets it go on"
+            )
         with progress("collect", self.episodes, "episode") as advance:
 
             def on_progress(done: int, total: int, successes: int) -> None:

@@ -120,9 +120,9 @@ class Train:
         from cog.evaluation.evaluate import evaluate
 
         report = evaluate(self._evaluation(seed, update, folder))
-        rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in report.results)
+        rates = ", ".join(f"{entry.start} {entry.last.count}" for entry in report.results)
         of = f" of seed {seed}" if self.seeds else ""
-        return f"success{of} at {update}: {rates}"
+        return f"success{of} at {update}: {rates} ({report.measure})"
 
 
 class _Screen(ExitStack):
@@ -203,7 +203,8 @@ def _chosen(option: str, arguments: Sequence[str], default: str) -> str:
 class Evaluate:
     """Run a policy from named starts and report its success.
 
-    Success rates come with Wilson intervals.
+    Success is counted at the last step and at any step, with Wilson intervals; the two are the same where
+    success ends an episode.
     """
 
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")]

@@ -41,7 +41,9 @@ class EvaluateConfig:
     max_episode_steps: int | None = None
     """Steps after which an episode is cut off. Default: as in the data."""
     terminate_on_success: bool = True
-    """Whether success ends an episode; otherwise it continues, and may lose its success by the last step."""
+    """Whether success ends an episode; otherwise it goes on to its last step, by which success may be lost.
+
+    Success is counted at the last step and at any step; where it ends an episode the two are the same."""
     workers: int = field(default=0, metadata=APART)
     """Worker processes, 0 for one per core; their number does not change the results."""
     envs_per_worker: int = 10

@@ -35,7 +35,14 @@ from cog.evaluation.check import check_scene
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.intervals import CONFIDENCE, wilson
 from cog.evaluation.prediction import Payment, payment
-from cog.evaluation.result import FORMAT, RESULT, Evaluation, open_evaluation, results_table
+from cog.evaluation.result import (
+    FORMAT,
+    RESULT,
+    Evaluation,
+    open_evaluation,
+    outcome_text,
+    results_table,
+)
 from cog.evaluation.rollout import Fleet, Group, Outcome, episode_seeds, replay, roll_in_worker
 from cog.networks.encoder import ObservationShape
 from cog.networks.precision import one_thread
@@ -210,13 +217,13 @@ def _crew(
 
 
 def _shown(config: EvaluateConfig, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The first successes and failures of each start."""
+    """The first successes and failures of each start, by their last steps."""
     count = 1 if config.videos is None else config.videos
     return [
         outcome
         for start in config.starts
         for success in (True, False)
-        for outcome in [o for o in outcomes if (o.start, o.success) == (start, success)][:count]
+        for outcome in [o for o in outcomes if (o.start, o.success_last) == (start, success)][:count]
     ]
 
 
@@ -227,10 +234,11 @@ def _pictures(
     files: dict[str, list[str]] = {start: [] for start in config.starts}
     rows: dict[str, list[tuple[str, np.ndarray]]] = {}
     for outcome, frames in zip(shown, films, strict=True):
-        caption = f"{outcome.start}, episode {outcome.number}, seed {outcome.seed}: {outcome.furthest}"
+        caption = f"{outcome.start}, episode {outcome.number}, seed {outcome.seed}: "
+        caption += outcome_text(_record(outcome))
         rows.setdefault(outcome.start, []).append((caption, frames))
         if can_encode():
-            ending = "success" if outcome.success else "failure"
+            ending = "success" if outcome.success_last else "failure"
             file = f"videos/{outcome.start}_{ending}_{outcome.number:03d}.mp4"
             write_video(config.out / file, frames)
             files[outcome.start].append(file)
@@ -307,4 +315,4 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _share(outcomes: Sequence[Outcome]) -> str:
-    return f"{sum(outcome.success for outcome in outcomes) / len(outcomes):.0%}"
+    return f"{sum(outcome.success_last for outcome in outcomes) / len(outcomes):.0%}"

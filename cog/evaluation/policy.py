@@ -220,6 +220,8 @@ class Policy:
                 row = vectors[broken[0]].tolist()
                 raise CogError(f"the pose in row {broken[0]} is not finite in float32: {row}")
             poses = torch.from_numpy(vectors).to(device)
+        if 0 in (len(given) for given in (pictures, poses) if given is not None):
+            raise CogError("the policy got no observation; give at least one row")
         if pictures is not None and poses is not None and len(pictures) != len(poses):
             raise CogError(
                 f"the policy got {len(pictures)} images and {len(poses)} poses; give one of each a row"

@@ -3,7 +3,9 @@
 A checkpoint records how its data pay. If they pay one reward, at the step that ends its episode in success,
 an episode of the evaluation earns that reward at its first success: the units of the critics. Otherwise it
 earns what the environment pays, which can be compared with a prediction only if the data hold the same
-rewards. Critics of `sac`, `brac`, `mopo` and `morel` predict more than rewards: entropy or penalties as well.
+rewards. A rule that pays only for a success that has lasted, as `grasp_success for 6 steps`, pays the data
+later than is assumed here, by its steps, so that predictions are lower by their discount. Critics of `sac`,
+`brac`, `mopo` and `morel` predict more than rewards: entropy or penalties as well.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,8 @@
-"""The result of an evaluation: read from its folder, shown as tables."""
+"""The result of an evaluation: read from its folder, shown as tables.
+
+Success is counted twice. At the last step is the headline; at any step counts those that lost it again, too.
+Where success ends an episode, both are the same.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +19,8 @@ from cog.evaluation.intervals import CONFIDENCE, Rate
 
 FORMAT = 1
 RESULT = "evaluation.json"
+SAME = "an episode ends at its first success, so success at the last step and at any step are the same"
+LOST = "succeeded, lost by the last step"
 STAGES_BEFORE = (
     "never reached the handle",
     "reached the handle, drawer not opened",
@@ -34,7 +40,7 @@ class StartResult:
     rate: Rate
     """Success at any step, with its interval."""
     last: Rate
-    """Success at the last step; the same where success ends an episode."""
+    """Success at the last step, the headline; the same where success ends an episode."""
     mean_steps: float
     """Mean number of steps of an episode."""
     failures: Mapping[str, int]
@@ -45,6 +51,11 @@ class StartResult:
     """Mean value of the first step by the critics, if there are any (`cog.evaluation.prediction`)."""
     discounted_return: float | None = None
     """Mean discounted return that the episodes had instead."""
+
+    @property
+    def lost(self) -> int:
+        """Episodes that succeeded at some step, and not at the last."""
+        return self.rate.successes - self.last.successes
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,23 @@ class Evaluation:
     """Update at which they were saved."""
     out: Path
     """Folder that holds `evaluation.json` and the videos."""
+
+    ends_at_success: bool = True
+    """Whether success ended an episode, as it also did in evaluations that do not say so."""
+    horizon: int | None = None
+    """Steps after which an episode was cut off; None if that was not recorded."""
+
+    @property
+    def ran_on(self) -> bool:
+        """Whether episodes went on after a success, so that they could lose it."""
+        return not self.ends_at_success or any(entry.lost for entry in self.results)
+
+    @property
+    def measure(self) -> str:
+        """What `StartResult.last`, the headline, counts."""
+        if not self.ran_on:
+            return "at the first success, which ends an episode"
+        return "at the last step" + ("" if self.horizon is None else f" of at most {self.horizon}")
 
     def result(self, start: str) -> StartResult:
         """The entry of one start."""
@@ -99,7 +127,17 @@ def open_evaluation(folder: Path | str) -> Evaluation:
         )
         pictures = {start: tuple(files) for start, files in value["pictures"].items()}
         episodes = tuple(value["episodes"])
-        return Evaluation(results, episodes, pictures, value["checkpoint_hash"], int(value["update"]), folder)
+        config = value.get("config", {})
+        return Evaluation(
+            results,
+            episodes,
+            pictures,
+            value["checkpoint_hash"],
+            int(value["update"]),
+            folder,
+            ends_at_success=bool(config.get("terminate_on_success", True)),
+            horizon=config.get("max_episode_steps"),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CogError(f"not an evaluation that this version can read ({error!r})", where=path) from error
 
@@ -120,11 +158,13 @@ def results_table(evaluation: Evaluation) -> Group:
     ]
     title = f"success with Wilson {CONFIDENCE:.0%} interval"
     header = ["start", "at the last step", "rate", "at any step", "rate", "mean steps", "mean return"]
-    parts: list[Any] = [table(title, header, rows)]
+    note = f"success is counted {evaluation.measure}" if evaluation.ran_on else SAME
+    parts: list[Any] = [table(title, header, rows), Text(note)]
     endings = [
         [f"{entry.start}: {stage}", str(count)]
         for entry in evaluation.results
-        for stage, count in entry.failures.items()
+        for stage, count in [*entry.failures.items(), (LOST, entry.lost)]
+        if count
     ]
     if endings:
         parts.append(table("how far the failures got", ["start: furthest stage", "episodes"], endings))
@@ -138,15 +178,26 @@ def results_table(evaluation: Evaluation) -> Group:
         parts.append(table("what the critics predict at the first step", header, returns))
     for entry in evaluation.results:
         seeds = [
-            f"{episode['number']}:{episode['seed']}{'+' if episode['success'] else '-'}"
+            f"{episode['number']}:{episode['seed']}{_sign(episode)}"
             for episode in evaluation.episodes
             if episode["start"] == entry.start
         ]
-        parts.append(
-            Text(f"{entry.start}, number:seed, + success, - failure: {' '.join(seeds)}", style="dim")
-        )
+        signs = "+ success, - failure" + (f", ~ {LOST}" if entry.lost else "")
+        parts.append(Text(f"{entry.start}, number:seed, {signs}: {' '.join(seeds)}", style="dim"))
     parts.append(Text(f"{evaluation.out / RESULT}"))
     return Group(*parts)
+
+
+def outcome_text(episode: Mapping[str, Any]) -> str:
+    """How an episode of an evaluation ended: in success, success lost again, or the furthest stage."""
+    if episode.get("success_last", episode["success"]):  # the same where older evaluations have but one
+        return "success"
+    return LOST if episode["success"] else str(episode["furthest"])
+
+
+def _sign(episode: Mapping[str, Any]) -> str:
+    """One sign for how an episode ended."""
+    return {"success": "+", LOST: "~"}.get(outcome_text(episode), "-")
 
 
 def _mean_return(episodes: Sequence[Mapping[str, Any]], start: str) -> float | None:

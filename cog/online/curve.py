@@ -30,7 +30,7 @@ class Point:
     updates: int
     """Gradient updates since the handover."""
     successes: int
-    """Evaluation episodes that succeeded."""
+    """Evaluation episodes that succeeded at their last step; where success ends them, all that succeeded."""
     evaluated: int
     """Evaluation episodes in all."""
     collected: int
@@ -39,6 +39,8 @@ class Point:
     """Mean sum of the environment's rewards in the evaluation; only where a rule pays every online step."""
     collected_return: float | None = None
     """Mean sum of that rule's rewards over the online episodes so far."""
+    any_step: int | None = None
+    """Evaluation episodes that succeeded at any step; only where they go on after success."""
 
     @property
     def rate(self) -> Rate:
@@ -101,7 +103,13 @@ def handover_table(points: Sequence[Point]) -> Table:
         header.append("mean return")
         for row, point in zip(rows, (found.before, found.lowest, found.final), strict=True):
             row.append(f"{point.mean_return:.4g}")
-    return table(f"success with Wilson {CONFIDENCE:.0%} interval", header, rows)
+    if all(point.any_step is not None for point in points):
+        header.append("at any step")
+        for row, point in zip(rows, (found.before, found.lowest, found.final), strict=True):
+            row.append(str(wilson(int(point.any_step or 0), point.evaluated)))
+        return table(f"success at the last step with Wilson {CONFIDENCE:.0%} interval", header, rows)
+    title = f"success, which ends an episode, with Wilson {CONFIDENCE:.0%} interval"
+    return table(title, header, rows)
 
 
 def write_curve(folder: Path, points: Sequence[Point]) -> None:

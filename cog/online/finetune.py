@@ -267,7 +267,7 @@ class _Run:
                 )
             )
         found = report.result(config.start)
-        rate = found.rate
+        rate = found.last
         return Point(
             episodes=episodes,
             steps=self.replay.steps,
@@ -277,6 +277,7 @@ class _Run:
             collected=_successes(self.replay.episodes),
             mean_return=None if self.payment.at_success else found.mean_return,
             collected_return=None if self.payment.at_success else _mean_return(self.replay.episodes),
+            any_step=found.rate.successes if report.ran_on else None,
         )
 
 

@@ -1,8 +1,9 @@
 """How online steps are paid: as the offline data are, by a reward at success or by the rule of their task.
 
 Data whose only reward comes on the step that ends an episode in success need no rule: an online episode ends
-at success, too, and earns that reward there. All other rewards, such as a distance, are computed from the
-signals of the online episode by the rule of the task's view, which also ends it where it ended the data.
+at success, too, and earns that reward there. All other rewards, such as a distance, or one for a success that
+lasts for some steps, are computed from the signals of the online episode by the rule of the task's view,
+which also ends it where it ended the data.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from cog.datasets.collection.recorder import Recorder
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, Source
 from cog.datasets.relabel.request import STORED
-from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone
+from cog.datasets.relabel.rules import Rule, asks_to_last, parse_rule, reads_signals_alone
 from cog.datasets.relabel.view import pay
 from cog.envs.make import Scene, make_environment
 from cog.errors import CogError
@@ -87,9 +88,11 @@ def payment_of(offline: Buffer, merge: Merge, scene: Scene) -> Payment:
             where=merge.path,
             remedy="relabel the task",
         )
-    if bool((offline.rewards[paid] > 0).all() & offline.terminals[paid].all()):
+    tasks = [source for source in merge.sources if source.role == "task"]
+    once = bool((offline.rewards[paid] > 0).all() & offline.terminals[paid].all())
+    if once and not any(asks_to_last(_text_of(source)) for source in tasks):
         return AtSuccess(float(offline.rewards.max()))
-    rules = {_rule_of(source, merge.path) for source in merge.sources if source.role == "task"}
+    rules = {_rule_of(source, merge.path) for source in tasks}
     if len(rules) > 1:
         raise CogError(
             "its task sources are rewarded by different rules, so that an online step has no one reward",
@@ -103,6 +106,14 @@ def payment_of(offline: Buffer, merge: Merge, scene: Scene) -> Payment:
     finally:
         env.close()
     return ByRule(parse_rule(text, names, base), scale, terminate)
+
+
+def _text_of(source: Source) -> str:
+    """The rule that rewarded a source as it was written; empty if that is not known."""
+    if source.view.rule != STORED:
+        return source.view.rule
+    kept: Any = source.dataset.spec.get("view")
+    return str(kept.get("rule", "")) if isinstance(kept, dict) else ""
 
 
 def _rule_of(source: Source, path: Path) -> tuple[str, float, bool, Path]:

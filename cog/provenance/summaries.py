@@ -60,11 +60,11 @@ def checkpoint(found: Checkpoint) -> str:
 
 
 def evaluation(config: Mapping[str, Any], found: Evaluation) -> str:
-    """Starts, episodes, seed and results."""
-    rates = ", ".join(f"{entry.start} {entry.rate.count}" for entry in found.results)
+    """Starts, episodes, seed, and results by the headline."""
+    rates = ", ".join(f"{entry.start} {entry.last.count}" for entry in found.results)
     return (
         f"starts {', '.join(config['starts'])}; {config['episodes']} episodes each, seed {config['seed']}, "
-        f"acting {config.get('acting', 'mode')}; success {rates}"
+        f"acting {config.get('acting', 'mode')}; success {rates} ({found.measure})"
     )
 
 

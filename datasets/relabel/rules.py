@@ -30,6 +30,7 @@ A rule is identified by its text: a view keeps it as it was written, so two spel
 same rewards and two views.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,16 @@ def reads_signals_alone(text: str) -> bool:
         UsageError: a part of the rule is not a word.
     """
     return all(word.reference is None or word.reference[0] == SIGNAL for word in split(text))
+
+
+def asks_to_last(text: str) -> bool:
+    """Whether some condition of the rule must have held for several steps, as in `grasp_success for 6 steps`.
+
+    Raises:
+        UsageError: a part of the rule is not a word.
+    """
+    pairs = itertools.pairwise(split(text))
+    return any(one.kind == "lasting" or (one.text, then.text) == ("held", "(") for one, then in pairs)
 
 
 def runs_own_code(text: str) -> bool:

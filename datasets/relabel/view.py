@@ -8,7 +8,6 @@ noticed; so is a classifier that the rule names, by its own hash.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from cog.datasets.episode import Episode
 from cog.datasets.relabel.place import publish_view, seen_from, view_file
 from cog.datasets.relabel.request import STORED, refuse_invalid
 from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone, relocate
+from cog.datasets.relabel.tally import Tally
 from cog.datasets.storage.container import is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
@@ -30,6 +30,7 @@ from cog.datasets.success import counted_by
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT
 
+FEW = 0.1  # share of the successes below which a rule hardly rewards what it is meant to
 AGAIN = "relabel the dataset again under a new name"
 
 
@@ -70,10 +71,15 @@ class View:
     """What else on disk its rules were read from, such as a classifier."""
     unended: int = field(default=0, compare=False)
     """Episodes that this view of an earlier version does not end; known where it was asked for again."""
+    successes: int = field(default=0, compare=False)
+    """Kept episodes that count as successes; known where the rule has just been applied."""
+    successes_rewarded: int = field(default=0, compare=False)
+    """Those of them that have a rewarded step."""
 
     def to_json(self) -> dict[str, Any]:
         """The view as JSON values; fields that are None are left out, as in earlier versions."""
-        values = dataclasses.asdict(self) | {"inputs": inputs_to_json(self.inputs) or None, "unended": None}
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.compare}
+        values["inputs"] = inputs_to_json(self.inputs) or None
         return {name: value for name, value in values.items() if value is not None}
 
     def hash(self) -> str:
@@ -105,15 +111,27 @@ class View:
                 f"{self.steps} of {steps} steps are kept, because the first positive reward ends its "
                 "episode; --no-terminate keeps all"
             )
-        if self.rule not in ("zero", STORED) and self.rewarded_steps == 0 and self.reward_sum == 0:
+        if self.rule not in ("zero", STORED) and (few := self._few()):
+            takes = "takes no frame" if self.rewarded_steps == 0 else "takes few frames"
             why = (
-                "the classifier takes no frame for a success; see its recall in classifier.json"
+                f"the classifier {takes} for a success; see its recall in classifier.json"
                 if "classifier" in self.rule
-                else "a rule that looks past an episode's first success needs data from "
-                "cog collect --no-terminate-on-success"
+                else "a rule that looks past an episode's first success needs data that go on after it: "
+                "cog collect --no-terminate-on-success, with a behaviour's hold, as in grasp:hold=12"
             )
-            found.append(f"no step has a reward; {why}")
+            found.append(f"{few}; {why}")
         return found
+
+    def _few(self) -> str:
+        """That next to none of the successes have a reward, with the counts; empty if that is not so."""
+        of = f"of {self.successes} episodes that count as successes"
+        if self.rewarded_steps == 0:
+            if self.reward_sum != 0:  # it pays by other signs than a success, such as a negative distance
+                return ""
+            return "no step has a reward" + (f", none {of}" if self.successes else "")
+        if self.successes_rewarded < FEW * self.successes:
+            return f"only {self.successes_rewarded} {of} have a reward"
+        return ""
 
 
 def relabel(
@@ -166,10 +184,10 @@ def relabel(
     blank = View(
         name, rule, float(scale), terminate, dataset.hash, "", 0.0, 0, 0, 0, only, inputs=rules.inputs
     )
-    tally = _Tally()
+    tally = Tally()
     for _ in _apply(dataset, blank, rules, tally, ends=True):
         pass
-    view = tally.complete(blank)
+    view = _complete(blank, tally)
     if view.episodes == 0:
         raise CogError(
             f"none of its {dataset.episode_count} episodes ends in '{only}'; nothing was written",
@@ -179,10 +197,10 @@ def relabel(
     publish_view(dataset, name, {"code_version": code_version(), **view.to_json()})
     path, existing = view_file(dataset, name), open_view(dataset, name)
     if existing.ended is None and view.ended is not None:  # it may be of an earlier version
-        tally = _Tally()
+        tally = Tally()
         for _ in _apply(dataset, blank, rules, tally, ends=False):
             pass
-        view = replace(tally.complete(blank), unended=view.ended)
+        view = replace(_complete(blank, tally), unended=view.ended)
     if existing != view:
         raise CogError(f"{path} exists already with other content{since(path)}", remedy=OTHER_NAME)
     return view
@@ -255,9 +273,9 @@ def labelled(dataset: Dataset, view: View, pictures: bool = True) -> Iterator[Ep
         found = ", ".join(f"{entry.kind} {entry.path}" for entry in rules.inputs)
         rule = f"{found or 'what its rule was read from'} is not what it was when the view was written"
         raise DataError(Problem(view_file(dataset, view.name), "inputs", rule, AGAIN))
-    tally = _Tally()
+    tally = Tally()
     yield from _apply(dataset, view, rules, tally, ends=view.ended is not None, pictures=pictures)
-    if tally.complete(view) != view:
+    if _complete(view, tally) != view:
         rule = f"rule {view.rule} now gives other rewards than when the view was written"
         raise DataError(Problem(view_file(dataset, view.name), "reward_hash", rule, AGAIN))
 
@@ -316,38 +334,8 @@ def _parsed(dataset: Dataset, text: str, base: Path) -> Rule:
     return parse_rule(text, dataset.signal_names, base, by)
 
 
-class _Tally:
-    """Running totals of what a rule gave."""
-
-    def __init__(self) -> None:
-        self._digest = hashlib.blake2b(digest_size=32)
-        self._sum = 0.0
-        self._steps = self._rewarded = self._episodes = self._kept = self._ended = 0
-
-    def add(self, rewards: np.ndarray, terminals: np.ndarray, hits: int, ended: bool) -> None:
-        self._digest.update(len(rewards).to_bytes(8, "little") + rewards.tobytes() + terminals.tobytes())
-        self._sum += float(rewards.sum(dtype=np.float64))
-        self._steps += len(rewards)
-        self._rewarded += hits
-        self._episodes += hits > 0
-        self._kept += 1
-        self._ended += ended
-
-    def complete(self, view: View) -> View:
-        return replace(
-            view,
-            reward_hash=self._digest.hexdigest(),
-            reward_sum=self._sum,
-            steps=self._steps,
-            rewarded_steps=self._rewarded,
-            episodes_rewarded=self._episodes,
-            episodes=None if view.only is None else self._kept,
-            ended=self._ended or None,
-        )
-
-
 def _apply(
-    dataset: Dataset, view: View, rules: Rules, tally: _Tally, *, ends: bool, pictures: bool = False
+    dataset: Dataset, view: View, rules: Rules, tally: Tally, *, ends: bool, pictures: bool = False
 ) -> Iterator[Episode]:
     """Compute rewards and terminals episode by episode; `ends` as `Episode.ending` explains it."""
     for number, episode in enumerate(dataset.episodes(pictures or rules.look_at_pictures)):
@@ -356,11 +344,16 @@ def _apply(
         values = rules.reward(episode, number)
         where = f"reward rule '{view.rule}', episode {number}"
         rewarded = pay(episode, values, view.scale, where, terminate=view.terminate, ends=ends)
-        assert rewarded.rewards is not None and rewarded.terminals is not None
+        assert rewarded.terminals is not None
         hits = values[: len(rewarded)] > 0
         ended = bool(rewarded.terminals[-1]) and not (view.terminate and bool(hits[-1]))
-        tally.add(rewarded.rewards, rewarded.terminals, int(hits.sum()), ended)
+        tally.add(rewarded, hits, ended)
         yield rewarded
+
+
+def _complete(view: View, tally: Tally) -> View:
+    """The view with what its rule gave."""
+    return replace(view, **tally.totals(selects=view.only is not None))
 
 
 def pay(

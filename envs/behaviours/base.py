@@ -1,5 +1,9 @@
 """A behaviour: a scripted closed-loop policy in numbered phases that detects failures and recovers.
 
+Its last phase returns to neutral. With `hold` it goes on for so many steps, as long as what it has achieved
+stands: it keeps what it has grasped, or stays clear of what it has placed or moved. For this the last phase
+of a skill returns `finish(gripper)`, and `stands` says whether the success stands.
+
 A scene names its behaviours, so behaviours import scenes for their types only.
 """
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cog.envs import scene
+from cog.errors import UsageError
 
 if TYPE_CHECKING:
     from cog.envs.tabletop import Tabletop
@@ -22,14 +27,25 @@ class Behaviour(ABC):
     """One skill: `phases` names its phases, `phase` is the current one, `done` says that it has finished."""
 
     phases: ClassVar[tuple[str, ...]]
+    carries: ClassVar[bool] = False
+    """Whether it holds something, which a quick return to neutral may throw: then it holds where it is."""
 
-    def __init__(self, env: "Tabletop", rng: np.random.Generator) -> None:
+    def __init__(self, env: "Tabletop", rng: np.random.Generator, hold: int = 0) -> None:
+        """`hold`: steps that it goes on for after it has succeeded; only then it is done.
+
+        Raises:
+            UsageError: `hold` is no number of steps.
+        """
+        if isinstance(hold, bool) or not isinstance(hold, int) or hold < 0:
+            raise UsageError(f"hold is {hold!r}", remedy="give a whole number of steps, at least 0")
         self.env = env
         self.rng = rng
+        self.hold = hold
         self.phase = 0
         self.steps = 0  # within the phase, or without progress in it
         self.done = False
         self.recoveries = 0
+        self._rest: np.ndarray = np.zeros(3)  # where it stays while it holds
 
     @abstractmethod
     def act(self) -> np.ndarray:
@@ -38,6 +54,29 @@ class Behaviour(ABC):
     def achieved(self) -> bool:
         """Whether the behaviour has achieved its goal, as far as it can tell."""
         return True
+
+    def stands(self) -> bool:
+        """Whether what it has achieved still stands, so that it may be held."""
+        return self.achieved()
+
+    def finish(self, gripper: float) -> np.ndarray:
+        """The action of the last phase: return to neutral, unless it carries something; then stay for `hold`.
+
+        It is done at the end of these steps, or at once where there is nothing to hold.
+        """
+        self.done = self.steps >= self.hold or not self.stands()
+        returns = self.steps == 0 and (self.done or not self.carries)
+        if self.steps <= 1:
+            self._rest = self.gripper()
+        self.steps += 1
+        if returns or self.hold == 0:
+            return self.toward(self.gripper(), gripper, neutral=RETURN)
+        return self.toward(self._rest, gripper)
+
+    @property
+    def gone(self) -> bool:
+        """Whether what it was holding is gone."""
+        return self.hold > 0 and self.phase == len(self.phases) - 1 and self.steps > 0 and not self.stands()
 
     def toward(
         self, target: np.ndarray, gripper: float, speed: float = 1.0, neutral: float = STAY

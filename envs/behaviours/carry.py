@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
+from cog.envs.behaviours.base import CLOSE, OPEN, Behaviour, raised, sideways
 from cog.envs.behaviours.grasp import Grasp
+from cog.envs.cabinet import HANDLE_GAP
 from cog.envs.objects import BLOCKER_CENTRE, BLOCKER_HEIGHT
+from cog.signals.predicates import MOVED_DISTANCE, PLACED_DISTANCE, PLACED_HEIGHT
 
 if TYPE_CHECKING:
     from cog.envs.tabletop import Tabletop
@@ -28,9 +30,15 @@ class Place(Behaviour):
     """Height (m) at which the fingers release."""
     phases = ("above the tray", "lower", "release", "lift", "return to neutral")
 
-    def __init__(self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False) -> None:
-        """`suboptimal`: with probability one half it aims up to 20 cm away from the tray."""
-        super().__init__(env, rng)
+    def __init__(
+        self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False, hold: int = 0
+    ) -> None:
+        """A behaviour for `env`.
+
+        `suboptimal`: with probability one half it aims up to 20 cm away from the tray.
+        `hold`: steps for which it stays clear of what it has placed.
+        """
+        super().__init__(env, rng, hold)
         self._carry = env.workspace.clearance + 0.03
         self._error: np.ndarray = np.zeros(3)
         if suboptimal and rng.random() < ASTRAY:
@@ -41,6 +49,11 @@ class Place(Behaviour):
         """Position at which the gripper releases, (3,) m."""
         env: Any = self.env
         return np.asarray(env.tray_position() + np.array([0.0, 0.0, self.release_height]))
+
+    def stands(self) -> bool:
+        env: Any = self.env
+        thing = env.object_position()
+        return bool(thing[2] < PLACED_HEIGHT and sideways(thing - env.tray_position()) < PLACED_DISTANCE)
 
     def act(self) -> np.ndarray:
         low, high = self.env.workspace.low, self.env.workspace.high
@@ -66,8 +79,7 @@ class Place(Behaviour):
             return self.toward(self.gripper(), OPEN)
         if self.phase == 3:
             return self.toward(raised(self.gripper(), self._carry), OPEN)
-        self.done = True
-        return self.toward(self.gripper(), OPEN, neutral=RETURN)
+        return self.finish(OPEN)
 
 
 class GraspBlocker(Grasp):
@@ -94,3 +106,7 @@ class PlaceBlocker(Place):
     """Set the arch down in the tray; the phases are those of `Place`."""
 
     release_height = BLOCKER_HEIGHT - GRIP_BELOW_TOP + 0.005
+
+    def stands(self) -> bool:
+        env: Any = self.env
+        return sideways(env.blocker_position() - env.cabinet.in_world(HANDLE_GAP)) > MOVED_DISTANCE

@@ -1,6 +1,6 @@
 """Chains: behaviours in sequence, which collect the prior data of the paper's harder starts."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,9 +21,15 @@ class Chain(Behaviour):
     """The behaviours."""
     phases = ("as its links",)
 
-    def __init__(self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False) -> None:
-        """`suboptimal`: every link is its clumsy version, and the chain ends with the first that fails."""
-        super().__init__(env, rng)
+    def __init__(
+        self, env: "Tabletop", rng: np.random.Generator, suboptimal: bool = False, hold: int = 0
+    ) -> None:
+        """A chain for `env`.
+
+        `suboptimal`: every link is its clumsy version, and the chain ends with the first that fails.
+        `hold`: steps for which the last link holds what it has achieved.
+        """
+        super().__init__(env, rng, hold)
         self._suboptimal = suboptimal
         self._number = 0
         self._link = self._begin()
@@ -39,8 +45,11 @@ class Chain(Behaviour):
         return action
 
     def _begin(self) -> Behaviour:
-        link: Behaviour = self.links[self._number](self.env, self.rng, suboptimal=self._suboptimal)  # type: ignore[call-arg]
-        return link
+        last = self._number == len(self.links) - 1
+        options: dict[str, Any] = {"suboptimal": self._suboptimal}
+        if last and self.hold:  # links of one's own need not know of it otherwise
+            options["hold"] = self.hold
+        return self.links[self._number](self.env, self.rng, **options)
 
 
 class PickAndPlace(Chain):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cog.envs.behaviours.base import CLOSE, OPEN, RETURN, Behaviour, raised, sideways
+from cog.envs.behaviours.base import CLOSE, OPEN, Behaviour, raised, sideways
 
 if TYPE_CHECKING:
     from cog.envs.tabletop import Tabletop
@@ -24,6 +24,7 @@ class Grasp(Behaviour):
     """Phases: 0 above the object, 1 descend, 2 close, 3 lift, 4 return to neutral; a slip restarts."""
 
     phases = ("above the object", "descend", "close", "lift", "return to neutral")
+    carries = True
     hover: ClassVar[float] = 0.025
     """Height (m) below the clearance from which the fingers descend around the object."""
     astray: ClassVar[float] = 0.8
@@ -34,14 +35,20 @@ class Grasp(Behaviour):
     """Height (m) above the clearance at which it detects that the fingers are empty."""
 
     def __init__(
-        self, env: "Tabletop", rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
+        self,
+        env: "Tabletop",
+        rng: np.random.Generator,
+        aim_error: float = 0.0,
+        suboptimal: bool = False,
+        hold: int = 0,
     ) -> None:
         """A behaviour for `env`.
 
         `aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss.
         `suboptimal`: with probability `astray` it closes at a random position, at most `tries` times.
+        `hold`: steps for which it keeps the object; one that slips away is taken again.
         """
-        super().__init__(env, rng)
+        super().__init__(env, rng, hold)
         self._aim = np.append(rng.normal(0.0, 1.0, 2) * aim_error, 0.0)
         self._height = env.workspace.clearance
         self._tries = self.tries if suboptimal else 0
@@ -60,6 +67,8 @@ class Grasp(Behaviour):
         return self.rng.uniform(low, high)
 
     def act(self) -> np.ndarray:
+        if self.gone:
+            self.restart()
         target = (self.grip() if self._astray is None else self._astray) + self._aim
         error = target - self.gripper()
         if self.phase == 0 and sideways(error) < ALIGNED and self.env.arm.is_open:
@@ -105,5 +114,4 @@ class Grasp(Behaviour):
             return self.toward(target, CLOSE)
         if self.phase == 3:
             return self.toward(raised(self.gripper(), self._height + LIFT), CLOSE)
-        self.done = True
-        return self.toward(self.gripper(), CLOSE, neutral=RETURN)
+        return self.finish(CLOSE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cog.envs.behaviours.base import RETURN, Behaviour, raised, sideways
+from cog.envs.behaviours.base import Behaviour, raised, sideways
 
 if TYPE_CHECKING:
     from cog.envs.drawer_grasp import DrawerGrasp
@@ -17,6 +17,7 @@ PROGRESS = 0.01  # share of the travel that counts as progress
 LEAD = 0.04  # m, how far ahead of the gripper the movement aims
 FLIP = 0.5  # probability that a clumsy movement goes the wrong way for a step (the reference's figure)
 CLUMSY_TRIES = 2  # descents after which a clumsy behaviour gives up
+SLACK = 0.02  # share of the travel that a drawer may move back when it is let go
 
 
 class MoveDrawer(Behaviour):
@@ -46,14 +47,20 @@ class MoveDrawer(Behaviour):
     """Steps after which a clumsy movement gives up."""
 
     def __init__(
-        self, env: "DrawerGrasp", rng: np.random.Generator, aim_error: float = 0.0, suboptimal: bool = False
+        self,
+        env: "DrawerGrasp",
+        rng: np.random.Generator,
+        aim_error: float = 0.0,
+        suboptimal: bool = False,
+        hold: int = 0,
     ) -> None:
         """A behaviour for `env`.
 
         `aim_error`: standard deviation (m) of a fixed error in the first aim, corrected after a miss.
         `suboptimal`: each step of the movement goes the wrong way with probability `FLIP`, until it gives up.
+        `hold`: steps for which it stays clear of the moved drawer.
         """
-        super().__init__(env, rng)
+        super().__init__(env, rng, hold)
         self.env: DrawerGrasp = env
         self.clearance = env.workspace.clearance
         self._furthest = 0.0
@@ -68,7 +75,13 @@ class MoveDrawer(Behaviour):
     def achieved(self) -> bool:
         return self.direction * self.env.cabinet.opening(self.drawer) > self.direction * self.goal
 
+    def stands(self) -> bool:
+        moved = self.direction * self.env.cabinet.opening(self.drawer)
+        return moved > self.direction * self.goal - SLACK
+
     def act(self) -> np.ndarray:
+        if self.gone:
+            self.restart()
         target = self.place() + self._aim
         error = target - self.gripper()
         moved = self.direction * self.env.cabinet.opening(self.drawer)
@@ -117,5 +130,4 @@ class MoveDrawer(Behaviour):
             return self.toward(target + axis * max(along + lead, self.back), self.fingers, speed)
         if self.phase == 3:
             return self.toward(raised(self.gripper(), self.clearance + 0.03), self.fingers)
-        self.done = True
-        return self.toward(self.gripper(), self.fingers, neutral=RETURN)
+        return self.finish(self.fingers)

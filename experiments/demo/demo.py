@@ -150,14 +150,15 @@ def _summary(
         "kind": "demo summary",
         "quick": config.quick,
         "note": QUICK_NOTE if config.quick else "",
+        "measure": next(iter(evaluations.values())).measure,
         "results": [
             {
                 "arm": arm,
                 "start": entry.start,
-                "successes": entry.rate.successes,
-                "episodes": entry.rate.episodes,
-                "low": entry.rate.low,
-                "high": entry.rate.high,
+                "successes": entry.last.successes,
+                "episodes": entry.last.episodes,
+                "low": entry.last.low,
+                "high": entry.last.high,
             }
             for arm, entry in entries
         ],
@@ -220,13 +221,14 @@ def _show(config: DemoConfig, evaluations: Mapping[str, Evaluation], screen: Con
     rows = [
         [arm, *(_cell(evaluation, start) for start in plan.STARTS)] for arm, evaluation in evaluations.items()
     ]
-    title = f"success from each start, {config.episodes} episodes, Wilson 95% interval"
+    measure = next(iter(evaluations.values())).measure
+    title = f"success {measure}: {config.episodes} episodes from each start, Wilson 95% interval"
     title += " (quick run: the numbers mean nothing)" if config.quick else ""
     screen.print(table(title, ["arm", *plan.STARTS], rows))
 
 
 def _cell(evaluation: Evaluation, start: str) -> str:
-    rate = evaluation.result(start).rate
+    rate = evaluation.result(start).last
     return f"{rate.count}  {rate}"
 
 

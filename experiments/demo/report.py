@@ -46,7 +46,7 @@ def write_report(
 
 def headline(evaluations: Mapping[str, Evaluation]) -> str:
     """The result in a sentence or two; whether intervals overlap is said, whichever way it went."""
-    rates = {name: evaluation.result("closed").rate for name, evaluation in evaluations.items()}
+    rates = {name: evaluation.result("closed").last for name, evaluation in evaluations.items()}
     mine, others = rates["cog"], [rate for name, rate in rates.items() if name != "cog"]
     best = max(others, key=lambda rate: rate.value)
     if mine.low > max(rate.high for rate in others):
@@ -67,7 +67,7 @@ def _arm(name: str, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "name": name,
         "description": ARMS[name].title,
-        "cells": [bar(evaluation.result(start).rate) for start in STARTS],
+        "cells": [bar(evaluation.result(start).last) for start in STARTS],
         "failures": {start: dict(evaluation.result(start).failures) for start in STARTS},
         "steps": {start: evaluation.result(start).mean_steps for start in STARTS},
         "pictures": {start: films(evaluation, start) for start in STARTS},

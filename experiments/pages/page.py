@@ -7,7 +7,7 @@ from typing import Any
 from cog.core.files import write_bytes
 from cog.errors import missing_extra
 from cog.evaluation.intervals import Rate
-from cog.evaluation.result import Evaluation
+from cog.evaluation.result import Evaluation, outcome_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 MEDIA = {".gif": "image/gif", ".mp4": "video/mp4", ".png": "image/png"}
@@ -58,10 +58,9 @@ def films(evaluation: Evaluation, start: str) -> list[dict[str, str]]:
     for file in videos or files:
         caption = f"{start}, contact sheet"
         if videos:
-            _, ending, number = file.stem.rsplit("_", 2)
-            entry = episodes[start, int(number)]
-            ending = ending if entry["success"] else entry["furthest"]
-            caption = f"{start}, episode {int(number)}: {ending} ({entry['steps']} steps)"
+            number = int(file.stem.rsplit("_", 1)[1])
+            entry = episodes[start, number]
+            caption = f"{start}, episode {number}: {outcome_text(entry)} ({entry['steps']} steps)"
         uri = data_uri(evaluation.out / file)
         shown.append({"kind": file.suffix[1:], "uri": uri, "caption": caption})
     return shown

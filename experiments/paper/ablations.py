@@ -149,7 +149,7 @@ def draw(path: Path, results: Mapping[str, Any], starts: Sequence[str]) -> None:
             panel.plot(dots, [place] * len(dots), ".", color=colour, alpha=0.5)
         panel.set_title(f"start: {start}", fontsize=10, loc="left")
         panel.set_xlim(0, 1)
-        panel.set_xlabel("success", fontsize=9)
+        panel.set_xlabel("success at the last step", fontsize=9)
         panel.set_yticks(range(len(names)), names)
         panel.grid(alpha=0.25, axis="x")
         style(panel)

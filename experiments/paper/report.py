@@ -11,7 +11,7 @@ from cog.experiments.pages.curves import draw_curves
 from cog.experiments.pages.page import bar, data_uri, films, write_page
 from cog.experiments.paper.arms import ARMS
 from cog.experiments.paper.graph import Entry, Graph
-from cog.experiments.paper.results import mean_text
+from cog.experiments.paper.results import mean_text, measure
 from cog.training.metrics import read_metrics
 
 TEMPLATE = "reproduce.html.j2"
@@ -27,6 +27,7 @@ def write_report(out: Path, results: Mapping[str, Any], graph: Graph) -> None:
         "config": results["config"],
         "seen": SEEN[results["config"]["observation"]],
         "headline": headline(results),
+        "measure": measure(results),
         "rows": rows,
         "films": [film for entry in graph.entries if (film := _film(entry, results))],
         **{name: results[name] for name in ("reported", "data", "command", "seconds")},
@@ -48,7 +49,7 @@ def headline(results: Mapping[str, Any]) -> str:
     for row, rates in own.items():
         told = [f"{arm} {rates[arm].value:.0%}" for arm in FILMED if arm in rates]
         parts.append(f"{row}: {', '.join(told) or 'not among the arms'}")
-    return f"Success from starts that the task data never hold: {'; '.join(parts)}."
+    return f"Success at the last step, from starts that the task data never hold: {'; '.join(parts)}."
 
 
 def _row(out: Path, results: Mapping[str, Any], graph: Graph, name: str) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _cell(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
         "seeds": ", ".join(Rate(**number["last_step"]).count for number in seeds),
         "mean": mean_text(entry["last_step"]["over_seeds"]),
         "diverged": f"{entry['diverged']} of {len(seeds)}" if entry["diverged"] else "",
-        "ever": ever.count if ever.successes > last.successes else "",
+        "ever": f"{ever.count}, {ever}" if ever.successes > last.successes else "",
     }
 
 

@@ -32,7 +32,7 @@ from cog.experiments.paper.recipes import RECIPES
 from cog.experiments.paper.recipes.recipe import Recipe
 from cog.experiments.paper.report import write_report
 from cog.experiments.paper.reported import CAUTION, REPORTED
-from cog.experiments.paper.results import columns, gather, markdown, rows
+from cog.experiments.paper.results import columns, gather, markdown, measure, rows
 from cog.training.setup import usable_device
 
 FORMAT = 1
@@ -85,7 +85,8 @@ def write_results(results: dict[str, Any], graph: Graph, config: ReproduceConfig
     """Write the files of the command; pictures need optional packages and may be left out."""
     name = "" if config.ablation is None else f"ablation_{config.ablation}"
     write_json(config.out / (f"{name}.json" if name else RESULTS), results)
-    write_bytes(config.out / (f"{name}.md" if name else TABLE), (markdown(results) + "\n").encode())
+    page = f"{markdown(results)}\n\n{measure(results)}\n"
+    write_bytes(config.out / (f"{name}.md" if name else TABLE), page.encode())
     if not name:
         write_report(config.out, results, graph)
         return
@@ -122,6 +123,7 @@ def show_results(results: dict[str, Any], config: ReproduceConfig) -> None:
         f"success at the last step, {config.episodes} episodes a cell; 95 % intervals: Wilson, Student's t"
     )
     screen.print(table(title, columns(results), rows(results)))
+    screen.print(measure(results))
     took = results["seconds"]["total"]
     screen.print(f"{in_words(took['cpu'])} of processor time; results are in {config.out}")
     if config.ablation is not None:

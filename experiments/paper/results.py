@@ -12,7 +12,7 @@ from cog.core.inputs import Input, inputs_to_json
 from cog.datasets.relabel.view import open_view
 from cog.datasets.storage.dataset import open_dataset
 from cog.evaluation.intervals import Rate, over_seeds, pooled, wilson
-from cog.evaluation.result import RESULT
+from cog.evaluation.result import RESULT, SAME
 from cog.experiments.jobs.job import Job
 from cog.experiments.jobs.kinds import Train
 from cog.experiments.machine import machine, versions
@@ -165,6 +165,16 @@ def seconds(jobs: Sequence[Job]) -> dict[str, dict[str, float]]:
     return total
 
 
+def measure(results: Mapping[str, Any]) -> str:
+    """What the table counts, in a sentence."""
+    if results["config"].get("terminate_on_success", True):
+        return f"{SAME[0].upper()}{SAME[1:]}."
+    return (
+        "Success is counted at the last step of the horizon; "
+        "in brackets at any step, where that is more, as success may be lost again."
+    )
+
+
 def columns(results: Mapping[str, Any]) -> list[str]:
     """Header of the table."""
     seeds = [f"seed {seed}" for seed in results["config"]["seeds"]]
@@ -187,7 +197,7 @@ def rows(results: Mapping[str, Any]) -> list[list[str]]:
                 _cell(numbers[entry["row"], entry["start"], entry["arm"]][seed])
                 for seed in results["config"]["seeds"]
             ),
-            str(Rate(**entry["last_step"]["pooled"])),
+            _pooled(entry),
             mean_text(entry["last_step"]["over_seeds"]),
         ]
         for entry in by_start
@@ -217,11 +227,17 @@ def _cell(number: Mapping[str, Any]) -> str:
     last, ever = Rate(**number["last_step"]), Rate(**number["any_step"])
     text = f"{last.count} [{last.low:.2f}, {last.high:.2f}]"
     if ever.successes > last.successes:
-        text += f" (any step {ever.count})"
+        text += f" (any step {ever.count} [{ever.low:.2f}, {ever.high:.2f}])"
     if number["diverged"]:
         where = "no policy" if number["evaluation"] is None else f"policy of update {number['update']}"
         text += f" diverged, {where}"
     return text
+
+
+def _pooled(entry: Mapping[str, Any]) -> str:
+    """All episodes of all seeds: the rate with its interval, at any step as well where that is more."""
+    last, ever = (Rate(**entry[name]["pooled"]) for name in ("last_step", "any_step"))
+    return f"{last} (any step {ever})" if ever.successes > last.successes else str(last)
 
 
 def mean_text(mean: Mapping[str, Any]) -> str:

@@ -88,7 +88,9 @@ def curves(table: Mapping[str, Any]) -> dict[str, list[Point]]:
     """The curve of each seed, by its name in the picture."""
     names = [field.name for field in dataclasses.fields(Point)]
     return {
-        f"seed {seed}": [Point(**{name: entry[name] for name in names}) for entry in found["curve"]]
+        f"seed {seed}": [
+            Point(**{name: entry[name] for name in names if name in entry}) for entry in found["curve"]
+        ]
         for seed, found in sorted(table["seeds"].items(), key=lambda item: int(item[0]))
     }
 

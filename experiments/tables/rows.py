@@ -14,7 +14,7 @@ from cog.core.files import read_json, write_bytes
 from cog.errors import CogError, UsageError
 from cog.evaluation.intervals import Rate
 from cog.experiments.paper.recipes import RECIPES
-from cog.experiments.paper.results import markdown, markdown_line
+from cog.experiments.paper.results import markdown, markdown_line, measure
 from cog.experiments.script import script
 
 
@@ -61,7 +61,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         f"# Every cell of {', '.join(rows)}\n",
         "Brackets: Wilson 95 % for a seed and for the episodes of all seeds; Student's t 95 % for the mean "
-        "of seeds.\nSuccess is counted at the last step, or at the step that ended the episode.\n",
+        f"of seeds.\n{' '.join(dict.fromkeys(map(measure, results)))}\n",
         "\n".join(summary(results)) + "\n",
     ]
     for result in results:

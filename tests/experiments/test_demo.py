@@ -254,7 +254,7 @@ def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
 def test_headline_admits_overlapping_intervals() -> None:
     def evaluations(cog: int, others: int) -> Any:
         counts = {"cog": cog, "bc_all": others, "cql_task_only": 0, "bc_task_only": 0}
-        results = {arm: SimpleNamespace(rate=wilson(count, 100)) for arm, count in counts.items()}
+        results = {arm: SimpleNamespace(last=wilson(count, 100)) for arm, count in counts.items()}
         return {arm: SimpleNamespace(result={"closed": found}.get) for arm, found in results.items()}
 
     assert "do not overlap" in headline(evaluations(90, 5)) and "90%" in headline(evaluations(90, 5))

@@ -5,17 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cog.datasets.collection.collect import collect
+from cog.datasets.collection.recorder import Recorder
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
+from cog.datasets.load import load
 from cog.datasets.merge import write_merge
 from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import open_dataset
+from cog.envs.make import Scene, make_environment
 from cog.errors import CogError
 from cog.evaluation.result import open_evaluation
 from cog.online.config import FinetuneConfig
 from cog.online.curve import handover_table, read_curve
 from cog.online.finetune import finetune
+from cog.online.payment import payment_of
+from cog.replay.buffer import Buffer
 from cog.training.train import train
 from tests.helpers.learner_data import config
 
@@ -77,6 +83,38 @@ def test_a_persistent_reward_pays_up_to_the_time_limit_where_the_data_went_on(tm
     for episode in open_dataset(run.out / "online").episodes():
         np.testing.assert_allclose(episode.rewards, 1 / (2 - episode.signals["place"][1:]), rtol=1e-6)
         assert len(episode) == STEPS and not episode.terminals.any() and episode.truncated
+
+
+def test_a_success_that_must_last_is_paid_where_it_has_lasted_and_a_plain_one_where_it_comes(tmp_path):
+    spec = CollectionSpec(
+        4,
+        (BehaviourChoice("reach", options={"speed": 0.8}),),
+        ("middle",),
+        ENV,
+        observation="state",
+        max_episode_steps=9,
+        noise=0.1,
+        terminate_on_success=False,
+    )
+    collect(spec, tmp_path / "task", workers=1)
+    scene = Scene(ENV, None, 9, (), False)
+    paid = {}
+    for name, rule in (("lasting", "place > 0.9 for 3 steps"), ("plain", "place > 0.9")):
+        relabel(tmp_path / "task", rule, name, scale=10)
+        merge = write_merge(tmp_path / f"{name}.json", [f"{tmp_path / 'task'}@{name}"])
+        buffer = Buffer(load(merge), torch.device("cpu"), 4, "uniform", 0.95)
+        payment = payment_of(buffer, merge, scene)
+        assert payment.at_success is (name == "plain")
+        env = make_environment(scene)
+        recorder = Recorder(env, 3, "middle")
+        while not (recorder.over or (payment.at_success and recorder.success)):
+            recorder.step(np.full(env.action_space.shape, 0.8, np.float32))
+        env.close()
+        paid[name] = payment(recorder, recorder.episode("policy", {}, 0.0))
+    first = len(paid["plain"])
+    assert paid["plain"].rewards.tolist() == [0.0] * (first - 1) + [10.0]
+    assert paid["lasting"].rewards.tolist() == [0.0] * (first + 1) + [10.0]
+    assert paid["lasting"].terminals.tolist() == [False] * (first + 1) + [True]
 
 
 def test_data_without_any_reward_are_refused(tmp_path):
