@@ -43,7 +43,7 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     on an object that has left the table ends the episode, which has then failed for good, without reward.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 24}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     physics: ClassVar[Physics] = V0
     """What the scene's version simulates, and how."""
     workspace: ClassVar[scene.Workspace]
@@ -101,6 +101,8 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         self._objects = OBJECT_SETS[objects]
         self._randomise = randomise
         self.terminate_on_success = terminate_on_success
+        rate = round(1 / (self.physics.substeps * scene.TIME_STEP))
+        self.metadata = {**self.metadata, "render_fps": rate}
         self.render_mode = render_mode
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
         self.observation_space = self._space()

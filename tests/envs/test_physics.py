@@ -380,6 +380,15 @@ def test_scripts_solve_every_start_with_objects_that_are_held_out(env_id):
     env.close()
 
 
+@pytest.mark.parametrize("env_id, rate", [(cog.envs.PICK_PLACE, 24), (cog.envs.PICK_PLACE_V1, 12)])
+def test_a_scene_tells_how_many_actions_it_takes_a_second(env_id, rate):
+    env = build(env_id)
+    env.reset(seed=0)
+    assert env.metadata["render_fps"] == rate
+    assert rate * env.unwrapped.physics.substeps * scene.TIME_STEP == pytest.approx(1.0)
+    env.close()
+
+
 def test_versions_differ_in_their_physics_and_in_the_stage_of_a_lost_object_alone():
     pairs = (
         (drawer_grasp.DrawerGrasp, drawer_grasp.DrawerGraspV1),
