@@ -27,6 +27,7 @@ from cog.envs import scene
 from cog.envs.bullet import Client, pybullet
 from cog.envs.drawer_grasp import DrawerGrasp
 from cog.envs.make import any_version
+from cog.envs.physics.settings import V0
 from cog.errors import UsageError
 from cog.experiments.script import script
 
@@ -123,7 +124,7 @@ def measure(config: BenchEnvironment) -> dict[str, float]:
     rng = np.random.default_rng(0)
     actions = rng.uniform(-0.4, 0.4, (10 * config.steps, 8)).astype(np.float32)
     env = make_scene(config)
-    panda, close_panda = panda_loop(env.unwrapped.physics.substeps)
+    panda, close_panda = panda_loop(getattr(env.unwrapped, "physics", V0).substeps)
     seconds_per_step(env.step, actions[:20])
     seconds_per_step(panda, actions[:5])
     ours, theirs = [], []
