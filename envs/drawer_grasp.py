@@ -3,7 +3,7 @@
 The cabinet stands to the robot's right and its drawer slides along the cabinet's own +y axis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ from cog.signals.predicates import (
     object_held,
     object_reached,
 )
-from cog.signals.stages import LOST, always
+from cog.signals.stages import LOST, Stage, always
 
 # --- Constants of the scene ----------------------------------------------------------------------
 CABINET_URDF = scene.ASSETS / "cabinet.urdf"
@@ -133,7 +133,7 @@ class DrawerGrasp(Tabletop):
         "gripper_height",
         "object_drawer_distance",
     )
-    stages = (
+    stages: ClassVar[Sequence[Stage]] = (
         ("never reached the handle", always),
         ("reached the handle, drawer not opened", handle_reached),
         ("drawer open, never reached the object", drawer_accessible),

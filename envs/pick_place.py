@@ -1,6 +1,6 @@
 """The paper's pick-and-place scene: an object on the table, or already in the gripper, and a tray for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from cog.envs.physics.settings import V1
 from cog.envs.scene import Camera, Range, Workspace, draw, outside
 from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, length
 from cog.signals.predicates import Signals, above_tray, object_held, object_reached, placed, set_down
-from cog.signals.stages import LOST, always
+from cog.signals.stages import LOST, Stage, always
 
 # --- Constants of the scene ----------------------------------------------------------------------
 TRAY_POSITION = np.array([0.20, -0.02, 0.0])  # nominal middle of the tray
@@ -78,7 +78,7 @@ class PickPlace(Tabletop):
         "gripper_opening",
         "gripper_height",
     )
-    stages = (
+    stages: ClassVar[Sequence[Stage]] = (
         ("never reached the object", always),
         ("reached the object, no grasp", object_reached),
         ("grasped, never above the tray", object_held),

@@ -75,8 +75,10 @@ def make_scene(config: BenchEnvironment) -> Any:
     return env
 
 
-def panda_loop(substeps: int) -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
-    """The same step with PyBullet's Panda and plane, and its end."""
+def panda_loop(
+    substeps: int = V0.substeps,
+) -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
+    """A step of so many substeps with PyBullet's Panda and plane, and its end."""
     client = Client(DrawerGrasp.camera)
     client.rebuild()
     api = client.api

@@ -3,7 +3,7 @@
 python -m cog.experiments.tables.scenes --out docs/results/data/scenes.json
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from cog.experiments.script import script
 from cog.experiments.tables.behaviours import SOLUTIONS
 
 Section = Literal["starts", "actions", "holding", "oracles"]
-CHAINS = {
+CHAINS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "DrawerGrasp": {"open": SOLUTIONS["open"], "closed": SOLUTIONS["closed"]},
     "DoubleDrawer": SOLUTIONS,
     "PickPlace": {"held": ("place",), "table": ("pick_and_place",)},
