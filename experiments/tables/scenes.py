@@ -49,6 +49,8 @@ class MeasureScenes:
     """Gymnasium ids of the scenes."""
     sections: tuple[Section, ...] = get_args(Section)
     """What is measured."""
+    starts: tuple[str, ...] = ()
+    """Starts from which it is measured; none: every start."""
     episodes: int = 200
     """Episodes of each start with each set of objects."""
     first: int = 10_000
@@ -70,6 +72,12 @@ class MeasureScenes:
             if env not in cog.envs.SCENES:
                 raise UsageError(
                     f"scene {env!r} is unknown", remedy=f"choose from: {', '.join(cog.envs.SCENES)}"
+                )
+        known = {start for env in self.envs for start in starts_of(env)}
+        for start in self.starts:
+            if start not in known:
+                raise UsageError(
+                    f"start {start!r} is unknown", remedy=f"choose from: {', '.join(sorted(known))}"
                 )
 
 
@@ -159,9 +167,9 @@ def cases(config: MeasureScenes) -> Iterator[tuple[Section, str, str, str]]:
     for section in config.sections:
         for env in config.envs:
             for start in starts_of(env):
-                if section == "actions" and start != starts_of(env)[0]:
+                if config.starts and start not in config.starts:
                     continue
-                if section == "holding" and start != "held":
+                if section == "holding" and not start.startswith("held"):
                     continue
                 yield from ((section, env, start, objects) for objects in OBJECT_SETS)
 
