@@ -1,10 +1,11 @@
 """Code of users: imported by name from their folder, and called so that whatever it raises is one line."""
 
 import importlib
+import os
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ def users_code(what: str, refusal: Callable[..., CogError] = CogError) -> Iterat
     """Turn whatever a user's code raises in this block into one error that says `what` raised it, and where.
 
     Errors of the toolkit, a lack of memory and Ctrl-C pass as they are. `refusal` makes the error of its text
-    and a `remedy`.
+    and a `remedy`. Paths stay what they were where the code goes to another folder.
 
     Raises:
         CogError: the code raised anything else, or called `sys.exit`.
     """
     try:
-        yield
+        with _same_folder():
+            yield
     except (CogError, MemoryError):
         raise
     except SystemExit as error:
@@ -49,7 +51,8 @@ def load_module(name: str, what: str) -> Any:
         UsageError: it cannot be imported.
     """
     try:
-        return importlib.import_module(name)
+        with _same_folder():
+            return importlib.import_module(name)
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:  # a user's module may raise anything, or end the process
@@ -87,6 +90,20 @@ def is_users(path: Path) -> bool:
 def is_toolkits(module: str) -> bool:
     """Whether a module of this name is the toolkit's."""
     return module.partition(".")[0] == "cog"
+
+
+@contextmanager
+def _same_folder() -> Iterator[None]:
+    """Come back to the current folder at the end, if there is one."""
+    here = None
+    with suppress(OSError):
+        here = os.getcwd()  # noqa: PTH109 - at every step of a scene, where Path.cwd() is slow
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if here is not None and os.getcwd() != here:  # noqa: PTH109
+                os.chdir(here)
 
 
 def _place(error: BaseException) -> str:

@@ -105,12 +105,29 @@ class ActionScale:
         return (int(rows[0]), int(columns[0])) if len(rows) else None
 
     def to_unit(self, actions: np.ndarray) -> np.ndarray:
-        """The robot's actions (..., A) as the toolkit's, float32 clipped to [-1, 1]."""
+        """The robot's actions (..., A) as the toolkit's, float32 clipped to [-1, 1].
+
+        Raises:
+            UsageError: they have another number of components.
+        """
         low, high = np.array(self.low), np.array(self.high)
-        unit = (np.asarray(actions, np.float64) - low) / (high - low) * 2 - 1
+        unit = (self._fitting(actions) - low) / (high - low) * 2 - 1
         return np.clip(unit, -1.0, 1.0).astype(np.float32)
 
     def to_robot(self, actions: np.ndarray) -> np.ndarray:
-        """The toolkit's actions (..., A), such as a policy's, as the robot's, float64."""
+        """The toolkit's actions (..., A), such as a policy's, as the robot's, float64.
+
+        Raises:
+            UsageError: they have another number of components.
+        """
         low, high = np.array(self.low), np.array(self.high)
-        return low + (np.asarray(actions, np.float64) + 1) / 2 * (high - low)
+        return low + (self._fitting(actions) + 1) / 2 * (high - low)
+
+    def _fitting(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (..., A) as float64."""
+        given = np.asarray(actions, np.float64)
+        if given.shape[-1:] != (len(self.low),):
+            raise UsageError(
+                f"actions must have {len(self.low)} components by the action scale, found shape {given.shape}"
+            )
+        return given

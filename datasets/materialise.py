@@ -6,7 +6,7 @@ from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
 from cog.datasets.relabel.view import STORED, labelled, open_view
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, write_dataset
-from cog.datasets.storage.folder import new_folder
+from cog.datasets.storage.folder import new_folder, refuse_inside
 
 
 def materialise(path: Path, out: Path) -> Merge:
@@ -16,9 +16,12 @@ def materialise(path: Path, out: Path) -> Merge:
     a view ends early end early in the copy.
 
     Raises:
+        UsageError: `out` lies in one of the datasets.
         CogError: the folder is not empty, or the data cannot be read or written.
     """
     merge = open_merge(path)
+    for source in merge.sources:
+        refuse_inside(source.dataset.path, out)
     if is_container(merge.path) or not merge.path.is_file():
         _copy(merge.sources[0], out)
         return open_merge(out)

@@ -216,6 +216,12 @@ def open_merge(path: Path | str) -> Merge:
 
 def _open_source(text: str) -> tuple[Dataset, View]:
     folder, name = parse_source(text)
+    if (folder / MERGE).is_file() or (folder.is_file() and not is_container(folder)):
+        raise CogError(
+            "a merge joins datasets, and this is a merge or another file",
+            where=folder,
+            remedy="name the datasets in it, as FOLDER@VIEW",
+        )
     dataset = open_dataset(folder)
     return dataset, open_view(dataset, name)
 

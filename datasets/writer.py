@@ -6,7 +6,7 @@ from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -86,6 +86,8 @@ class DatasetWriter:
             UsageError: an option is invalid, or facts are not JSON.
         """
         pictures.check_options(image_size, colour)
+        if success_by not in get_args(SuccessBy):
+            raise UsageError(f"success_by must be any or last, got {success_by!r}")
         if episodes_per_shard < 1:
             raise UsageError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}")
         self.folder = Path(folder)
@@ -323,6 +325,9 @@ class DatasetWriter:
 
     def _array(self, field: str, given: Any) -> np.ndarray:
         """Numbers or booleans of any shape."""
+        if np.ma.is_masked(given):
+            remedy = "put what is meant in their place, or leave the episode out"
+            raise self._problem(field, "must have no masked entries", remedy)
         try:
             values = np.asarray(given)
         except ValueError as error:

@@ -130,13 +130,22 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if not isinstance(own, Mapping) or not wanted <= own.keys():
             rule = f"it observes {kind(own)}, but its space is {self.env.observation_space}"
             raise CogError(rule, remedy="make both the same, at every frame")
-        values = [np.asarray(own[name]).ravel() for name in self._numbers]
+        values = [self._row(own[name], name) for name in self._numbers]
         pose = np.concatenate(values) if values else np.zeros(1)
         with np.errstate(over="ignore"):  # what is too large is refused as not finite
             pose = pose if pose.dtype == object else pose.astype(np.float32)
         if self.size is None:
             return {"state": pose}
         return {"image": _stretched(self._image(own), self.size), "proprio": pose}
+
+    def _row(self, value: Any, name: str) -> np.ndarray:
+        """The numbers of one entry, of the shape that its space has."""
+        found, wanted = np.asarray(value), self._numbers[name].shape
+        if found.shape != wanted:
+            what = f"the observation {name!r}" if name else "the observation"
+            rule = f"{what} has shape {found.shape}, but its space has {wanted}"
+            raise CogError(rule, remedy="make both the same, at every frame")
+        return found.ravel()
 
     def _image(self, own: Mapping[str, Any]) -> np.ndarray:
         """The picture among the entries of an observation, or the one that is drawn."""

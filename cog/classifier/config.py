@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below
-from cog.core.configs import APART
+from cog.core.configs import APART, take_types
 from cog.errors import UsageError
 
 
@@ -57,6 +57,7 @@ class ClassifierConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        take_types(self)
         refuse_below(self, 0, "margin", "tolerance", "shift", "threads", "seed")
         refuse_below(self, 1, "updates")
         refuse_below(self, 2, "batch_size")

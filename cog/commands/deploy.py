@@ -68,6 +68,8 @@ class ExportPolicy:
             f"{done.exported_ms:.2f} ms exported"
         )
         screen.print(str(policy.expects))
+        if images is not None and policy.expects.known.colour == "bgr":
+            screen.print("the file takes RGB: turn over the channels of the robot's own pictures")
 
     def _observed(self) -> "tuple[np.ndarray | None, np.ndarray]":
         """Observations of the data that are given, or else of the run's own.

@@ -69,6 +69,24 @@ def from_json(values: Mapping[str, Any], kind: Any, where: str = "config") -> An
         raise UsageError(error, where=where) from None
 
 
+def take_types(config: Any, prefix: str = "") -> None:
+    """Compare the fields of a frozen config with their annotations; text becomes a path, a list a tuple.
+
+    Configs in it look after themselves. `prefix`, such as "cql.", comes before the names in messages.
+
+    Raises:
+        UsageError: naming the first field of another type, or with a word that is not among its choices.
+    """
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        unfilled = type(value).__module__.startswith("tyro.")  # by a command line that is still being read
+        if unfilled or not _is_field(hint) or dataclasses.is_dataclass(value):
+            continue
+        taken = _typed(value, hint, f"{prefix}{name}")
+        if isinstance(taken, Path | tuple):
+            object.__setattr__(config, name, taken)
+
+
 def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Names of the fields in which two configs (as JSON) differ, dotted, sorted."""
     found: list[str] = []
@@ -107,8 +125,11 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_json(value, hint, where)
-    if origin is Literal and value in typing.get_args(hint):
-        return value
+    if origin is Literal:
+        if isinstance(value, str | int) and value in typing.get_args(hint):
+            return value
+        choices = ", ".join(map(str, typing.get_args(hint)))
+        raise UsageError(f"must be one of {choices}; found {value!r}", where=where)
     if origin in (typing.Union, types.UnionType):
         present = [option for option in typing.get_args(hint) if option is not type(None)]
         return None if value is None else _typed(value, present[0], where)

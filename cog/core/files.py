@@ -197,8 +197,10 @@ def make_folder(path: Path) -> None:
             folder.mkdir(exist_ok=True)
             fsync(folder.parent)
     except OSError as error:
+        dangling = path.is_symlink() and not path.exists() and error.errno == errno.EEXIST
+        why = f"it is a link to {path.readlink()}, which does not exist" if dangling else error.strerror
         raise CogError(
-            f"cannot be used as a folder ({error.strerror}); nothing was written into it",
+            f"cannot be used as a folder ({why}); nothing was written into it",
             where=path,
             remedy=REMEDIES.get(error.errno or 0, "choose another one"),
         ) from error

@@ -25,8 +25,10 @@ LINUX_LOOP = "Symlink loop from"  # how Python before 3.13 begins it
 def exit_codes() -> Iterator[None]:
     """Print an error of the toolkit, or what the system refused, in one line and exit with its code.
 
-    A reader of the output that has left ends a program quietly; a second Ctrl-C ends no cleaning up.
+    A reader of the output that has left ends a program quietly; a second Ctrl-C ends no cleaning up. Without
+    an output, as in some services, nothing is printed.
     """
+    _fill_streams()
     try:
         try:
             yield
@@ -56,6 +58,17 @@ def exit_codes() -> Iterator[None]:
         if not str(error).startswith(LINUX_LOOP):
             raise
         _end(sentences(str(error), remedy=REMEDIES[errno.ELOOP]))
+
+
+def _fill_streams() -> None:
+    """Let closed standard streams lead nowhere: the next file to be opened would take their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def is_shortage(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below, refuse_seed
-from cog.core.configs import APART
+from cog.core.configs import APART, take_types
 from cog.errors import UsageError
 
 Acting = Literal["mode", "sample", "critic"]
@@ -55,6 +55,7 @@ class EvaluateConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        take_types(self)
         refuse_below(self, 1, "episodes", "max_episode_steps", "envs_per_worker", "candidates")
         refuse_below(self, 0, "workers", "videos")
         refuse_seed(self.seed)

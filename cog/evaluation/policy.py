@@ -17,6 +17,7 @@ from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.encoder import ObservationShape
 from cog.training.checkpoint import load
+from cog.training.device import named_device
 
 
 class Policy:
@@ -46,8 +47,9 @@ class Policy:
 
         Raises:
             CogError: the checkpoint is missing or damaged, lacks the requested critics, or has weights
-                that do not fit or are not finite.
+                that do not fit or are not finite; or there is no such device.
         """
+        named_device(device)
         if is_exported(Path(path)):
             return cls._exported(Path(path), device, critics)
         checkpoint = load(Path(path))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cog.core.bounds import refuse_out_of_bounds, within
+from cog.core.configs import take_types
 from cog.errors import UsageError
 
 
@@ -42,6 +43,7 @@ class NetworkConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        take_types(self, "network.")
         refuse_out_of_bounds(self, "network.")
         if not self.critic_widths:
             raise UsageError("critics need at least one hidden layer", where="network.critic_widths")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cog.core.bounds import refuse_below, refuse_seed
-from cog.core.configs import APART
+from cog.core.configs import APART, take_types
 from cog.errors import UsageError
 from cog.evaluation.config import Acting
 
@@ -64,6 +64,7 @@ class FinetuneConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        take_types(self)
         refuse_below(self, 1, "episodes", "round_episodes", "updates_per_episode")
         refuse_below(self, 1, "evaluate_every", "evaluate_episodes", "candidates", "max_episode_steps")
         refuse_below(self, 0, "warm_up_episodes", "conservative_weight", "bc_weight")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from cog.algorithms import algorithm
 from cog.algorithms.shared.config import AlgorithmConfig
 from cog.core.bounds import refuse_out_of_bounds, refuse_seed, within
-from cog.core.configs import APART, from_json
+from cog.core.configs import APART, from_json, take_types
 from cog.networks.config import NetworkConfig
 
 TORCH_SEED_BITS = 64
@@ -74,6 +74,7 @@ class TrainConfig:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        take_types(self)
         refuse_out_of_bounds(self)
         refuse_seed(self.seed, TORCH_SEED_BITS)
 

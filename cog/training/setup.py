@@ -20,6 +20,7 @@ from cog.errors import CogError, UsageError
 from cog.replay.buffer import Buffer
 from cog.training import checkpoint
 from cog.training.config import TrainConfig, read_config
+from cog.training.device import named_device
 from cog.training.execution import keep_freed_memory, refuse_graph, set_arithmetic
 from cog.training.metrics import refuse_without_packages
 from cog.training.switches import check_switches
@@ -176,20 +177,7 @@ def usable_device(config: TrainConfig) -> torch.device:
         UsageError: the device is of an unknown kind or does not support the precision.
         CogError: this machine does not have it.
     """
-    try:
-        device = torch.device(config.device)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device is '{config.device}'; it must be cpu, cuda or cuda:NUMBER")
-    if device.type == "cuda":
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= found:
-            raise CogError(
-                f"device is '{device}', but PyTorch finds {found} CUDA devices", remedy="use --device cpu"
-            )
-        if device.index is not None:
-            torch.cuda.set_device(device)  # graphs and streams are made on the current one
+    device = named_device(config.device)
     if device.type != "cuda" and config.precision == "tf32":
         raise UsageError(f"precision tf32 needs CUDA; device is '{config.device}'")
     return device

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from cog.core.bounds import refuse_seed
-from cog.datasets.edit.subset import OnProgress, fill_subset, refuse_inside
+from cog.datasets.edit.subset import OnProgress, fill_subset
 from cog.datasets.storage.dataset import Dataset, open_dataset
-from cog.datasets.storage.folder import new_folder
+from cog.datasets.storage.folder import new_folder, refuse_inside
 from cog.errors import CogError, UsageError
 
 SEED_BITS = 64  # of a draw
@@ -39,7 +39,7 @@ def split_dataset(
         raise UsageError("each part needs a folder of its own, not inside another")
     dataset = open_dataset(path)
     for out in outs:
-        refuse_inside(dataset, out)
+        refuse_inside(dataset.path, out)
     parts = draw_parts(dataset.episode_count, shares, seed)
     done = 0
 

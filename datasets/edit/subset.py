@@ -7,8 +7,7 @@ from typing import Any
 from cog.core.inputs import Input
 from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import Dataset, fill_folder
-from cog.datasets.storage.folder import new_folder
-from cog.errors import UsageError
+from cog.datasets.storage.folder import new_folder, refuse_inside
 
 OnProgress = Callable[[int, int], None]
 """Called with how many episodes are done and how many there are."""
@@ -49,17 +48,9 @@ def write_subset(
         UsageError: `out` lies in the folder of `dataset`.
         CogError: the folder is not empty, a shard is damaged, or the disk is full; nothing is written.
     """
-    refuse_inside(dataset, out)
+    refuse_inside(dataset.path, out)
     with new_folder(out):
         return fill_subset(dataset, numbers, out, origin, on_episode)
-
-
-def refuse_inside(dataset: Dataset, out: Path) -> None:
-    """Raise UsageError if `out` lies in the folder of the dataset."""
-    if out.resolve().is_relative_to(dataset.path.resolve()):
-        raise UsageError(
-            f"{out} lies in {dataset.path}, which must not change", remedy="choose a folder elsewhere"
-        )
 
 
 def fill_subset(

@@ -9,6 +9,7 @@ from cog.core.files import OTHER_NAME
 from cog.core.lock import reserved
 from cog.datasets.exporters.contents import Contents, Progress, Units
 from cog.datasets.merge import Merge
+from cog.datasets.storage.folder import refuse_inside
 from cog.errors import CogError
 
 
@@ -63,6 +64,8 @@ def export(
         CogError: `out` exists, another process writes it, the data cannot be read or expressed in the format,
             or the disk is full; nothing is left at `out`.
     """
+    for source in merge.sources:
+        refuse_inside(source.dataset.path, out)
     refuse_existing(out)
     with reserved(out):
         refuse_existing(out)

@@ -86,7 +86,7 @@ class D4RLSource:
                 self._check_rows(field, self._file.length(field))
             if len(shape) not in (1, 2) or kind.kind not in "fiu":
                 rule = f"must be states (rows, S) of numbers, found {kind} of shape {shape}"
-                raise DataError(Problem(path, "observations", rule, "write images with cog.datasets.writer"))
+                raise DataError(Problem(path, "observations", rule, "write images with cog.DatasetWriter"))
             key = choice.success
             if key is not None and ">" not in key and key not in arrays:
                 have = ", ".join(arrays)

@@ -9,6 +9,7 @@ from pathlib import Path
 from cog.datasets.importers.pictures import Array
 from cog.datasets.importers.source import NONE, ObservationOptions, Recording, choose
 from cog.datasets.storage.problem import DataError, Problem
+from cog.errors import UsageError
 
 WITHOUT = "record it in all of them, or leave out the episodes that lack it"
 BY_MASK = "leave out those that lack it, with --mask"
@@ -61,6 +62,14 @@ class Held:
             UsageError: a key does not exist, or there are several and none is chosen.
             DataError: an episode lacks a key that others hold.
         """
+        for key in choice.proprio:
+            if key in self.arrays and key not in (*vectors, *numbers):
+                kind, (_, *shape) = self.arrays[key]
+                raise UsageError(
+                    f"'{key}' is no vector of numbers but {kind} of shape (T, {', '.join(map(str, shape))})",
+                    where=self._path,
+                    remedy="choose others, or store it as float32 of shape (T, N)",
+                )
         image, chosen = choose(self._path, choice, images, vectors, numbers)
         for key in (*(() if image is None else (image,)), *chosen):
             if lacking := self._lacking(key):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from cog.datasets.importers.folders.lerobot import ACTION, PICTURES, Entry, Folder
+from cog.datasets.importers.folders.lerobot import ACTION, INFO, PICTURES, Entry, Folder
 from cog.datasets.importers.folders.tables import ANOTHER, ROWS, ROWS_OF_PICTURES, EpisodeTables, numbers
 from cog.datasets.importers.folders.video import VideoReader
 from cog.datasets.importers.pictures import Conversion, Observed, UnfitError
@@ -30,6 +30,7 @@ from cog.signals.pictures import encoding
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
 REWARD = "next.reward"
 ENDS = DONE, _ = ("next.done", "next.truncated")
+RATE_TOLERANCE = 0.1  # share by which timestamps may differ from the declared rate
 NUMBERS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))}
 NUMBERS |= {"float16", "float32", "float64"}
 
@@ -81,6 +82,7 @@ class LeRobotSource:
                     f"there is no feature '{key}' that marks {what}; there are: {have}", where=path
                 )
         self._marked = 0
+        self._odd_rates: dict[str, None] = {}
         self._actions = EpisodeTables([ACTION, "frame_index"])
         self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if kind == "image" else ROWS)
         listed = folder.entries(self._image if self._video else None)
@@ -100,7 +102,9 @@ class LeRobotSource:
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
         done = [f"{self._image}: {rule}" for rule in (*self._lossy, *self._conversion.rules)]
-        return self._notes + unsaid_ends(DONE, self._marked, len(self)) + done
+        rate = f"{INFO} says {self._folder.rate:g} frames a second, which the dataset records"
+        odd = [f"frames are {apart} s apart by their timestamps, but {rate}" for apart in self._odd_rates]
+        return self._notes + unsaid_ends(DONE, self._marked, len(self)) + odd[:1] + done
 
     def close(self) -> None:
         """Let go of the files that were read last."""
@@ -121,6 +125,7 @@ class LeRobotSource:
         columns = self._columns(entry, self._tables)
         parts = [self._vector(key, columns[key]) for key in self._vectors]
         ended = self._ended(entry, columns)
+        self._clock(columns["timestamp"].reshape(-1).astype(np.float64))
         return Recording(
             name=f"episode {entry.number}",
             actions=self._vector(ACTION, columns[ACTION]),
@@ -155,9 +160,25 @@ class LeRobotSource:
         return self._actions.read(entry.table, entry.number).num_rows > 0
 
     def _vector(self, key: str, values: np.ndarray) -> np.ndarray:
-        """Values of a feature as vectors (T, N); LeRobot stores those of one number as numbers."""
-        flat = self._folder.features[key].get("shape") in ([1], (1,), [], None)
-        return values.reshape(len(values), 1) if values.ndim == 1 and flat else values
+        """Values of a feature as vectors (T, N); LeRobot stores those of one number as numbers.
+
+        Raises:
+            DataError: there are others than declared.
+        """
+        declared = self._folder.features[key].get("shape")
+        if values.ndim == 1 and declared in ([1], (1,), [], None):
+            return values.reshape(len(values), 1)
+        if declared is not None and list(values.shape[1:]) != list(declared):
+            found = ", ".join(map(str, values.shape[1:])) or "single numbers"
+            rule = f"must have the shape that {INFO} declares, {list(declared)}; found {found}"
+            raise DataError(Problem(self.path, key, rule, f"correct {INFO}, or write the folder again"))
+        return values
+
+    def _clock(self, times: np.ndarray) -> None:
+        """Note timestamps (T,) that are apart by another time than the declared rate says."""
+        apart, said = float(np.median(np.diff(times))) if len(times) > 1 else 0.0, 1 / self._folder.rate
+        if apart > 0 and abs(apart - said) > RATE_TOLERANCE * said:
+            self._odd_rates.setdefault(f"{apart:.3g}")
 
     def _columns(self, entry: Entry, tables: EpisodeTables) -> dict[str, Any]:
         """The columns of an episode, one row per step: arrays, or Arrow's column of pictures."""

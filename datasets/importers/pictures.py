@@ -119,8 +119,9 @@ def check_options(size: int | None, colour: str) -> None:
     Raises:
         UsageError: naming it.
     """
-    if size is not None and size < 1:
-        raise UsageError(f"image size must be at least 1 pixel, got {size}")
+    whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
+    if size is not None and not (whole and size >= 1):
+        raise UsageError(f"image size must be one whole number of pixels, at least 1, got {size!r}")
     if colour not in get_args(Colour):
         raise UsageError(f"colour order must be one of {', '.join(get_args(Colour))}, got {colour!r}")
 

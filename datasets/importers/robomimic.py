@@ -80,7 +80,7 @@ class RobomimicSource:
             listed = self._list()
             self._steps = {name: self._count(name) for name in listed}
             self._demos = [name for name in listed if self._steps[name]]
-            self._notes = list(self._told(listed))
+            self._notes += self._told(listed)
             held = Held(path, self._observed(), label=lambda key: f"obs/{key}")
             observed = sort_observations(
                 held.arrays, first_row=lambda key: self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)[0]
@@ -186,12 +186,14 @@ class RobomimicSource:
         """
         groups = self._file.names("data")
         demos = [name for name in groups if re.fullmatch(r"demo_\d+", name)]
+        others = [name for name in groups if name not in demos]
         if not demos:
             held = groups or self._file.names("")
             have = f"found {', '.join(held[:5])}{', ...' if len(held) > 5 else ''}" if held else "it is empty"
             rule = f"must contain episodes demo_0, demo_1, ...; this is not a robomimic file ({have})"
             remedy = "choose another format, or write the episodes with cog.DatasetWriter"
             raise DataError(Problem(self.path, "data", rule, remedy))
+        self._notes = [f"groups of data not taken, since only demo_N are: {_some(others)}"] if others else []
         mask = self._choice.mask
         if mask is not None:
             masks = self._file.names("mask")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cog.core.files import make_folder, write_bytes
 from cog.core.lock import content, locked
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 
 UNFINISHED = ".unfinished"  # stands in a new folder until all is written
 
@@ -34,6 +34,12 @@ def new_folder(folder: Path) -> Iterator[None]:
             raise
         with contextlib.suppress(OSError):  # the mark means nothing in a folder that is complete
             (folder / UNFINISHED).unlink()
+
+
+def refuse_inside(source: Path, out: Path) -> None:
+    """Raise UsageError if `out` would lie in the folder of the dataset that it is made from."""
+    if out.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{out} lies in {source}, which must not change", remedy="choose a place elsewhere")
 
 
 def _clear(folder: Path) -> None:

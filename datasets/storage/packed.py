@@ -10,7 +10,7 @@ from cog.datasets.merge import MERGE
 from cog.datasets.relabel.view import STORED, open_view, view_names
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes, write_container
 from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, open_dataset
-from cog.datasets.storage.folder import new_folder
+from cog.datasets.storage.folder import new_folder, refuse_inside
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import hash_bytes
 from cog.errors import CogError
@@ -25,6 +25,7 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
     """Write manifest, header, shards and views of a dataset into the one file `out`; nothing else is packed.
 
     Raises:
+        UsageError: `out` lies in the dataset.
         CogError: there is no sound dataset at `path`, it is a merge, `out` exists, or another process writes
             it; nothing is written.
     """
@@ -35,6 +36,7 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
             remedy="pack each dataset of a merge, then merge the packed files",
         )
     dataset = open_dataset(path)
+    refuse_inside(dataset.path, out)
     _refuse_existing(out)
     names = [MANIFEST, *([COLLECTION] if exists(dataset.path / COLLECTION) else [])]
     names += [entry.file for entry in dataset.shards]

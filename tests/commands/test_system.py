@@ -201,3 +201,43 @@ def test_code_of_the_user_that_ends_the_program_is_never_taken_for_success(
     assert cli.run(["verify", str(tmp_path)]) == 1
     assert f"ends the program: sys.exit({code!r})" in capsys.readouterr().err
     assert cli.run(["verify", "--help"]) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_without_standard_streams_a_command_does_its_work(closed, tmp_path, make_dataset):
+    dataset = make_dataset(episodes=2)
+    command = f"{sys.executable} -m cog.cli relabel {dataset.path} --rule zero --name quiet {closed}"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    assert verify(dataset.path) == [] and (dataset.path / "relabels/quiet.json").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pack", "{data}", "--out", "{data}/all.cog"],
+        ["export", "d3rlpy", "{data}@success", "--out", "{data}/all.h5"],
+        ["filter", "{data}", "--min-length", "1", "--out", "{data}/more"],
+        ["merge", "--task", "{data}@success", "--out", "{data}/m.json", "--materialise", "{data}/copy"],
+    ],
+)
+def test_nothing_is_written_into_the_dataset_that_it_is_made_from(command, make_dataset, capsys):
+    dataset = make_dataset(episodes=2)
+    relabel(dataset.path, "grasp_success", "success")
+    before = sorted(dataset.path.rglob("*"))
+    assert cli.run([part.format(data=dataset.path) for part in command]) == 2
+    assert "which must not change" in " ".join(capsys.readouterr().err.split())
+    assert [path for path in sorted(dataset.path.rglob("*")) if path.suffix != ".json"] == [
+        path for path in before if path.suffix != ".json"
+    ]
+
+
+def test_a_link_to_nowhere_and_a_merge_in_a_merge_are_called_what_they_are(tmp_path, make_dataset, capsys):
+    dataset = make_dataset(episodes=2)
+    relabel(dataset.path, "zero", "v")
+    (tmp_path / "link").symlink_to("nowhere")
+    assert cli.run(["filter", str(dataset.path), "--min-length", "1", "--out", str(tmp_path / "link")]) == 1
+    assert "it is a link to nowhere, which does not exist" in " ".join(capsys.readouterr().err.split())
+    merge = str(tmp_path / "m.json")
+    assert cli.run(["merge", "--task", f"{dataset.path}@v", "--out", merge]) == 0
+    assert cli.run(["merge", "--task", merge, "--out", str(tmp_path / "n.json")]) == 1
+    assert "name the datasets in it" in " ".join(capsys.readouterr().err.split()).lower()

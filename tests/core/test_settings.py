@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from cog.core.bounds import refuse_below, refuse_outside
 from cog.core.configs import to_json
 from cog.errors import UsageError
+from cog.evaluation.config import EvaluateConfig
 from cog.networks.config import NetworkConfig
 from cog.online.config import FinetuneConfig
 from cog.training.config import TrainConfig
@@ -62,6 +64,33 @@ def test_fine_tuning_that_cannot_be_run_is_refused_by_name(changes: dict[str, An
         FinetuneConfig(Path("run"), Path("data"), Path("out"), **changes)
 
 
+WRONG_TYPES = {
+    "encoder": (lambda: NetworkConfig(encoder="resnet"), "network.encoder: must be one of patch, "),
+    "critics": (lambda: NetworkConfig(critics="2"), "network.critics: '2' is not of type int"),
+    "precision": (lambda: config(precision="half"), "precision: must be one of float32, tf32, bfloat16"),
+    "updates": (lambda: config(updates="5"), "updates: '5' is not of type int"),
+    "flag": (lambda: config(compiled="no"), "compiled: 'no' is not of type bool"),
+    "sampling": (lambda: config(sampling=None), "sampling: must be one of "),
+    "variant": (lambda: config(variant="eq3"), "cql.variant: must be one of "),
+    "mix": (lambda: FinetuneConfig(Path("run"), Path("data"), Path("out"), mix="all"), "mix: must be one of"),
+    "acting": (lambda: EvaluateConfig(Path("run"), Path("out"), acting="best"), "acting: must be one of"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+def test_a_setting_of_another_type_or_an_unknown_word_is_refused_by_name(name: str) -> None:
+    make, told = WRONG_TYPES[name]
+    with pytest.raises(UsageError) as refused:
+        make()
+    assert told in str(refused.value)
+
+
+def test_text_becomes_a_path_and_a_list_a_tuple_and_numbers_stay_what_they_are() -> None:
+    made = dataclasses.replace(config(critic_widths=[8, 8], actor_lr=1), data="data/drawer.json")
+    assert made.data == Path("data/drawer.json") and made.network.critic_widths == (8, 8)
+    assert to_json(made)["algorithm"]["actor_lr"] is made.algorithm.actor_lr == 1
+
+
 def test_bounds_say_what_is_allowed_and_pass_what_is_not_set() -> None:
     settings = dataclasses.replace(config(), network=NetworkConfig(actor_widths=()))
     assert to_json(settings)["network"]["actor_widths"] == []
@@ -72,5 +101,5 @@ def test_bounds_say_what_is_allowed_and_pass_what_is_not_set() -> None:
     with pytest.raises(UsageError, match=r"^updates is 8; it must lie in \[0, 8\)$"):
         refuse_outside(settings, "[0, 8)", "updates")
     with pytest.raises(UsageError, match=r"^out is nan; it must be finite and at least 1$"):
-        refuse_below(dataclasses.replace(settings, out=math.nan), 1, "out")
+        refuse_below(SimpleNamespace(out=math.nan), 1, "out")
     assert settings.data == Path("data")

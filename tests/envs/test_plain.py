@@ -241,7 +241,11 @@ MISFITS = {
     "Grey": (another("observation_space", spaces.Box(0, 255, (9, 9), np.uint8)), "neither a picture"),
     "Float": (another("observation_space", spaces.Box(0, 1, (9, 9, 3))), "neither a picture"),
     "Two": (another("observation_space", spaces.Dict(left=PIXELS, right=PIXELS)), "2 pictures: left, right"),
-    "Other": (another("_see", lambda: np.zeros(3)), r"state of shape \(3,\), but its space has \(2,\)"),
+    "Other": (
+        another("_see", lambda: np.zeros(3)),
+        r"the observation has shape \(3,\), but its space has \(2,\)",
+    ),
+    "Nested": (another("_see", lambda: np.zeros((1, 2))), r"shape \(1, 2\), but its space has \(2,\)"),
     "Infinite": (another("_see", lambda: np.array([0, np.inf])), r"state\[1\] is inf"),
     "Old": (another("reset", lambda: np.zeros(2)), r"reset\(\) of .*Old-v0 takes no seed and no options"),
     "Lone": (another("reset", lambda seed, options: np.zeros(2)), "it returns ndarray .*, not 2"),

@@ -180,6 +180,14 @@ def test_one_picture_of_any_size_is_seen_as_the_data_hold_it(tmp_path: Path) -> 
         np.testing.assert_array_equal(picture, stored[None])
 
 
+@pytest.mark.parametrize(("device", "words"), [("gpu", "must be cpu, cuda"), ("cuda:77", "CUDA devices")])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
+    tmp_path: Path, device: str, words: str
+) -> None:
+    with pytest.raises(CogError, match=words):
+        Policy.load(tmp_path, device=device)
+
+
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
 def test_channels_are_taken_in_the_order_of_the_data_s_source(tmp_path: Path, colour: Any) -> None:
     data = recorded(tmp_path / "arm", interface=ARM, action_scale=SCALE, colour=colour)

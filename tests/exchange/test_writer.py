@@ -217,6 +217,8 @@ WRONG = {
     "actions objects": ({"actions": np.array([{}], object)}, "actions", "must be numbers", "convert"),
     "actions ragged": ({"actions": [[0.0], [0.0, 1.0]]}, "actions", "must be an array", "one length"),
     "actions nan": ({"actions": np.full((4, 3), np.nan)}, "actions", "finite", "repair"),
+    "actions masked": ({"actions": np.ma.masked_greater(np.eye(4, 3), 0.5)}, "actions", "no masked", "place"),
+    "rewards masked": ({"rewards": np.ma.masked_equal(np.arange(4), 2)}, "rewards", "no masked", "leave"),
     "images as floats": ({"images": np.zeros((5, 6, 6, 3))}, "images", "must be uint8", "0 to 255"),
     "images channels first": (
         {"images": np.zeros((5, 3, 6, 6), np.uint8)},
@@ -297,6 +299,14 @@ def test_actions_outside_the_scale_are_refused_but_rounding_is_not(tmp_path):
     assert (next(writer.dataset.episodes()).actions == 1).all()
 
 
+@pytest.mark.parametrize("shape", [(2,), (5, 2), (4,), ()])
+def test_actions_of_another_width_than_the_scale_s_are_refused_both_ways(shape):
+    scale = ActionScale((-1.0,) * 3, (2.0,) * 3)
+    for convert in (scale.to_robot, scale.to_unit):
+        with pytest.raises(UsageError, match="must have 3 components by the action scale, found shape"):
+            convert(np.zeros(shape))
+
+
 def test_nothing_is_published_before_the_end_nor_if_the_block_fails(tmp_path):
     folder = tmp_path / "data"
     with pytest.raises(ZeroDivisionError), DatasetWriter(folder, episodes_per_shard=2) as writer:
@@ -341,7 +351,19 @@ def test_facts_are_recorded_as_they_were_when_the_writer_was_made(tmp_path):
     assert open_dataset(tmp_path / "data").environment["joints"] == {"9": "wrist", "10": "gripper"}
 
 
-@pytest.mark.parametrize("options", [{"image_size": 0}, {"colour": "hsv"}, {"episodes_per_shard": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"image_size": 0},
+        {"image_size": (8, 8)},
+        {"image_size": "8"},
+        {"image_size": True},
+        {"colour": "hsv"},
+        {"episodes_per_shard": 0},
+        {"success_by": "Any"},
+        {"success_by": None},
+    ],
+)
 def test_options_that_do_not_exist_are_wrong_usage(options, tmp_path):
     with pytest.raises(UsageError, match=next(iter(options)).split("_")[0]):
         DatasetWriter(tmp_path / "data", **options)

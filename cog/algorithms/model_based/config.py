@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cog.algorithms.shared.config import AlgorithmConfig, Returns
 from cog.core.bounds import refuse_out_of_bounds, within
+from cog.core.configs import take_types
 from cog.errors import UsageError
 
 
@@ -44,6 +45,7 @@ class ModelBasedConfig(AlgorithmConfig):
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        take_types(self, f"{self.name}.")
         refuse_out_of_bounds(self, f"{self.name}.")
         if not self.model_widths:
             raise UsageError("models need at least one hidden layer", where=f"{self.name}.model_widths")

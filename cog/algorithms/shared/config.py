@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from cog.algorithms import algorithm
 from cog.core.bounds import refuse_out_of_bounds
-from cog.core.configs import Named
+from cog.core.configs import Named, take_types
 from cog.networks.config import NetworkConfig
 
 
@@ -33,6 +33,7 @@ class AlgorithmConfig(Named):
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        take_types(self, f"{self.name}.")
         refuse_out_of_bounds(self, f"{self.name}.")
 
     @classmethod

@@ -21,6 +21,7 @@ FILTERED = ("delta", "shuffle", "fixedscaleoffset", "astype", "quantize", "packb
 CHECKED = ("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3")
 ADMITTED = {*PACKED, *FILTERED, *CHECKED, "bytes", "sharding_indexed"}
 """Codecs that only ever compute numbers from bytes."""
+BLOSC_HEADER = 16  # bytes, of which the last four say how long the whole chunk is
 ARRAY_2, FILE_3 = ".zarray", "zarr.json"
 UNREADABLE = "write it again with the compression of `blosc`, `zstd` or `gzip`"
 
@@ -49,6 +50,7 @@ class ZarrStore:
         self._prefix = ""
         self._texts: dict[str, Mapping[str, Any] | None] = {}
         self._store: Any = None
+        self._whole: set[str] = set()  # arrays whose chunks were found complete
         try:
             if not path.is_dir():
                 self._zip = zipfile.ZipFile(path)
@@ -134,7 +136,32 @@ class ZarrStore:
         if foreign:
             rule = f"is compressed with {', '.join(foreign)}, which is not read"
             raise DataError(Problem(self.path, name, rule, UNREADABLE))
+        self._check_whole(name)
         return self._group[name]
+
+    def _check_whole(self, name: str) -> None:
+        """Refuse cut-off chunks in Blosc, which would be read as whatever lies in memory after them.
+
+        Other compressions notice it themselves, and zip files have a checksum of every member.
+        """
+        described = self._metadata(name) or {}
+        last = (described.get("codecs") or [described.get("compressor")])[-1]
+        if name in self._whole or self._zip is not None or next(_codecs({"compressor": last}), "") != "blosc":
+            return
+        for file in (self.path / name).rglob("*"):
+            if not file.is_file() or file.name.startswith(".") or file.name == FILE_3:
+                continue
+            with file.open("rb") as opened:
+                head = opened.read(BLOSC_HEADER)
+            said, found = int.from_bytes(head[-4:], "little"), file.stat().st_size
+            if len(head) < BLOSC_HEADER or found < said:
+                wanted = f" of {said}" if len(head) == BLOSC_HEADER else ""
+                rule = f"is cut off: it holds {found} bytes{wanted}"
+                field = file.relative_to(self.path).as_posix()
+                raise DataError(
+                    Problem(self.path, field, rule, "copy the store again from where it is whole")
+                )
+        self._whole.add(name)
 
     def _open(self, zarr: Any) -> Any:
         """The store's root, opened by the package."""

@@ -165,3 +165,26 @@ def test_without_the_package_the_extra_is_named(bring, tmp_path, monkeypatch):
     source = write_folder(tmp_path / "a.zarr", buffer(columns([4]), np.array([4]), 9))
     found = bring("diffusion_policy", source, *CHOICE)
     assert found.code == 1 and "of the extra 'zarr'" in found.said
+
+
+@pytest.mark.parametrize("kept", [20, 60, -1, 5, 0])
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_that_is_cut_off_is_refused_whatever_its_compression(version, kept, tmp_path, bring):
+    import zarr
+
+    if zarr.__version__.startswith("2.") and version == 3:
+        pytest.skip("zarr 2 writes no format 3")
+    given = columns([4, 5], kind="u1")
+    own = {} if zarr.__version__.startswith("2.") else {"zarr_format": version}
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", **own)
+    group["meta/episode_ends"] = np.array([4, 9])
+    for name, values in given.items():
+        codec = zarr.codecs.BloscCodec() if version == 3 else "auto"
+        group.create_array(f"data/{name}", data=values, compressors=codec)
+    options = ["--image", "img", "--proprio", "state", "--action-bounds", "measured", "--image-size", 0]
+    assert bring("diffusion_policy", tmp_path / "a.zarr", *options).code == 0
+    folder = tmp_path / "a.zarr/data/img"
+    [chunk] = [file for file in folder.rglob("*") if file.is_file() and "z" not in file.name]
+    chunk.write_bytes(chunk.read_bytes()[:kept])
+    found = bring("diffusion_policy", tmp_path / "a.zarr", *options)
+    assert found.code == 1 and "data/img" in found.said, found.said

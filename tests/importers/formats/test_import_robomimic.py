@@ -285,3 +285,31 @@ def test_the_origin_is_recorded(source, out):
 def test_a_plain_path_of_a_group_is_no_array(source):
     with ForeignFile(source) as file, pytest.raises(DataError, match="must be present, as an array"):
         file.read("data/demo_0")
+
+
+def test_groups_that_are_no_episodes_by_their_name_are_said(tmp_path, out, capsys):
+    source = write_robomimic(tmp_path / "demo.hdf5", robomimic_arrays())
+    with h5py.File(source, "a") as file:
+        file["data"].move("demo_1", "épisode 1")
+    assert run("robomimic", source, "--out", out, *KEYS) == 0
+    assert "groups of data not taken, since only demo_N are: épisode 1" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (lambda n: np.ones((n, 4), bool), "bool of shape (T, 4)"),
+        (lambda n: np.ones((n, 2), complex), "(T, 2)"),
+    ],
+)
+def test_a_key_that_is_no_vector_of_numbers_is_told_by_type_and_shape(rows, told, tmp_path, out, capsys):
+    source = write_robomimic(tmp_path / "demo.hdf5", robomimic_arrays())
+    with h5py.File(source, "a") as file:
+        for demo in file["data"].values():
+            for group in ("obs", "next_obs"):
+                demo[f"{group}/touch"] = rows(len(demo["actions"]))
+    assert run("robomimic", source, "--out", out, "--image", "none", "--proprio", "touch") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'touch' is no vector of numbers but" in said and told in said

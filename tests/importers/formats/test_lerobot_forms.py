@@ -268,3 +268,26 @@ def test_rows_of_an_episode_may_lie_apart(tmp_path, out):
         np.testing.assert_array_equal(episode.images, with_last(wanted[CAMERA]))
         np.testing.assert_array_equal(episode.actions, wanted["action"])
     assert png(given[0][CAMERA][0]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("key", ["action", "observation.state"])
+def test_data_of_another_width_than_declared_are_refused_by_feature(key, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=False)
+    info = json.loads((source / "meta/info.json").read_text())
+    info["features"][key]["shape"] = [5]
+    (source / "meta/info.json").write_text(json.dumps(info))
+    assert run(source, "--out", out, *KEYS) == 1
+    told = said(capsys)
+    assert f"'{key}'" in told and "that meta/info.json declares, [5]" in told
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.0, False), (1.05, False), (3.0, True), (0.5, True)])
+def test_timestamps_at_another_rate_than_declared_are_said(factor, told, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes((4, 3)), video=False, files=((0, 1),))
+    path = source / "data/chunk-000/file-000.parquet"
+    table = parquet.read_table(path)
+    times = pyarrow.array(table.column("timestamp").to_numpy() * factor, pyarrow.float32())
+    column = table.column_names.index("timestamp")
+    parquet.write_table(table.set_column(column, "timestamp", times), path)
+    assert run(source, "--out", out, *KEYS) == 0
+    assert (f"but meta/info.json says {RATE} frames a second" in said(capsys)) == told
