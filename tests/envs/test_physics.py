@@ -16,6 +16,7 @@ from cog.envs.arm import ARM_JOINTS, FINGER_JOINTS, POINTING_DOWN, TIP_LINK
 from cog.envs.behaviours import make_behaviour
 from cog.envs.bullet import Client, pybullet
 from cog.envs.cabinet import STOP, leftmost
+from cog.envs.make import any_version
 from cog.envs.objects import HELD_OUT, OBJECT_SETS, TRAIN, Thing
 from cog.envs.physics.kinematics import FOREARM, HAND, SHOULDER, UPPER_ARM, joint_angles
 from cog.envs.physics.motion import shares
@@ -29,7 +30,8 @@ IDLE = np.zeros(8, np.float32)
 
 
 def build(env_id, **options):
-    return gymnasium.make(env_id, observation="state", max_episode_steps=10**6, **options)
+    with any_version():
+        return gymnasium.make(env_id, observation="state", max_episode_steps=10**6, **options)
 
 
 def contacts(env):
