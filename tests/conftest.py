@@ -1,5 +1,6 @@
 """Synthetic episodes and datasets that need no simulator."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,12 @@ import pytest
 from cog.core.files import hash_json, json_text
 from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import Dataset, write_dataset
+
+if importlib.util.find_spec("hypothesis") is not None:  # the packages' environments do without it
+    from hypothesis import settings
+
+    settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+    settings.load_profile("untimed")
 
 
 def make_episode(
