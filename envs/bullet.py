@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from cog.envs import scene
+from cog.envs.physics.settings import V0, Physics
 from cog.envs.scene import Camera
 
 
@@ -92,9 +93,10 @@ def warn_of_slow_pictures() -> None:
 class Client(OneWorld):
     """A private PyBullet connection without a display or OpenGL."""
 
-    def __init__(self, camera: Camera) -> None:
+    def __init__(self, camera: Camera, physics: Physics = V0) -> None:
         self.api = Connection()
         self._camera = camera
+        self._physics = physics
         if not pybullet.isNumpyEnabled():
             warn_of_slow_pictures()
         self._projections: dict[float, Any] = {}
@@ -106,8 +108,10 @@ class Client(OneWorld):
         self.api.resetSimulation()
         self.api.setTimeStep(scene.TIME_STEP)
         self.api.setPhysicsEngineParameter(
-            numSolverIterations=scene.SOLVER_ITERATIONS, deterministicOverlappingPairs=1
+            numSolverIterations=self._physics.solver_iterations, deterministicOverlappingPairs=1
         )
+        if self._physics.contact_erp is not None:
+            self.api.setPhysicsEngineParameter(contactERP=self._physics.contact_erp)
         self.api.setGravity(0, 0, scene.GRAVITY)
         self.aim(self._camera)
         self._light = dict(LIGHT)
@@ -130,7 +134,8 @@ class Client(OneWorld):
         """Load a body at `position` (3,) m with heading `yaw` rad; return its id."""
         place = [0.0, 0.0, 0.0] if position is None else position.tolist()
         turn = self.api.getQuaternionFromEuler((0, 0, yaw))
-        return int(self.api.loadURDF(str(urdf), place, turn, useFixedBase=fixed))
+        flags = pybullet.URDF_USE_INERTIA_FROM_FILE if self._physics.inertias_of_files else 0
+        return int(self.api.loadURDF(str(urdf), place, turn, useFixedBase=fixed, flags=flags))
 
     def solid(
         self,
@@ -171,6 +176,11 @@ class Client(OneWorld):
         """Centre (3,) m and quaternion (4,) of a body."""
         position, quaternion = self.api.getBasePositionAndOrientation(body)
         return np.array(position), np.array(quaternion)
+
+    def overlap(self) -> float:
+        """How deep the two bodies that overlap most lie in each other, m."""
+        self.api.performCollisionDetection()
+        return -min((float(contact[8]) for contact in self.api.getContactPoints()), default=0.0)
 
     def step(self, substeps: int) -> None:
         """Advance the simulation by a number of substeps of `scene.TIME_STEP` s."""

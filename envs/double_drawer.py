@@ -15,11 +15,14 @@ from cog.envs import scene
 from cog.envs.behaviours.base import Behaviour
 from cog.envs.behaviours.chains import CloseThenOpen, MoveBlocker, MoveBlockerThenOpen
 from cog.envs.behaviours.close_drawer import CloseTopDrawer
-from cog.envs.cabinet import DRAWER_CENTRE, DRAWER_FLOOR, HANDLE_GAP, TOP, Cabinet
-from cog.envs.drawer_grasp import DrawerGrasp
-from cog.envs.objects import BLOCKER_HEIGHT, Thing, load_object
+from cog.envs.cabinet import DRAWER_CENTRE, DRAWER_FLOOR, HANDLE_GAP, TOP, Cabinet, leftmost
+from cog.envs.drawer_grasp import DrawerGrasp, in_drawer
+from cog.envs.objects import BLOCKER_BASE, BLOCKER_HEIGHT, Thing, load_object
+from cog.envs.physics.placement import APART, squeezed, turned_extents
+from cog.envs.physics.settings import V1
 from cog.envs.scene import Camera, Range, Workspace, draw, outside
 from cog.envs.tabletop import PROPRIO_SIZE, length
+from cog.signals.stages import LOST
 
 # --- Constants of the scene ----------------------------------------------------------------------
 CABINET_URDF = scene.ASSETS / "double_cabinet.urdf"
@@ -28,6 +31,8 @@ DRAWER_TRAVEL = 0.13  # m, of both drawers; the stops are 0.01 m further
 FRONT_WALL = 0.067  # m, from the middle of the lower drawer's tray to the inside of its front
 TRAY_POSITION = np.array([0.145, 0.215, 0.0])  # m, middle of the tray, which never moves
 TRAY_FLOOR = 0.004  # m
+TRAY_INSIDE = 0.076  # m, from the tray's middle to its rim
+TRAY_HALF = 0.08  # m, to the outside of the rim
 BLOCKING = np.array([0.0, 0.041, 0.0])  # m, position of the blocker over the handle; drawer's frame
 
 
@@ -112,18 +117,28 @@ class DoubleDrawer(DrawerGrasp):
             shift = outside(shift, chosen.cabinet)
             shift[0] = abs(shift[0])  # away from the tray, with which an open drawer would collide
         yaw = float(rng.uniform(*chosen.cabinet_yaw))
+        if self.physics.apart:  # so far from the tray that the drawer passes it
+            room = TRAY_POSITION[0] + TRAY_HALF + APART - leftmost(yaw, DRAWER_TRAVEL)
+            shift[0] = max(shift[0], room - CABINET_POSITION[0])
         cabinet = Cabinet(
             client, CABINET_URDF, CABINET_POSITION + np.append(shift, 0.0), yaw, DRAWER_TRAVEL, openings
         )
         self.cabinet = cabinet
         client.load(scene.ASSETS / "wide_tray.urdf", TRAY_POSITION, fixed=True)
         across, along = draw(chosen.object, rng)
-        along = min(along, FRONT_WALL - thing.size[1] / 2)
+        turn = float(rng.uniform(*chosen.object_yaw))
+        if self.physics.apart:
+            across, along = in_drawer(np.array([across, along]), thing, turn)
+        else:
+            along = min(along, FRONT_WALL - thing.size[1] / 2)
         place = DRAWER_CENTRE + np.array([across, along, DRAWER_FLOOR + thing.height / 2])
-        heading = yaw + float(rng.uniform(*chosen.object_yaw))
-        self.object = load_object(client, thing, cabinet.in_world(place), heading)
+        self.object = load_object(client, thing, cabinet.in_world(place), yaw + turn)
         blocking = cabinet.in_world(BLOCKING + np.append(draw(chosen.blocker, rng), 0.0))
-        aside = TRAY_POSITION + np.append(draw(chosen.aside, rng), TRAY_FLOOR)
+        offset = draw(chosen.aside, rng)
+        if self.physics.apart:
+            bounds = np.array([high for _, high in chosen.aside])
+            offset = squeezed(offset, bounds, TRAY_INSIDE - turned_extents(*BLOCKER_BASE, yaw))
+        aside = TRAY_POSITION + np.append(offset, TRAY_FLOOR)
         place = blocking if chosen.blocked else aside
         self.blocker = client.load(scene.ASSETS / "blocker.urdf", place, yaw)
         return gripper
@@ -150,3 +165,10 @@ class DoubleDrawer(DrawerGrasp):
         position, quaternion = self._client.pose(self.blocker)
         _, _, up = np.array(self._client.api.getMatrixFromQuaternion(quaternion.tolist())).reshape(3, 3)
         return [*super().state(), [self.cabinet.opening(TOP)], position, [up[2] * BLOCKER_HEIGHT]]
+
+
+class DoubleDrawerV1(DoubleDrawer):
+    """The same with the physics of version 1."""
+
+    physics = V1
+    stages = (*DoubleDrawer.stages, LOST)

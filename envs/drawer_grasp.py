@@ -3,7 +3,7 @@
 The cabinet stands to the robot's right and its drawer slides along the cabinet's own +y axis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,8 +13,18 @@ from cog.envs import scene
 from cog.envs.behaviours.base import Behaviour
 from cog.envs.behaviours.close_drawer import CloseDrawer
 from cog.envs.behaviours.open_drawer import OpenDrawer
-from cog.envs.cabinet import DRAWER_CENTRE, DRAWER_FLOOR, HANDLE_GAP, Cabinet
+from cog.envs.cabinet import (
+    DRAWER_CENTRE,
+    DRAWER_FLOOR,
+    DRAWER_INSIDE,
+    FINGER_REACH,
+    FINGER_ROOM,
+    HANDLE_GAP,
+    Cabinet,
+)
 from cog.envs.objects import Thing, load_object
+from cog.envs.physics.placement import half_extents, within
+from cog.envs.physics.settings import V1
 from cog.envs.scene import Camera, Range, Workspace, draw, outside
 from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, length
 from cog.signals.predicates import (
@@ -25,12 +35,13 @@ from cog.signals.predicates import (
     object_held,
     object_reached,
 )
-from cog.signals.stages import always
+from cog.signals.stages import LOST, Stage, always
 
 # --- Constants of the scene ----------------------------------------------------------------------
 CABINET_URDF = scene.ASSETS / "cabinet.urdf"
 CABINET_POSITION = np.array([0.29, -0.02, 0.0])  # middle of the front face, on the table
 DRAWER_TRAVEL = 0.13  # m; the stop is 0.01 m further out, so that a pull does not bounce back
+DRAWER_HEIGHT = 0.05  # m, height of its side walls
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,12 @@ def object_reached_in_drawer(signals: Signals) -> np.ndarray:
     return np.asarray(drawer_accessible(signals) & object_reached(signals))
 
 
+def in_drawer(spot: np.ndarray, thing: Thing, turn: float) -> np.ndarray:
+    """The nearest place to `spot` where fingers fit at both sides; (2,) m from the middle of the tray."""
+    low, high = DRAWER_INSIDE + np.array([[FINGER_ROOM, 0.0], [-FINGER_ROOM, 0.0]])
+    return within(spot, half_extents(thing, turn), low, high)
+
+
 class DrawerGrasp(Tabletop):
     """A WidowX-250 in front of a cabinet with one drawer that contains an object.
 
@@ -116,7 +133,7 @@ class DrawerGrasp(Tabletop):
         "gripper_height",
         "object_drawer_distance",
     )
-    stages = (
+    stages: ClassVar[Sequence[Stage]] = (
         ("never reached the handle", always),
         ("reached the handle, drawer not opened", handle_reached),
         ("drawer open, never reached the object", drawer_accessible),
@@ -136,7 +153,10 @@ class DrawerGrasp(Tabletop):
         self.cabinet = Cabinet(
             self._client, CABINET_URDF, layout.cabinet, layout.cabinet_yaw, DRAWER_TRAVEL, [layout.opening]
         )
-        place = DRAWER_CENTRE + np.append(layout.object, DRAWER_FLOOR + thing.height / 2)
+        spot = layout.object
+        if self.physics.apart:
+            spot = in_drawer(spot, thing, layout.object_yaw)
+        place = DRAWER_CENTRE + np.append(spot, DRAWER_FLOOR + thing.height / 2)
         heading = layout.cabinet_yaw + layout.object_yaw
         self.object = load_object(self._client, thing, self.cabinet.in_world(place), heading)
         return layout.gripper
@@ -147,6 +167,18 @@ class DrawerGrasp(Tabletop):
         height = np.array([0.0, 0.0, self.object_position()[2]])
         near, far = (self.cabinet.in_world(corner) + height for corner in corners)
         return np.minimum(near, far), np.maximum(near, far)
+
+    def grip_place(self) -> np.ndarray:
+        """Where to close the fingers on the object: beside a wall, as near to it as the open ones fit."""
+        place = super().grip_place()
+        if not self.physics.exact:
+            return place
+        local = self.cabinet.in_drawer(place)
+        across, height = DRAWER_INSIDE[1, 0] - FINGER_REACH, place[2]
+        if height > DRAWER_HEIGHT or abs(local[0]) > DRAWER_INSIDE[1, 0]:
+            return place
+        local[0] = min(max(local[0], -across), across)
+        return self.cabinet.in_world(local)
 
     def look(self) -> None:
         super().look()
@@ -174,3 +206,10 @@ class DrawerGrasp(Tabletop):
         cabinet = self.cabinet
         place = np.append(cabinet.position[:2], cabinet.yaw)
         return [*self._client.pose(self.object), [cabinet.opening()], cabinet.in_world(HANDLE_GAP), place]
+
+
+class DrawerGraspV1(DrawerGrasp):
+    """The same with the physics of version 1."""
+
+    physics = V1
+    stages = (*DrawerGrasp.stages, LOST)

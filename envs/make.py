@@ -1,6 +1,7 @@
 """Scenes for data and policies: build environments, look them up, and keep several of them."""
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _built(scene: Scene, arguments: Mapping[str, Any]) -> Any:
     Raises:
         UsageError: it does not accept them, or raises something else.
     """
-    with _building(scene.env, "its constructor"):
+    with _building(scene.env, "its constructor"), any_version():
         return gymnasium.make(
             scene.env,
             max_episode_steps=-1,
@@ -128,6 +129,14 @@ def _built(scene: Scene, arguments: Mapping[str, Any]) -> Any:
             **arguments,
             **dict(scene.options),
         )
+
+
+@contextmanager
+def any_version() -> Iterator[None]:
+    """Build a scene of an older version without Gymnasium's advice to take the newest: data belong to one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*environment cog/\S+ is out of date", DeprecationWarning)
+        yield
 
 
 @contextmanager

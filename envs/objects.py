@@ -13,6 +13,7 @@ FRICTION = 1.5  # lateral
 SPINNING_FRICTION = 0.01
 ROLLING_FRICTION = 0.003  # m, so that round objects come to rest
 BLOCKER_HEIGHT = 0.145  # m, of the arch's knob; its beam covers the gap behind the handle
+BLOCKER_BASE = (0.14, 0.044)  # m, what it takes up along its own x and y
 BLOCKER_CENTRE = 0.07  # m, height of its centre of mass
 
 

@@ -1,6 +1,6 @@
 """The paper's pick-and-place scene: an object on the table, or already in the gripper, and a tray for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,13 +11,16 @@ from cog.envs.behaviours.base import Behaviour
 from cog.envs.behaviours.carry import Place
 from cog.envs.behaviours.chains import PickAndPlace
 from cog.envs.objects import Thing, load_object
+from cog.envs.physics.placement import beside, half_extents
+from cog.envs.physics.settings import V1
 from cog.envs.scene import Camera, Range, Workspace, draw, outside
 from cog.envs.tabletop import PROPRIO_SIZE, Tabletop, length
 from cog.signals.predicates import Signals, above_tray, object_held, object_reached, placed, set_down
-from cog.signals.stages import always
+from cog.signals.stages import LOST, Stage, always
 
 # --- Constants of the scene ----------------------------------------------------------------------
 TRAY_POSITION = np.array([0.20, -0.02, 0.0])  # nominal middle of the tray
+TRAY_HALF = np.array([0.055, 0.055])  # m, from its middle to the outside of its rim
 OBJECT_POSITION = np.array([0.31, 0.09, 0.0])  # nominal position of the object on the table
 
 
@@ -75,7 +78,7 @@ class PickPlace(Tabletop):
         "gripper_opening",
         "gripper_height",
     )
-    stages = (
+    stages: ClassVar[Sequence[Stage]] = (
         ("never reached the object", always),
         ("reached the object, no grasp", object_reached),
         ("grasped, never above the tray", object_held),
@@ -98,8 +101,13 @@ class PickPlace(Tabletop):
         self._tray_position = TRAY_POSITION + np.append(tray, 0.0)
         self._client.load(scene.ASSETS / "tray.urdf", self._tray_position, fixed=True)
         offset = draw(chosen.grip, rng)
-        on_table = OBJECT_POSITION + np.append(spot, thing.height / 2)
         yaw = float(rng.uniform(*(chosen.grip_yaw if chosen.held else chosen.object_yaw)))
+        if self.physics.apart:
+            clear = beside(
+                OBJECT_POSITION[:2] + spot, half_extents(thing, yaw), self._tray_position[:2], TRAY_HALF
+            )
+            spot = clear - OBJECT_POSITION[:2]
+        on_table = OBJECT_POSITION + np.append(spot, thing.height / 2)
         self._held = chosen.held
         place = gripper + offset if chosen.held else on_table
         self.object = load_object(self._client, thing, place, yaw)
@@ -133,3 +141,10 @@ class PickPlace(Tabletop):
 
     def state(self) -> list[Any]:
         return [*self._client.pose(self.object), self._tray_position]
+
+
+class PickPlaceV1(PickPlace):
+    """The same with the physics of version 1."""
+
+    physics = V1
+    stages = (*PickPlace.stages, LOST)

@@ -12,11 +12,9 @@ ASSETS = Path(__file__).parent / "assets"
 
 # --- Simulation ----------------------------------------------------------------------------------
 TIME_STEP = 1 / 240  # s, one physics substep
-SUBSTEPS = 10  # substeps an action lasts: 24 actions a second, as in the paper
 GRIPPER_SUBSTEPS = 16  # additional substeps when the gripper opens or closes
 NEUTRAL_SUBSTEPS = 48  # additional substeps when the arm returns to its neutral pose
 SETTLE_SUBSTEPS = 12  # after an initial state is laid out, objects settle by a fraction of a millimetre
-SOLVER_ITERATIONS = 40
 GRAVITY = -9.81  # m/s²
 
 # --- Action scales: movement in one step for a component of 1 ------------------------------------

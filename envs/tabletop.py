@@ -17,8 +17,10 @@ from cog.envs.behaviours.grasp import Grasp
 from cog.envs.behaviours.wander import Wander
 from cog.envs.bullet import Client, OneWorld
 from cog.envs.objects import OBJECT_SETS, Thing
+from cog.envs.physics.settings import V0, Physics
 from cog.envs.randomise import RANDOMISATIONS, randomise_camera, randomise_friction, randomise_lighting
 from cog.errors import UsageError
+from cog.signals.predicates import object_lost
 from cog.signals.stages import Stage
 
 PROPRIO_SIZE = 8
@@ -37,10 +39,13 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     With `observation="state"`: `state` float32, the proprio values, then the values that the scene appends.
 
     Reward: 1 on a step that ends in success, else 0. With `terminate_on_success` the episode ends there;
-    otherwise the reward persists as long as the success, and the episode never terminates.
+    otherwise the reward persists as long as the success, and the episode does not terminate. From version 1
+    on an object that has left the table ends the episode, which has then failed for good, without reward.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 24}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    physics: ClassVar[Physics] = V0
+    """What the scene's version simulates, and how."""
     workspace: ClassVar[scene.Workspace]
     """Workspace of the gripper."""
     camera: ClassVar[scene.Camera]
@@ -96,12 +101,14 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         self._objects = OBJECT_SETS[objects]
         self._randomise = randomise
         self.terminate_on_success = terminate_on_success
+        rate = round(1 / (self.physics.substeps * scene.TIME_STEP))
+        self.metadata = {**self.metadata, "render_fps": rate}
         self.render_mode = render_mode
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
         self.observation_space = self._space()
-        self._client = Client(self.camera)
+        self._client = Client(self.camera, self.physics)
         self._client.rebuild()
-        self.arm = Arm(self._client, self.workspace)
+        self.arm = Arm(self._client, self.workspace, self.physics)
         self._neutral = self.arm.neutral_angles()
         self._pose = self.arm.pose()
         self._finger_opening = self.arm.opening()
@@ -164,7 +171,7 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         return self._observe(), self._info(signals)
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Apply an action (8,) for `scene.SUBSTEPS` substeps.
+        """Apply an action (8,) for `physics.substeps` substeps.
 
         Raises:
             UsageError: the action has another shape or is not finite, there was no reset, or the environment
@@ -173,20 +180,17 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         self._refuse_idle("stepped")
         command = self._checked_action(action)
         position, rotation = self._pose
-        self.arm.move(
+        goal = self.arm.goal(
             position + scene.POSITION_SCALE * command[:3], rotation + scene.ROTATION_SCALE * command[3:6]
         )
-        substeps = scene.SUBSTEPS
-        if abs(command[6]) > scene.SWITCH and self.arm.grip(bool(command[6] > 0)):
-            substeps += scene.GRIPPER_SUBSTEPS
-        self._client.step(substeps)
+        changes = abs(command[6]) > scene.SWITCH and self.arm.grip(bool(command[6] > 0))
+        self.arm.travel(goal, self.physics.substeps, scene.GRIPPER_SUBSTEPS if changes else 0)
         if command[7] > scene.SWITCH:
-            self.arm.drive_to(self._neutral)
-            self._client.step(scene.NEUTRAL_SUBSTEPS)
+            self.arm.travel(self._neutral, scene.NEUTRAL_SUBSTEPS)
         self.look()
         signals = self.signals()
         info = self._info(signals)
-        terminated = bool(info["success"] and self.terminate_on_success)
+        terminated = bool(info["success"] and self.terminate_on_success) or self._has_lost(signals)
         return self._observe(), float(info["success"]), terminated, False, info
 
     def render(self) -> np.ndarray:
@@ -219,6 +223,14 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         """Centre of the object, (3,) m."""
         return self._client.position(self.object)
 
+    def grip_place(self) -> np.ndarray:
+        """Where to close the fingers on the object, (3,) m."""
+        return self.object_position()
+
+    def overlap(self) -> float:
+        """How deep the two bodies that overlap most lie in each other, m."""
+        return self._client.overlap()
+
     def finger_opening(self) -> float:
         """Opening of the fingers, from 0 (closed) to 1 (open)."""
         return self._finger_opening
@@ -248,6 +260,10 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         if not self._began:
             raise UsageError(f"an environment is {done} after a reset", remedy="call reset first")
 
+    def _has_lost(self, signals: Mapping[str, float]) -> bool:
+        """Whether the episode has failed for good: nothing brings a lost object back."""
+        return self.physics.losses_end and bool(object_lost(signals))
+
     def _space(self) -> spaces.Space[dict[str, np.ndarray]]:
         def numbers(size: int) -> spaces.Box:
             return spaces.Box(-np.inf, np.inf, (size,), np.float32)
@@ -273,7 +289,7 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     def _build(self) -> None:
         client = self._client
         client.rebuild()
-        self.arm = Arm(client, self.workspace)
+        self.arm = Arm(client, self.workspace, self.physics)
         client.load(scene.ASSETS / "table.urdf", fixed=True)
         # Object and randomisations are drawn from a child generator, so that they do not change the layout.
         child = self.np_random.spawn(1)[0]

@@ -27,6 +27,7 @@ HANDLE_REACHED = 0.04  # m, handle-gripper distance at which the fingers are at 
 ACCESSIBLE_FRACTION = 0.80  # share of the travel from which the object can be taken; open starts lie beyond
 OBJECT_REACHED = 0.035  # m, object-gripper distance at which the fingers are around the object
 OBJECT_LIFTED = 0.05  # m, height that the object reaches only in a grasp; it rests below 0.03
+OBJECT_LOST = -0.03  # m, height of an object beside the table, whose top is at 0
 
 
 def grasp_success(signals: Signals) -> np.ndarray:
@@ -85,6 +86,11 @@ def set_down(signals: Signals) -> np.ndarray:
 def placed(signals: Signals) -> np.ndarray:
     """The object lies in the tray and the fingers have let go of it, (T,) bool; the pick-and-place task."""
     return np.asarray(set_down(signals) & (signals["gripper_opening"] > RELEASED_OPENING))
+
+
+def object_lost(signals: Signals) -> np.ndarray:
+    """The object has left the table, (T,) bool."""
+    return np.asarray(signals["object_height"] < OBJECT_LOST)
 
 
 def recorded_success(signals: Signals) -> np.ndarray:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cog.signals.predicates import Predicate, Signals
+from cog.signals.predicates import Predicate, Signals, object_lost
 from cog.users import users_code
 
 Stage = tuple[str, Predicate]
@@ -28,6 +28,10 @@ FAILURE = "failure"  # where a scene declares no stages
 def always(signals: Signals) -> np.ndarray:
     """True at every frame, (T,) bool: for the stage at which every episode begins."""
     return np.ones(np.shape(next(iter(signals.values()))), bool)
+
+
+LOST: Stage = ("lost the object from the table", object_lost)
+"""Where an episode ends that can no longer be won; it comes last among a scene's stages."""
 
 
 def furthest_stage(signals: Signals, success: bool, stages: Sequence[Stage]) -> str:

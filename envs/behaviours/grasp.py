@@ -56,7 +56,7 @@ class Grasp(Behaviour):
 
     def grip(self) -> np.ndarray:
         """Position at which the fingers close, (3,) m."""
-        return self.env.object_position()
+        return self.env.grip_place()
 
     def achieved(self) -> bool:
         return bool(np.linalg.norm(self.grip() - self.gripper()) < SLIPPED)

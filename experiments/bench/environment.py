@@ -1,6 +1,6 @@
 """Environment speed: steps a second with image, beside the same loop over PyBullet's own Franka Panda.
 
-Both loops do the same work a step: inverse kinematics, motor targets, `scene.SUBSTEPS` physics substeps and
+Both loops do the same work a step: inverse kinematics, motor targets, as many physics substeps and
 one 48x48 image by the software renderer. They run in short turns on one core, so that a busy machine slows
 both.
 
@@ -26,6 +26,8 @@ from cog.core.files import write_json
 from cog.envs import scene
 from cog.envs.bullet import Client, pybullet
 from cog.envs.drawer_grasp import DrawerGrasp
+from cog.envs.make import any_version
+from cog.envs.physics.settings import V0
 from cog.errors import UsageError
 from cog.experiments.script import script
 
@@ -65,15 +67,18 @@ def make_scene(config: BenchEnvironment) -> Any:
         UsageError: there is none of that id, or it has no such start.
     """
     try:
-        env = gymnasium.make(config.env, start=config.start, max_episode_steps=10**9)
+        with any_version():
+            env = gymnasium.make(config.env, start=config.start, max_episode_steps=10**9)
     except (gymnasium.error.Error, TypeError) as error:
         raise UsageError(f"environment {config.env!r} cannot be built: {error}") from error
     env.reset(seed=0)
     return env
 
 
-def panda_loop() -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
-    """The same step with PyBullet's Panda and plane, and its end."""
+def panda_loop(
+    substeps: int = V0.substeps,
+) -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
+    """A step of so many substeps with PyBullet's Panda and plane, and its end."""
     client = Client(DrawerGrasp.camera)
     client.rebuild()
     api = client.api
@@ -92,7 +97,7 @@ def panda_loop() -> tuple[Callable[[np.ndarray], object], Callable[[], None]]:
         api.setJointMotorControlArray(
             panda, PANDA_JOINTS, pybullet.POSITION_CONTROL, targetPositions=angles[: len(PANDA_JOINTS)]
         )
-        client.step(scene.SUBSTEPS)
+        client.step(substeps)
         return client.image(48, 48)
 
     return step, client.close
@@ -121,7 +126,7 @@ def measure(config: BenchEnvironment) -> dict[str, float]:
     rng = np.random.default_rng(0)
     actions = rng.uniform(-0.4, 0.4, (10 * config.steps, 8)).astype(np.float32)
     env = make_scene(config)
-    panda, close_panda = panda_loop()
+    panda, close_panda = panda_loop(getattr(env.unwrapped, "physics", V0).substeps)
     seconds_per_step(env.step, actions[:20])
     seconds_per_step(panda, actions[:5])
     ours, theirs = [], []

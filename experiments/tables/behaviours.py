@@ -20,6 +20,7 @@ from cog.core.files import write_bytes, write_json
 from cog.core.videos import write_sheet
 from cog.core.workers import cores, processes
 from cog.envs.behaviours import make_behaviour
+from cog.envs.make import any_version
 from cog.evaluation.intervals import wilson
 from cog.experiments.script import script
 from cog.signals.predicates import PREDICATES
@@ -117,7 +118,8 @@ def play(trial: Trial, env: gymnasium.Env, seed: int) -> Iterator[dict[str, Any]
 
 def attempt(trial: Trial, seed: int) -> tuple[bool, int]:
     """One episode: whether what is counted came about, and its number of steps."""
-    env = gymnasium.make(trial.env, start=trial.start, observation="state", max_episode_steps=trial.steps)
+    with any_version():
+        env = gymnasium.make(trial.env, start=trial.start, observation="state", max_episode_steps=trial.steps)
     _, *told = play(trial, env, seed)
     env.close()
     if trial.counted == "success":
@@ -152,7 +154,8 @@ def measure(trials: tuple[Trial, ...], episodes: int, pool: Executor) -> list[di
 
 def start_sheet(env_id: str) -> np.ndarray:
     """Every start of a scene, a row each: pairs of a large render and the policy's own image, enlarged."""
-    env = gymnasium.make(env_id, render_size=LARGE, image_size=SMALL)
+    with any_version():
+        env = gymnasium.make(env_id, render_size=LARGE, image_size=SMALL)
     rows = []
     for start in env.unwrapped.starts:  # type: ignore[attr-defined]
         cells = []
@@ -172,13 +175,14 @@ def behaviour_strips(env_id: str) -> list[tuple[str, np.ndarray]]:
     strips = []
     for trial in TRIALS:
         if trial.env == env_id and not trial.start.endswith("_shifted"):
-            env = gymnasium.make(
-                env_id,
-                start=trial.start,
-                observation="state",
-                max_episode_steps=trial.steps,
-                render_size=LARGE,
-            )
+            with any_version():
+                env = gymnasium.make(
+                    env_id,
+                    start=trial.start,
+                    observation="state",
+                    max_episode_steps=trial.steps,
+                    render_size=LARGE,
+                )
             frames = np.stack([np.asarray(env.render()) for _ in play(trial, env, seed=0)])
             env.close()
             strips.append((f"{trial.start}: {described(trial.chain, trial.suboptimal)}", frames))

@@ -92,12 +92,12 @@ def _options_table(found: Sequence[Option]) -> str:
 
 def scenes() -> str:
     """Every scene with its horizon, the sizes of what it shows, its starts and its signals."""
-    lines = []
+    found: dict[tuple[str, ...], list[str]] = {}
     for env, (_, horizon) in cog.envs.SCENES.items():
         kind = scene_class(env)
-        lines.append(
-            [f"`{env}`", str(horizon), str(kind.state_size), _names(kind.starts), _names(kind.signal_names)]
-        )
+        facts = (str(horizon), str(kind.state_size), _names(kind.starts), _names(kind.signal_names))
+        found.setdefault(facts, []).append(env)
+    lines = [[_names(versions), *facts] for facts, versions in found.items()]
     return table(["environment", "steps", "state", "starts", "signals"], lines)
 
 
@@ -117,7 +117,7 @@ def behaviours() -> str:
     for name, kind in found.items():
         options = behaviour_options(name, found).items()
         given = ", ".join(f"`{option}={json.dumps(value)}`" for option, value in options)
-        where = [env for env, known in kinds.items() if name in known]
+        where = list(dict.fromkeys(env[:-3] for env, known in kinds.items() if name in known))
         lines.append([f"`{name}`", str(kind.__doc__).split("\n")[0], given or "none", _names(where)])
     return table(["behaviour", "what it does", "options and defaults", "environments"], lines)
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,8 @@ from cog.envs.drawer_grasp import DrawerGrasp
 from cog.errors import UsageError
 from tests.helpers.rollouts import digest_in_new_process, random_rollout_digest
 
+EXPECTED = re.compile("infinity|out of date")  # a space without bounds; version 0 beside version 1
+
 
 @pytest.fixture
 def env():
@@ -32,7 +35,7 @@ def test_gymnasium_checker_finds_nothing(start, observation, recwarn):
     environment = gymnasium.make(cog.envs.DRAWER_GRASP, start=start, observation=observation)
     check_env(environment.unwrapped, skip_render_check=False)
     environment.close()
-    complaints = [str(w.message) for w in recwarn if "infinity" not in str(w.message)]
+    complaints = [str(w.message) for w in recwarn if not EXPECTED.search(str(w.message))]
     assert complaints == []
 
 
