@@ -27,7 +27,7 @@ def act_in(
     Raises:
         UsageError: id or steps are neither given nor recorded by the data, which `where` names.
     """
-    chosen = env or recorded.get("id")
+    chosen = env or (None if recorded.get("id") == "unknown" else recorded.get("id"))
     steps = max_episode_steps or recorded.get("max_episode_steps")
     required = {"--env": chosen, "--max-episode-steps": steps}
     if missing := [option for option, value in required.items() if value is None]:

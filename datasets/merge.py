@@ -18,12 +18,14 @@ from cog.datasets.relabel.view import View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
+from cog.datasets.storage.folder import refuse_inside
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
 MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
+FOREIGN = (b"\x89HDF", b"PK\x03\x04", b"\x93NUMPY", b"PAR1", b"\x1f\x8b")  # how files of others begin
 SAME = "collect both with the same options, or import both with one image size and the same keys"
 
 
@@ -157,9 +159,12 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     """Write a merge of opened sources and open it.
 
     Raises:
+        UsageError: `out` lies in one of the datasets.
         CogError: the sources differ in shape, or `out` holds something else already.
     """
     _check_alike(sources)
+    for source in sources:
+        refuse_inside(source.dataset.path, out)
     base = out.resolve().parent
     value = {
         "code_version": code_version(),
@@ -199,6 +204,11 @@ def open_merge(path: Path | str) -> Merge:
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
+    with path.open("rb") as file:
+        if file.read(8).startswith(FOREIGN):
+            raise CogError(
+                "is neither a merge nor a dataset of cog", where=path, remedy="bring it in with cog import"
+            )
     try:
         value = read_sealed(path, "merge", "a merge", AGAIN)
     except SealError as error:

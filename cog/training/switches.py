@@ -12,6 +12,7 @@ FEW = 16  # a component with at most so many values was written by name, not mea
 RARE = 0.02  # share of the steps below which a cluster is the far end of some noise, not a command,
 SEVERAL = 3  # as is one of fewer steps
 COMMAND = 0.5  # least size of a command: smaller values are another unit, which 1 would exceed many times
+BETWEEN = 0.2  # share of the steps nearer to 0 than to -1 and 1 above which a note asks
 AGAIN = (
     "map its two values to -1 and 1 (cog import --switches {switches}, or action_scale of DatasetWriter), or "
     "train with fewer switches"
@@ -21,7 +22,8 @@ AGAIN = (
 def check_switches(actions: np.ndarray, switches: int) -> list[str]:
     """Refuse actions (S, A) whose last `switches` components are not two commands, one below and one above 0.
 
-    Returns notes on switches that are never turned. More switches than an action can have are not judged.
+    Returns notes on switches that are never turned, or often lie between their commands. More switches than
+    an action can have are not judged.
 
     Raises:
         UsageError: naming the component, the values found and the remedy.
@@ -45,6 +47,12 @@ def check_switches(actions: np.ndarray, switches: int) -> list[str]:
                 f"component {number} of the actions is a switch by network.switches, but {fault}; "
                 f"in the data it has {'the values ' if len(found) > 1 else 'the value '}{told}",
                 remedy=AGAIN.format(switches=switches),
+            )
+        between = float((np.abs(values) < COMMAND).mean())
+        if between > BETWEEN:
+            notes.append(
+                f"component {number} of the actions, a switch, lies between its commands, within "
+                f"{COMMAND:g} of 0, in {between:.0%} of the steps: is it one?"
             )
         if found[0] > 0 or found[-1] < 0:
             notes.append(

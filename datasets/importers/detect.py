@@ -83,6 +83,12 @@ def describe(path: Path) -> UsageError:
     if path.is_file() and _at(path, 0).startswith(ZIP) and not zipfile.is_zipfile(path):
         what = "this begins as an archive (npz or zip), but its list of contents is missing: it is cut off"
         return UsageError(what, where=path, remedy="copy or download the file again")
+    if (path / "manifest.json").is_file():
+        return UsageError(
+            "this is a dataset of cog already, which needs no import",
+            where=path,
+            remedy="use it as it is, such as with cog info",
+        )
     return UsageError(f"no format is given; {_unread(path)}", where=path, remedy=WRITER)
 
 
@@ -193,8 +199,6 @@ def _first_within(path: Path) -> tuple[Path, str] | None:
 
 def _unread(path: Path) -> str:
     """What a path without a format is, as far as its names tell."""
-    if (path / "manifest.json").is_file():
-        return "this is a dataset of cog already, which needs no import"
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     endings = {
         suffix.split("-")[0] for file in files[:1000] for suffix in file.suffixes

@@ -53,10 +53,12 @@ class Held:
         images: Sequence[str],
         vectors: Sequence[str],
         numbers: Sequence[str] = (),
+        why: Sequence[str] = (),
     ) -> tuple[str | None, tuple[str, ...]]:
         """The keys of the images and vectors to take, all of which every episode holds.
 
-        Single `numbers` a step are vectors of one where they are named, or where there is nothing else.
+        Single `numbers` a step are vectors of one where they are named, or where there is nothing else. `why`
+        says why others are neither.
 
         Raises:
             UsageError: a key does not exist, or there are several and none is chosen.
@@ -65,7 +67,7 @@ class Held:
         for key in choice.proprio:
             if key in self.arrays and key not in (*vectors, *numbers):
                 raise self._no_vector(key)
-        image, chosen = choose(self._path, choice, images, vectors, numbers)
+        image, chosen = choose(self._path, choice, images, vectors, numbers, why)
         for key in (*(() if image is None else (image,)), *chosen):
             if lacking := self._lacking(key):
                 others = len(self._episodes) - len(lacking)

@@ -150,7 +150,9 @@ class MinariSource:
         held = Held(self.path, observations, label=_label, said=list(self._spaces))
         observed = self._sort(held)
         images = observed.images(self.path, choice.image)
-        self._image, self._vectors = held.choose(choice, images, observed.vectors, observed.numbers)
+        self._image, self._vectors = held.choose(
+            choice, images, observed.vectors, observed.numbers, observed.notes(())
+        )
         self._facts = robot_facts(self._image, {key: held.arrays[key][1] for key in self._vectors})
         taken = [*self._vectors, *([self._image] if self._image else [])]
         self._notes = held.untaken(taken) + observed.notes(taken)

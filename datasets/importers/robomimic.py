@@ -86,7 +86,9 @@ class RobomimicSource:
                 held.arrays, first_row=lambda key: self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)[0]
             )
             images = observed.images(path, choice.image)
-            self._image, self._vectors = held.choose(choice, images, observed.vectors, observed.numbers)
+            self._image, self._vectors = held.choose(
+                choice, images, observed.vectors, observed.numbers, observed.notes(())
+            )
             taken = [*self._vectors, *([self._image] if self._image else [])]
             self._notes += held.untaken(taken) + observed.notes(taken)
             for key in taken:  # what cannot be read is said before anything that follows from it
@@ -351,7 +353,8 @@ class RobomimicSource:
         rows = rows[:, None] if rows.ndim == 1 else rows
         broken = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
         if len(broken):
-            rule = f"must be finite, found {_odd(rows[broken[0]])} in row {broken[0]}"
+            odd = rows[broken[0]][~np.isfinite(rows[broken[0]])][0]
+            rule = f"must be finite, found {odd} in row {broken[0]}"
             remedy = "leave the episode out (--mask), repair the recording, or choose other vectors"
             raise DataError(Problem(self.path, name, rule, remedy, episode))
         return rows
@@ -374,7 +377,11 @@ class RobomimicSource:
 
     def _per_step(self, name: str, episode: int) -> np.ndarray:
         """Values (T,) of the steps; of T + 1, which of them is a step's would be a guess."""
-        return self._checked(name, False, episode, remedy=A_STEP).reshape(-1)
+        rows = self._checked(name, False, episode, remedy=A_STEP)
+        if rows.size != len(rows):
+            rule = f"must be one number a step, found shape {rows.shape}"
+            raise DataError(Problem(self.path, name, rule, A_STEP, episode))
+        return rows.reshape(-1)
 
     def _success(self, place: str, key: str, episode: int) -> np.ndarray:
         """The chosen success entries (T,): an array's, or an attribute of the episode at its last step."""
@@ -390,8 +397,3 @@ class RobomimicSource:
         )
         what = f"{place} has no array '{key}' that marks success; it has: {have} (and {held})"
         raise UsageError(what, where=self.path)
-
-
-def _odd(row: np.ndarray) -> str:
-    """The first entry that is not finite."""
-    return str(row[~np.isfinite(row)][0])

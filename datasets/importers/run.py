@@ -283,7 +283,7 @@ def _prepare(
     rewards, success, steps = recording.rewards, judge(recording), len(recording.actions)
     for field, values in {"rewards": rewards, "success": success}.items():
         if values is not None and len(values) != steps:
-            rule = f"must have one row for each of {steps} actions, found {len(values)}"
+            rule = f"must be one number a step, {steps} in all, found {len(values)}"
             raise DataError(Problem(source.path, f"{recording.name}/{field}", rule, "choose another array"))
     tally.see(rewards)
     if recording.closed:

@@ -117,10 +117,12 @@ def choose(
     images: Sequence[str],
     vectors: Sequence[str],
     numbers: Sequence[str] = (),
+    why: Sequence[str] = (),
 ) -> tuple[str | None, tuple[str, ...]]:
     """The keys of the images and vectors to take, out of the existing ones.
 
-    Single `numbers` a step are vectors of one where they are named, or where there is nothing else.
+    Single `numbers` a step are vectors of one where they are named, or where there is nothing else. `why`
+    says why others are neither.
 
     Raises:
         UsageError: a key does not exist, or there are several and none is chosen.
@@ -149,7 +151,7 @@ def choose(
         if key not in known:
             raise UsageError(f"there is no vector '{key}'; {have}", where=path)
     if image is None and not chosen:
-        raise UsageError(f"neither images nor vectors would be taken; {have}", where=path)
+        raise UsageError("; ".join(["neither images nor vectors would be taken", have, *why]), where=path)
     return image, chosen
 
 

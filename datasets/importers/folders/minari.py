@@ -187,7 +187,21 @@ class ArrowStorage:
         for file in self.files:
             if not file.is_file():
                 raise DataError(Problem(file, "", "is missing", ANOTHER))
+        for episode in range(len(self.episodes)):
+            self._check_whole(episode)
         self._open: tuple[int, dict[str, Any]] | None = None
+
+    def _check_whole(self, episode: int) -> None:
+        """Refuse an episode in several parts, of which the first alone would be read, or of other length."""
+        place = self.where(episode)
+        parts = sorted(file.name for file in place.parent.glob(f"part-*.{self._form}"))
+        if len(parts) > 1:
+            rule = f"must be the only part of its episode, found {', '.join(parts)}"
+            raise DataError(Problem(place, "", rule, "write the dataset again, each episode in one part"))
+        told, rows = self._facts(episode).get("total_steps"), self._schema(episode)[1]
+        if isinstance(told, int) and rows != told + 1:
+            rule = f"must have {told + 1} rows for the {told} steps of {METADATA}, found {rows}"
+            raise DataError(Problem(place, "", rule, ANOTHER))
 
     def where(self, episode: int) -> Path:
         return self._folder / str(self._numbers[episode]) / f"part-0.{self._form}"

@@ -33,7 +33,7 @@ class Taken:
         arrays = {key: (_number(kind, shape), shape) for key, (kind, shape) in held.arrays.items()}
         found = sort_observations(arrays, declared)
         images, vectors = found.images(path, choice.image), found.vectors or found.numbers
-        self.image, self.vectors = held.choose(choice, images, vectors, found.numbers)
+        self.image, self.vectors = held.choose(choice, images, vectors, found.numbers, found.notes(()))
         self.keys = (*self.vectors, *(() if self.image is None else (self.image,)))
         self.robot = robot_facts(self.image, {key: arrays[key][1] for key in self.vectors})
         """The environment's fact of what a robot must know."""
