@@ -241,3 +241,15 @@ def test_a_link_to_nowhere_and_a_merge_in_a_merge_are_called_what_they_are(tmp_p
     assert cli.run(["merge", "--task", f"{dataset.path}@v", "--out", merge]) == 0
     assert cli.run(["merge", "--task", merge, "--out", str(tmp_path / "n.json")]) == 1
     assert "name the datasets in it" in " ".join(capsys.readouterr().err.split()).lower()
+
+
+def test_a_terminal_that_lacks_letters_shows_their_numbers(tmp_path, make_dataset):
+    folder = tmp_path / "sp ace ü"
+    make_dataset(episodes=1).path.rename(folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "cog.cli", "verify", str(folder)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0 and b"sp ace \\xfc: sound" in done.stdout, done.stderr
