@@ -48,10 +48,20 @@ class RobotInterface:
         Raises:
             UsageError: naming the field, its value and what is allowed.
         """
+        for field in ("cameras", "action_names", "pose"):
+            given = () if getattr(self, field) is None else getattr(self, field)
+            if not isinstance(given, tuple | list):
+                raise UsageError(f"{field} must be a tuple, got {given!r}", where="robot interface")
+            if field == "pose" and not all(
+                isinstance(part, tuple | list) and len(part) == 2 for part in given
+            ):
+                what = f"pose must be pairs of a name and a length, got {given!r}"
+                raise UsageError(what, where="robot interface")
         names = (*self.cameras, *self.action_names, *(name for name, _ in self.pose or ()))
         sizes = [size for _, size in self.pose or ()]
+        unnamed = not all(isinstance(name, str) and name for name in names)
         for field, wrong, rule in (
-            ("cameras, pose and action_names", not all(isinstance(name, str) for name in names), "be text"),
+            ("cameras, pose and action_names", unnamed, "be text, none of it empty"),
             ("cameras", len(set(self.cameras)) < len(self.cameras), "differ from each other"),
             ("pose", len(dict(self.pose or ())) < len(sizes), "have parts of different names"),
             ("pose", not all(_whole(size) and size > 0 for size in sizes), "have whole lengths above 0"),
@@ -100,6 +110,11 @@ class RobotInterface:
         parts = sum(size for _, size in self.pose or ())
         for wrong, rule in (
             (self.cameras and not image, f"cameras {_text(self.cameras)} are named, but there are no images"),
+            (image and len(self.cameras) > 1, f"{len(self.cameras)} cameras are named for one picture"),
+            (
+                len(set(self.action_names)) < len(self.action_names),
+                f"action_names {_text(self.action_names)} name one twice",
+            ),
             (
                 self.pose and parts != pose,
                 f"pose {_text(self.pose)} has {parts} numbers, but the data {pose}",

@@ -71,6 +71,7 @@ class ManiSkillSource:
             self._names = sorted(names, key=lambda name: int(name.removeprefix("traj_")))
             self._notes: list[str] = []
             self._going_on: set[str] = set()
+            self._otherwise: set[str] = set()
             self._beside = self._read_beside()
             self.environment = self._describe()
             stepped = [name for name in self._names if self._has_steps(name)] or self._names
@@ -98,6 +99,11 @@ class ManiSkillSource:
                 f"{len(self._going_on)} trajectories go on after a step that is flagged as terminated; only "
                 "the flag of their last step counts as their end"
             )
+        if self._otherwise:
+            notes.append(
+                f"{len(self._otherwise)} trajectories succeed by their flags and not by the JSON file, or "
+                "the other way round; the flags count"
+            )
         return notes
 
     def actions(self, episode: int) -> np.ndarray:
@@ -116,6 +122,10 @@ class ManiSkillSource:
             rule = f"says that {name} has {told} steps, but it has {len(actions)} actions"
             remedy = "put the JSON file of the same recording beside it"
             raise DataError(Problem(self.path.with_suffix(".json"), "episodes", rule, remedy))
+        success = None if self._success is None else self._steps(name, self._success)
+        said = facts.get("success")
+        if success is not None and isinstance(said, bool) and said != bool((success > 0).any()):
+            self._otherwise.add(name)
         return Recording(
             name=name,
             actions=actions,
@@ -123,7 +133,7 @@ class ManiSkillSource:
             images=self._taken.pictures(observed),
             vectors=self._taken.joined(observed),
             rewards=self._steps(name, REWARDS),
-            success=None if self._success is None else self._steps(name, self._success),
+            success=success,
             terminated=self._ends(name, TERMINATED),
             truncated=self._ends(name, TRUNCATED),
             seed=_seed(facts),

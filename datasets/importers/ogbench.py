@@ -160,7 +160,8 @@ class OGBenchSource:
             raise DataError(Problem(self.path, TERMINALS, rule, "write the episodes with cog.DatasetWriter"))
         last = flagged.copy()
         if VALIDS in self._file and not self._regular:
-            last = self._file.read(VALIDS).reshape(-1) == 0
+            last = ~as_flags(self.path, VALIDS, self._file.read(VALIDS))
+            self._check_agreed(flagged, last)
         elif not self._regular and _all_doubled(last):
             rule = "mark the last two rows of an episode, as the compact form does, but there are no 'valids'"
             raise DataError(Problem(self.path, TERMINALS, rule, "save the loader's 'valids' as well"))
@@ -179,6 +180,20 @@ class OGBenchSource:
                 "they lead to; save the compact form (compact_dataset=True) to keep them"
             )
         return found
+
+    def _check_agreed(self, flagged: np.ndarray, last: np.ndarray) -> None:
+        """Refuse `valids` that end episodes, (N,) bool, elsewhere than the marks of `terminals` do."""
+        apart = np.flatnonzero((last & ~flagged) | (_ends_of_runs(flagged) & ~last))
+        if len(apart):
+            rule = "must be 0 in the last row that terminals mark of an episode, and there alone; "
+            rule += f"it is not so in row {apart[0]}"
+            remedy = "save what the loader of OGBench returns, unchanged"
+            raise DataError(Problem(self.path, VALIDS, rule, remedy))
+
+
+def _ends_of_runs(marks: np.ndarray) -> np.ndarray:
+    """Which of the marks (N,) no other mark follows."""
+    return marks & ~np.concatenate([marks[1:], [False]])
 
 
 def _all_doubled(marks: np.ndarray) -> bool:

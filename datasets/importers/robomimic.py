@@ -1,7 +1,6 @@
 """robomimic HDF5 files as a source: `data/demo_N` with `actions`, `obs`, often `next_obs` and `rewards`.
 
-`obs` may hold T + 1 rows for T actions, instead of `next_obs`. The attribute `num_samples` says how many rows
-count, as for robomimic itself.
+`obs` may hold T + 1 rows for T actions, instead of `next_obs`; `num_samples` says how many rows count.
 """
 
 import json
@@ -25,6 +24,7 @@ from cog.datasets.importers.source import (
     as_flags,
     check_following,
     ended_last,
+    exported_bounds,
     robot_facts,
     unsaid_ends,
     with_last,
@@ -80,7 +80,7 @@ class RobomimicSource:
             listed = self._list()
             self._steps = {name: self._count(name) for name in listed}
             self._demos = [name for name in listed if self._steps[name]]
-            self._notes += self._told(listed)
+            self._notes += [*self._told(listed), *exported_bounds(self._file.text(OURS))]
             held = Held(path, self._observed(), label=lambda key: f"obs/{key}")
             observed = sort_observations(
                 held.arrays, first_row=lambda key: self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)[0]

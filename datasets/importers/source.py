@@ -1,5 +1,6 @@
 """A source: a file or folder written by another package, read one episode at a time."""
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from cog.datasets.action_scale import FACT
 from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
@@ -270,6 +272,21 @@ def unsaid_ends(key: str, marked: int, episodes: int) -> list[str]:
     return [
         f"{key} marks the last step of {marked} of {episodes} episodes and does not say what ended them: it "
         f"counts as a time limit, with value beyond (--terminated {key}, if the environment ended them)"
+    ]
+
+
+def exported_bounds(origin: str | None) -> list[str]:
+    """The note on the robot's bounds that an export of cog names beside actions in [-1, 1], if it does."""
+    try:
+        told = json.loads(origin or "{}")
+        scale = told["sources"][0]["environment"][FACT] if told["action_units"] == "unit" else None
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return []
+    if not isinstance(scale, dict):
+        return []
+    return [
+        f"this export has actions in [-1, 1] and names the robot's bounds, {scale.get('low')} to "
+        f"{scale.get('high')}, which are not taken over (--units robot exports the robot's actions)"
     ]
 
 

@@ -75,6 +75,11 @@ def test_of_several_sources_the_first_that_knows_a_fact_tells_it(sources: list[R
         ({"pose": (("joint", 1), ("joint", 2))}, "different names"),
         ({"rate": float("nan")}, "rate must be a positive"),
         ({"resize": "crop"}, "resize must be one of"),
+        ({"cameras": "front"}, "cameras must be a tuple, got 'front'"),
+        ({"cameras": ("",)}, "none of it empty"),
+        ({"action_names": "ab"}, "action_names must be a tuple"),
+        ({"pose": ("a", "b")}, "pose must be pairs of a name and a length"),
+        ({"pose": 3}, "pose must be a tuple"),
     ],
 )
 def test_an_interface_that_cannot_be_is_refused(wrong: dict[str, Any], words: str) -> None:
@@ -88,6 +93,8 @@ def test_an_interface_that_does_not_fit_the_episodes_is_refused_and_nothing_is_w
     for wrong, words in (
         (RobotInterface(pose=(("joint", 2),)), "pose joint \\(2\\) has 2 numbers, but the data 3"),
         (RobotInterface(action_names=("lift",)), "action_names are 1, but actions have 2"),
+        (RobotInterface(action_names=("lift", "lift")), "name one twice"),
+        (RobotInterface(cameras=("front", "side")), "2 cameras are named for one picture"),
     ):
         with pytest.raises(UsageError, match=words):
             recorded(tmp_path / "arm", interface=wrong, action_scale=SCALE)

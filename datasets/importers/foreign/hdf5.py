@@ -113,6 +113,16 @@ class ForeignFile:
             values = self._array(name, texts=True)[...].tolist()
             return [text.decode() if isinstance(text, bytes) else str(text) for text in values]
 
+    def text(self, name: str) -> str | None:
+        """A single text, or None if there is none of this name."""
+        with self._reading(name):
+            node = self._find(name)
+            single = isinstance(node, h5py.Dataset) and node.shape == ()
+            if not single or h5py.check_string_dtype(node.dtype) is None:
+                return None
+            value = node[()]
+            return value.decode() if isinstance(value, bytes) else str(value)
+
     def byte_rows(self, name: str) -> Iterator[np.ndarray]:
         """The rows (L,) uint8 of an array of bytes, of one length or of a length each."""
         with self._reading(name):

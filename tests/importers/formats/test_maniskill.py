@@ -203,3 +203,18 @@ def test_trajectories_that_the_json_alone_names_are_said(tmp_path, bring):
     found = bring("maniskill", source, "--image", "none", "--proprio", "agent/qpos")
     assert found.code == 0, found.said
     assert "trajectory.json lists 1 trajectories that the file lacks (traj_1)" in found.said
+
+
+def test_a_json_that_calls_other_trajectories_successes_is_said(tmp_path, bring):
+    given = list(trajectories([3, 2]))
+    told = describe(given)
+    source = save(tmp_path / "trajectory.h5", given, told)
+    alike = bring("maniskill", source, "--image", "none", "--proprio", "agent/qpos")
+    assert alike.code == 0 and "the flags count" not in alike.said
+    flags = [bool(one["success"].any()) for one in given]
+    for episode, succeeds in zip(told["episodes"], flags, strict=True):
+        episode["success"] = not succeeds
+    source = save(tmp_path / "trajectory.h5", given, told)
+    found = bring("maniskill", source, "--image", "none", "--proprio", "agent/qpos")
+    assert "2 trajectories succeed by their flags and not by the JSON file" in found.said
+    assert [episode.success for episode in found.episodes] == flags

@@ -147,3 +147,18 @@ def test_next_observations_that_do_not_follow_are_refused(bring, tmp_path):
 def test_an_unknown_mark_of_success_is_refused_with_those_there_are(bring, tmp_path):
     found = bring("ogbench", write(tmp_path / "a.npz", states([2])), "--success", "masks")
     assert found.code == 2 and "there is no array 'masks'" in found.said
+
+
+@pytest.mark.parametrize("change", ["all valid", "one early", "not a flag"])
+def test_valids_that_end_elsewhere_than_terminals_are_refused(change, tmp_path, bring):
+    source = write(tmp_path / "a.npz", states([3, 2]), "compact", True)
+    arrays = dict(np.load(source))
+    if change == "all valid":
+        arrays["valids"][:] = 1
+    elif change == "one early":
+        arrays["valids"][1] = 0
+    else:
+        arrays["valids"] = arrays["valids"] * 0.5
+    np.savez(source, **arrays)
+    found = bring("ogbench", source, "--action-bounds", "measured")
+    assert found.code == 1 and "'valids'" in found.said
