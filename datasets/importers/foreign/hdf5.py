@@ -117,8 +117,9 @@ class ForeignFile:
         """A single text, or None if there is none of this name."""
         with self._reading(name):
             node = self._find(name)
-            single = isinstance(node, h5py.Dataset) and node.shape == ()
-            if not single or h5py.check_string_dtype(node.dtype) is None:
+            if not isinstance(node, h5py.Dataset) or node.shape != ():
+                return None
+            if h5py.check_string_dtype(node.dtype) is None:
                 return None
             value = node[()]
             return value.decode() if isinstance(value, bytes) else str(value)
