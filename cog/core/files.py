@@ -185,6 +185,14 @@ def code_version() -> str:
     return f"cog {VERSION}"
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether a file is a pointer of Git LFS, which stands in for one that was not fetched."""
+    try:
+        return path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs")
+    except OSError:
+        return False
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its missing parents, each synced to disk.
 

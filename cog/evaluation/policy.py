@@ -190,7 +190,7 @@ class Policy:
         if self.critic is None:
             raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
         states = self.critic.project(self.critic.encode(*self._inputs(images, proprio)))
-        taken = torch.from_numpy(actions).to(states.device)[:, None]
+        taken = torch.from_numpy(np.asarray(actions, np.float32)).to(states.device)[:, None]
         return _finite(self.critic.q(states, taken)[..., 0].amin(0), "the critics' values")
 
     def _noise(self, noise: np.ndarray, rows: tuple[int, ...]) -> Tensor:

@@ -31,6 +31,7 @@ from cog.core.files import (
     fsync,
     hash_file,
     hash_json,
+    is_pointer,
     make_folder,
     sweep,
     write_bytes,
@@ -191,6 +192,8 @@ def load(path: Path) -> Checkpoint:
         if not file.is_file():
             raise CogError("missing", where=file, remedy=remedy)
         if hash_file(file) != claimed:
+            if is_pointer(file):
+                raise CogError("is a pointer of Git LFS", where=file, remedy="fetch it with: git lfs pull")
             raise CogError("content does not match its hash (damaged)", where=file, remedy=remedy)
     config = read_config(state["config"], where=str(folder / STATE))
     shape = ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 
+from cog.core.files import is_pointer
 from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.importers.source import ImportOptions, Source
 from cog.errors import CogError, UsageError
@@ -80,6 +81,10 @@ def describe(path: Path) -> UsageError:
             return UsageError(what, where=path, remedy=f"run cog import {name} {file} --out FOLDER")
     if path.is_file() and _at(path, 0) == HDF5:
         ForeignFile(path).close()  # says so if it is cut off or cannot be opened
+    if is_pointer(path):
+        return UsageError(
+            "this is a pointer of Git LFS, not the file", where=path, remedy="fetch it with: git lfs pull"
+        )
     if path.is_file() and _at(path, 0).startswith(ZIP) and not zipfile.is_zipfile(path):
         what = "this begins as an archive (npz or zip), but its list of contents is missing: it is cut off"
         return UsageError(what, where=path, remedy="copy or download the file again")
@@ -199,6 +204,8 @@ def _first_within(path: Path) -> tuple[Path, str] | None:
 
 def _unread(path: Path) -> str:
     """What a path without a format is, as far as its names tell."""
+    if path.is_file() and not path.stat().st_size:
+        return "it is empty"
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     endings = {
         suffix.split("-")[0] for file in files[:1000] for suffix in file.suffixes

@@ -98,7 +98,7 @@ class DreamerSource:
         if self._unled:
             notes.append(
                 f"{len(self._unled)} episodes have an action in their first row, which leads to no frame and "
-                "was not taken; where actions are stored with the frame before, this is no Dreamer file"
+                "was left out; where actions are stored with the frame before, this is no Dreamer file"
             )
         if not self._unearned:
             return notes

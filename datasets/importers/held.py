@@ -65,8 +65,8 @@ class Held:
             DataError: an episode lacks a key that others hold.
         """
         for key in choice.proprio:
-            if key in self.arrays and key not in (*vectors, *numbers):
-                raise self._no_vector(key)
+            if key in self.arrays and key not in (*vectors, *numbers) and (fault := self._no_vector(key)):
+                raise fault
         image, chosen = choose(self._path, choice, images, vectors, numbers, why)
         for key in (*(() if image is None else (image,)), *chosen):
             if lacking := self._lacking(key):
@@ -82,12 +82,14 @@ class Held:
         text = ", ".join(counted(left, self._episodes, self._unit))
         return [f"observations not taken: {text}"] if left else []
 
-    def _no_vector(self, key: str) -> UsageError:
-        """Why a key that was named is no vector."""
+    def _no_vector(self, key: str) -> UsageError | None:
+        """Why a key that was named is no vector, as far as its type and shape tell."""
         kind, (_, *shape) = self.arrays[key]
         found = f"{kind} of shape (T{''.join(f', {size}' for size in shape)})"
         if len(shape) > 1:
             rule, remedy = f"has {len(shape)} axes a step ({found}); a vector has one", "choose others"
+        elif kind.kind in "fiu" and shape != [0]:
+            return None
         else:
             rule, remedy = f"is {found}, no vector of numbers", "choose others, or store it as float32 (T, N)"
         return UsageError(f"'{key}' {rule}", where=self._path, remedy=remedy)

@@ -81,7 +81,7 @@ class LeRobotSource:
                 raise UsageError(
                     f"there is no feature '{key}' that marks {what}; there are: {have}", where=path
                 )
-        self._marked = 0
+        self._marked = self._within = 0
         self._odd_rates: dict[str, None] = {}
         self._actions = EpisodeTables([ACTION, "frame_index"])
         self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if kind == "image" else ROWS)
@@ -104,7 +104,7 @@ class LeRobotSource:
         done = [f"{self._image}: {rule}" for rule in (*self._lossy, *self._conversion.rules)]
         rate = f"{INFO} says {self._folder.rate:g} frames a second, which the dataset records"
         odd = [f"frames are {apart} s apart by their timestamps, but {rate}" for apart in self._odd_rates]
-        return self._notes + unsaid_ends(DONE, self._marked, len(self)) + odd[:1] + done
+        return self._notes + unsaid_ends(DONE, self._marked, self._within, len(self)) + odd[:1] + done
 
     def close(self) -> None:
         """Let go of the files that were read last."""
@@ -144,6 +144,8 @@ class LeRobotSource:
         named = self._choice.terminated
         if named is not None:
             return ended_last(entry.table, named, columns[named].reshape(-1), entry.number)
+        if DONE in columns:
+            self._within += bool(np.any(columns[DONE].reshape(-1)[:-1]))
         flags = [bool(columns[key][-1]) for key in ENDS if key in columns]
         self._marked += flags == [True] and DONE in columns
         return flags == [True, False]

@@ -74,7 +74,7 @@ class RobomimicSource:
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
         self._conversion, self._following = Conversion(), Following(choice.last_frame)
-        self._marked = 0
+        self._marked = self._within = 0
         with self._file.closed_on_error():
             self._ours = OURS in self._file
             listed = self._list()
@@ -112,7 +112,7 @@ class RobomimicSource:
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
         converted = [f"{self._image}: {rule}" for rule in self._conversion.rules]
-        ends = unsaid_ends(DONES, self._marked, len(self))
+        ends = unsaid_ends(DONES, self._marked, self._within, len(self))
         return [*self._notes, *ends, *self._following.notes(), *converted]
 
     def close(self) -> None:
@@ -176,7 +176,8 @@ class RobomimicSource:
             return ended_last(self.path, field, self._per_step(field, episode), episode)
         if self._ours:
             return bool(as_flags(self.path, field, self._per_step(field, episode))[-1])
-        self._marked += bool((self._file.read(field)[-1:] > 0).any())
+        flags = self._file.read(field).reshape(-1) > 0
+        self._marked, self._within = self._marked + any(flags[-1:]), self._within + any(flags[:-1])
         return False
 
     def _list(self) -> list[str]:

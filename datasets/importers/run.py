@@ -327,6 +327,8 @@ def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     remedy = problem.remedy
     if "action scale" in remedy or "action_scale=" in remedy:
         remedy = "import with --action-bounds measured, or pass --action-low and --action-high"
+    if remedy.startswith("give an image_size"):
+        remedy = "import with --image-size, to which they are stretched"
     if remedy == MERGED and problem.field in ("proprio", "state"):
         remedy = (
             "subtract a start value from it in the source, or leave it out: name the others with --proprio"

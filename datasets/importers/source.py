@@ -15,6 +15,7 @@ from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
+UNITS = ("unit", "robot")  # of the actions in an export of cog
 NONE = "none"  # as an option: take nothing
 LastFrame = Literal["next", "drop", "repeat"]
 """What becomes of last actions that no observation follows: `followed`; a source passes on those it holds.
@@ -265,13 +266,16 @@ def as_flags(path: Path, field: str, values: np.ndarray, episode: int | None = N
     return rows == 1
 
 
-def unsaid_ends(key: str, marked: int, episodes: int) -> list[str]:
-    """The note on flags that mark ends without saying what ended the episode, if they mark any."""
+def unsaid_ends(key: str, marked: int, within: int, episodes: int) -> list[str]:
+    """The notes on flags that mark ends without saying what ended the episode: last steps, and others."""
+    inside = f"{key} marks steps before the last in {within} of {episodes} episodes, which go on there"
+    notes = [f"{inside} (--terminated {key} refuses such)"] if within else []
     if not marked:
-        return []
+        return notes
     return [
+        *notes,
         f"{key} marks the last step of {marked} of {episodes} episodes and does not say what ended them: it "
-        f"counts as a time limit, with value beyond (--terminated {key}, if the environment ended them)"
+        f"counts as a time limit, with value beyond (--terminated {key}, if the environment ended them)",
     ]
 
 
@@ -279,14 +283,17 @@ def exported_bounds(origin: str | None) -> list[str]:
     """The note on the robot's bounds that an export of cog names beside actions in [-1, 1], if it does."""
     try:
         told = json.loads(origin or "{}")
-        scale = told["sources"][0]["environment"][FACT] if told["action_units"] == "unit" else None
+        scale = told["sources"][0]["environment"][FACT] if told["action_units"] in UNITS else None
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return []
     if not isinstance(scale, dict):
         return []
+    bounds = f"names the robot's bounds, {scale.get('low')} to {scale.get('high')}"
+    if told["action_units"] == "robot":
+        return [f"this export {bounds} (--action-low and --action-high)"]
     return [
-        f"this export has actions in [-1, 1] and names the robot's bounds, {scale.get('low')} to "
-        f"{scale.get('high')}, which are not taken over (--units robot exports the robot's actions)"
+        f"this export has actions in [-1, 1] and {bounds}, which are not taken over (--units robot exports "
+        "the robot's actions)"
     ]
 
 

@@ -163,7 +163,8 @@ class Parser:
             meaning = terms.named(name, self._signals, self._success_by)
             known = f"{terms.known_names(self._signals)}, or your own as module:function"
         if meaning is None:
-            raise fault(self._text, word.start, f"{name!r} is unknown", f"use one of: {known}")
+            why = ": the data hold no rewards of their own" if name == terms.RECORDED else ""
+            raise fault(self._text, word.start, f"{name!r} is unknown{why}", f"use one of: {known}")
         return meaning
 
     def _constant(self, node: ast.expr) -> str:

@@ -6,7 +6,7 @@ import re
 from cog.errors import UsageError
 
 STORED = "stored"  # the name of rewards that lie in the shards of materialised data
-NAME = re.compile(r"\w[\w.-]{0,99}")
+NAME = re.compile(r"\w[\w.-]*")
 
 
 def refuse_invalid(rule: str, name: str, scale: float, terminate: bool) -> None:
@@ -20,7 +20,7 @@ def refuse_invalid(rule: str, name: str, scale: float, terminate: bool) -> None:
     if not NAME.fullmatch(name) or name == STORED:
         raise UsageError(
             f"invalid view name {name!r}",
-            remedy=f"use up to 100 letters, digits, '_', '-' and '.'; '{STORED}' is reserved",
+            remedy=f"use letters, digits, '_', '-' and '.'; '{STORED}' is reserved",
         )
     if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
         raise UsageError(f"scale must be finite and positive, got {scale!r}")

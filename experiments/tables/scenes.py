@@ -1,6 +1,6 @@
 """Whether the scenes do what they say: overlaps at the start, actions, held objects, and scripted success.
 
-python -m cog.experiments.tables.scenes --out docs/results/data/scenes.json
+python -m cog.experiments.tables.scenes --out scenes.json
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -169,3 +169,14 @@ def test_a_file_that_is_cut_off_is_told_as_such_with_and_without_a_format(format
     path.write_bytes(path.read_bytes()[:-100])
     assert cli.run(["import", *format, str(path), "--out", str(tmp_path / "out")]) == 1
     assert "cannot be read as HDF5: it is cut off" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("format", [[], ["robomimic"]])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "it is empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull")],
+)
+def test_files_that_are_empty_or_were_not_fetched_are_told_as_such(format, content, told, tmp_path, capsys):
+    (tmp_path / "demo.hdf5").write_bytes(content)
+    assert cli.run(["import", *format, str(tmp_path / "demo.hdf5"), "--out", str(tmp_path / "out")]) in (1, 2)
+    assert told in " ".join(capsys.readouterr().err.split())

@@ -78,6 +78,15 @@ def test_flags_that_nobody_named_are_counted_and_taken_as_time_limits(tmp_path_f
     assert (marked in notes and f"--terminated {key}" in notes) == any(ended)
 
 
+@pytest.mark.parametrize("kind", ["robomimic", "lerobot"])
+def test_flags_within_episodes_that_nobody_named_are_said(tmp_path, kind):
+    write, options, pose, key = FORMATS[kind]
+    source = write(tmp_path, [*marks([True, False]), np.array([False, True, False])])
+    _, notes = read_all(options(image="none", proprio=pose), source)
+    assert f"{key} marks steps before the last in 1 of 3 episodes, which go on there" in notes
+    assert f"{key} marks the last step of 1 of 3 episodes" in notes
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_named_end_within_an_episode_is_refused(tmp_path, bring, kind):
     write, _, pose, key = FORMATS[kind]

@@ -33,6 +33,17 @@ def test_two_commands_on_two_sides_pass_with_or_without_noise(low, high, disturb
     assert check_switches(np.clip(actions, -1, 1), 1) == []
 
 
+@settings(max_examples=50, deadline=None)
+@given(share=st.just(0.0) | st.floats(0.3, 0.9), seed=st.integers(0, 99))
+def test_a_switch_that_often_lies_between_its_commands_is_said(share, seed):
+    rng = np.random.default_rng(seed)
+    between = np.arange(STEPS) < share * STEPS
+    actions = data([-1.0, 1.0])
+    actions[:, 1] = np.where(between, rng.uniform(-0.49, 0.49, STEPS), rng.choice([-1.0, 1.0], STEPS))
+    told = any("lies between its commands" in note for note in check_switches(actions, 1))
+    assert told == (between.mean() > 0.2)
+
+
 VALUES = [-1.0, -0.5, 0.0, 0.04, 0.25, 0.9, 1.0]
 ALPHABETS = st.lists(st.sampled_from(VALUES), min_size=2, max_size=5, unique=True)
 
@@ -44,7 +55,7 @@ def test_an_alphabet_passes_if_it_is_one_command_below_and_one_above_zero(alphab
     passes = len(good) == 2 and good[0] < 0 < good[1] and max(map(abs, good)) >= 0.5
     actions = data([-1.0, 1.0], alphabet) if before else data(alphabet, [-1.0, 1.0])
     if passes:
-        assert check_switches(actions, 2) == []
+        assert all("lies between its commands" in note for note in check_switches(actions, 2))
         return
     with pytest.raises(UsageError, match=f"component {1 + before} of the actions is a switch") as caught:
         check_switches(actions, 2)

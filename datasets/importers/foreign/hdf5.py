@@ -13,6 +13,7 @@ from types import TracebackType
 import h5py
 import numpy as np
 
+from cog.core.files import is_pointer
 from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
@@ -256,9 +257,10 @@ def _unopened(path: Path, error: OSError) -> tuple[str, str]:
     if "truncated file" in text:
         return f"cannot be read as HDF5: it is cut off ({text})", "copy or download it again"
     if "file signature not found" in text:
-        begin = path.read_bytes()[:64] if path.stat().st_size < 1024 else b""
-        if begin.startswith(b"version https://git-lfs"):
+        if is_pointer(path):
             return "cannot be read as HDF5: it is a pointer of Git LFS", "fetch the file with: git lfs pull"
+        if not path.stat().st_size:
+            return "cannot be read as HDF5: it is empty", "copy or download it again"
         remedy = "check the path and the format; data in other forms can be written with cog.DatasetWriter"
         return "cannot be read as HDF5: it is a file of another kind", remedy
     if "h5clear" in text or "already open for write" in text:

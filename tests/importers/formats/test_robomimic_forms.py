@@ -107,7 +107,7 @@ def test_success_may_be_an_attribute_of_the_episode(value, tmp_path, capsys):
 
 def test_a_text_that_should_mark_success_is_refused(tmp_path, capsys):
     code, text = import_file(tmp_path, capsys, as_attribute("yes"), "--success", "success")
-    assert code == 2 and "no array 'success' that marks success" in text and "attributes" in text
+    assert code == 2 and "no array 'success' that marks success" in text and "its attribute is 'yes'" in text
 
 
 def imported(make):
