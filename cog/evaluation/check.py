@@ -1,17 +1,28 @@
 """Check, before anything runs, that a policy fits an environment: shapes, starts and videos."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+
+from cog.datasets.action_scale import ActionScale
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.envs.contract import draws_pictures, try_out
 from cog.envs.make import Scene, make_environment
+from cog.envs.plain import Plain
 from cog.errors import CogError, UsageError
 from cog.networks.encoder import ObservationShape
 
 
 def check_scene(
-    scene: Scene, shape: ObservationShape, actions: int, starts: Sequence[str], films: bool = False
+    scene: Scene,
+    shape: ObservationShape,
+    actions: int,
+    starts: Sequence[str],
+    recorded: Mapping[str, Any],
+    films: bool = False,
 ) -> tuple[str, ...]:
-    """Build the environment once and compare it with the policy's shapes and the starts.
+    """Build the environment once and compare it with the policy's shapes, its data's facts and the starts.
 
     Returns:
         The names of the scene's failure stages, from least to most.
@@ -19,7 +30,7 @@ def check_scene(
     Raises:
         UsageError: the environment or a start does not exist, it lacks something that every scene needs, or
             `films` are requested and it does not render.
-        CogError: the policy was trained on other observations or actions.
+        CogError: the policy was trained on other observations or actions, or on actions of other bounds.
     """
     env = make_environment(scene, "rgb_array")
     try:
@@ -41,9 +52,29 @@ def check_scene(
                     f"{found.get(name, 'none')}",
                     remedy="use the environment and options that the data came from",
                 )
+        if isinstance(env.unwrapped, Plain) and KEY in recorded:
+            _check_bounds(env.unwrapped, recorded)
         try_out(env, scene.env)
         if films and not draws_pictures(env):
             raise UsageError(f"render() of {scene.env} draws no image", remedy="evaluate with --videos 0")
         return tuple(name for name, _ in getattr(env.unwrapped, "stages", ()))
     finally:
         env.close()
+
+
+def _check_bounds(plain: Plain, recorded: Mapping[str, Any]) -> None:
+    """Refuse a plain environment whose actions have other bounds than -1 and 1 mean in the data."""
+    scale = RobotInterface.from_json(recorded[KEY]).scale or ActionScale.of(recorded)
+    low, high = (-1.0, 1.0) if scale is None else (np.array(scale.low), np.array(scale.high))
+    if np.allclose(plain.low, low) and np.allclose(plain.high, high):
+        return
+    own = f"{_listed(plain.low)} to {_listed(plain.high)}"
+    theirs = f"{_listed(low)} to {_listed(high)}"
+    raise CogError(
+        f"{plain.name} takes actions from {own}, but in the policy's data -1 and 1 mean {theirs}",
+        remedy="register it wrapped in gymnasium.wrappers.RescaleAction with the data's bounds",
+    )
+
+
+def _listed(bounds: Any) -> str:
+    return ", ".join(f"{value:g}" for value in np.atleast_1d(bounds))

@@ -69,7 +69,12 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
     checkpoint = checkpoints.load(config.checkpoint)
     config, scene = _in_its_scene(config, checkpoint.scene, str(checkpoint.folder), checkpoint.shape)
     stages = check_scene(
-        scene, checkpoint.shape, checkpoint.action_dimensions, config.starts, films=config.videos != 0
+        scene,
+        checkpoint.shape,
+        checkpoint.action_dimensions,
+        config.starts,
+        checkpoint.scene,
+        films=config.videos != 0,
     )
     identity = {
         "config": identity_of(config),
@@ -141,7 +146,8 @@ def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], dat
     image = tuple(shapes["image"]) if "image" in shapes else None
     shape = ObservationShape(image, *shapes.get("proprio" if image else "state", [0]))
     config, scene = _in_its_scene(config, environment, str(data), shape)
-    check_scene(scene, shape, environment["action"][0], config.starts, films=config.videos != 0)
+    films = config.videos != 0
+    check_scene(scene, shape, environment["action"][0], config.starts, environment, films)
 
 
 def option_texts(options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -189,6 +189,9 @@ class Policy:
         """
         if self.critic is None:
             raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
+        wanted = (None if self.origin is None else self.origin.actions) or np.shape(actions)[-1]
+        if np.ndim(actions) != 2 or np.shape(actions)[1] != wanted:
+            raise CogError(f"the critics need actions (B, {wanted}), got shape {np.shape(actions)}")
         states = self.critic.project(self.critic.encode(*self._inputs(images, proprio)))
         taken = torch.from_numpy(np.asarray(actions, np.float32)).to(states.device)[:, None]
         return _finite(self.critic.q(states, taken)[..., 0].amin(0), "the critics' values")

@@ -140,7 +140,7 @@ class _Run:
         self.scene = Scene(env, start.shape.image, steps, tuple(options.items()))
         own = {"id": env, "options": options, "max_episode_steps": steps}
         self.facts = {**scene_facts(own), KEY: start.scene.get(KEY, merge.interface.to_json())}
-        check_scene(self.scene, start.shape, start.action_dimensions, (config.start,))
+        check_scene(self.scene, start.shape, start.action_dimensions, (config.start,), start.scene)
         record = _record(config, self.scene, start)
         _refuse_foreign(config.out, record)
         transitions = load(merge)

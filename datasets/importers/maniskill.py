@@ -96,7 +96,7 @@ class ManiSkillSource:
         notes = [*self._notes, *self._taken.notes]
         if self._going_on:
             notes.append(
-                f"{len(self._going_on)} trajectories go on after a step that is flagged as terminated; only "
+                f"{len(self._going_on)} trajectories go on after a step that is flagged as their end; only "
                 "the flag of their last step counts as their end"
             )
         if self._otherwise:
@@ -224,7 +224,7 @@ class ManiSkillSource:
         """The flag of the last step; trajectories recorded without regard to ends have more of them."""
         flags = self._steps(name, key)
         flags = None if flags is None else as_flags(self.path, f"{name}/{key}", flags)
-        if key == TERMINATED and flags is not None and flags[:-1].any():
+        if flags is not None and flags[:-1].any():
             self._going_on.add(name)
         return flags is not None and bool(flags[-1])
 

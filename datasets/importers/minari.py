@@ -27,7 +27,6 @@ from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import (
     ObservationOptions,
     Recording,
-    as_flags,
     ended_last,
     robot_facts,
 )
@@ -127,13 +126,11 @@ class MinariSource:
                 storage.read(number, "terminations"),
                 episode,
             ),
-            truncated=bool(
-                as_flags(
-                    storage.where(number),
-                    f"{storage.episodes[number]}/truncations",
-                    storage.read(number, "truncations"),
-                    episode,
-                )[-1]
+            truncated=ended_last(
+                storage.where(number),
+                f"{storage.episodes[number]}/truncations",
+                storage.read(number, "truncations"),
+                episode,
             ),
             seed=int(seed) if isinstance(seed, int | np.integer) and 0 <= seed < 2**63 else 0,
         )

@@ -19,12 +19,15 @@ from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.load import load
 from cog.datasets.merge import open_merge
 from cog.datasets.relabel.view import relabel
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.dataset import open_dataset
 from cog.envs.make import Scene, make_environment, shown_by_default, starts_of
 from cog.envs.plain import Plain
 from cog.errors import CogError, UsageError
+from cog.evaluation.check import check_scene
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import evaluate
+from cog.networks.encoder import ObservationShape
 from cog.training.presets import preset
 from cog.training.train import train
 
@@ -354,3 +357,19 @@ def test_an_episode_is_the_same_in_every_process_and_a_scene_says_where_it_has_n
     np.testing.assert_array_equal(first, again)
     assert env.render() is None
     env.close()
+
+
+@pytest.mark.parametrize(
+    "scale", [ActionScale((-3.0, -1.0), (5.0, 1.0)), ActionScale((-3, -1), (4, 1)), None]
+)
+def test_a_policy_acts_only_where_actions_have_the_bounds_of_its_data(scale: ActionScale | None) -> None:
+    space = plain().action_space
+    assert (space.low.tolist(), space.high.tolist()) == ([-3.0, -1.0], [5.0, 1.0])
+    asked = (Scene(CART, None, 9), ObservationShape(None, 2), 2, ("reset",))
+    facts = {KEY: RobotInterface(scale=scale).to_json()}
+    check_scene(*asked, {})  # data from before do not say
+    if scale is not None and scale.high[0] == 5:
+        check_scene(*asked, facts)
+        return
+    with pytest.raises(CogError, match="takes actions from -3, -1 to 5, 1, but in the policy's data"):
+        check_scene(*asked, facts)
