@@ -162,8 +162,12 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """The info of a frame, as a scene's."""
         if not isinstance(info, Mapping):
             raise CogError(f"its info is {kind(info)}", remedy="return a dict")
-        success = next((info[word] for word in SUCCESS if word in info), False)
-        check_success(success)
+        said = [info[word] for word in SUCCESS if word in info]
+        for one in said:
+            check_success(one)
+        if len({bool(one) for one in said}) > 1:
+            raise CogError("its info says success and is_success, and they differ", remedy="give one of them")
+        success = said[0] if said else False
         return {"signals": {"reward": reward, "success": success}, "success": success}
 
 

@@ -170,7 +170,10 @@ class Conversion:
         """Numbers of another type as the bytes that they stand for."""
         kind, remedy = values.dtype, "scale and round them to 0 to 255 as uint8"
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-        if not (0 <= low <= high <= _LEVELS):  # false for NaN, too
+        if not np.isfinite([low, high]).all():
+            row = int(np.argmax(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            raise UnfitError(f"must be finite, found another number in row {row}", "repair the recording")
+        if not (0 <= low <= high <= _LEVELS):
             raise UnfitError(f"must lie in 0 to 255, found {kind} from {low:g} to {high:g}", remedy)
         rounded = np.rint(values)
         whole = bool((rounded == values).all())

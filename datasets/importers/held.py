@@ -64,6 +64,11 @@ class Held:
             UsageError: a key does not exist, or there are several and none is chosen.
             DataError: an episode lacks a key that others hold.
         """
+        if choice.image != NONE and choice.image in self.arrays and choice.image not in images:
+            kind, (_, *shape) = self.arrays[choice.image]
+            found = f"{kind} of shape (T{''.join(f', {size}' for size in shape)})"
+            rule = f"'{choice.image}' is no camera but {found}; pictures are (T, H, W, 3)"
+            raise UsageError(rule, where=self._path, remedy="choose other images with --image, or 'none'")
         for key in choice.proprio:
             if key in self.arrays and key not in (*vectors, *numbers) and (fault := self._no_vector(key)):
                 raise fault

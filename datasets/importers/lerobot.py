@@ -202,6 +202,9 @@ class LeRobotSource:
         if self._video is not None:
             assert entry.video is not None
             file, times = entry.video, entry.begin + columns["timestamp"].reshape(-1).astype(np.float64)
+            if len(falls := np.flatnonzero(np.diff(times) <= 0)):
+                rule = f"must rise from frame to frame, and does not after frame {falls[0]}"
+                raise DataError(Problem(entry.table, "timestamp", rule, ANOTHER, entry.number))
             pictures = self._video.frames(file, times, 0.5 / self._folder.rate)
         else:
             file, pictures = entry.table, self._from_table(entry, columns)

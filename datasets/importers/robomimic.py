@@ -325,7 +325,7 @@ class RobomimicSource:
             self._checked(here, False, episode, rows=False)
             self._checked(name, False, episode, rows=False)
             rows, following = (self._file.read(one, max(0, steps - 2), steps) for one in (here, name))
-        check_following(self.path, name, rows, following, episode)
+        check_following(self.path, name, rows, following, episode, steps - len(rows))
         return following[-1:]
 
     def _converted(self, rows: np.ndarray, name: str, episode: int) -> np.ndarray:

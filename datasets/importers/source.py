@@ -318,8 +318,12 @@ def with_last(rows: np.ndarray, following: np.ndarray | None) -> np.ndarray:
     return rows if following is None else np.concatenate([rows, following[-1:]])
 
 
-def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndarray, episode: int) -> None:
+def check_following(
+    path: Path, field: str, rows: np.ndarray, following: np.ndarray, episode: int, first: int = 0
+) -> None:
     """Refuse next observations (T, ...) that differ from the observations (T, ...) one step later.
+
+    `first` is the number of the first row.
 
     Raises:
         DataError: naming the first step; a number that is not finite is named as such.
@@ -327,14 +331,14 @@ def check_following(path: Path, field: str, rows: np.ndarray, following: np.ndar
     if following.shape != rows.shape:
         rule = f"must have the shape of the observations, {rows.shape}, found {following.shape}"
         raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
-    check_finite(path, f"the observations before {field}", rows, episode)
-    check_finite(path, field, following, episode)
+    check_finite(path, f"the observations before {field}", rows, episode, first)
+    check_finite(path, field, following, episode, first)
     if len(rows) < 2:
         return
     same = np.isclose(following[:-1], rows[1:], rtol=1e-5, atol=1e-6).reshape(len(rows) - 1, -1)
     apart = np.flatnonzero(~same.all(axis=1))
     if len(apart):
-        rule = f"must be the observation of the step after; it is not at step {apart[0]}"
+        rule = f"must be the observation of the step after; it is not at step {first + apart[0]}"
         raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
 
 

@@ -258,6 +258,10 @@ MISFITS = {
         another("step", lambda a: (np.zeros(2), 0.0, False, False, {"success": "so"})),
         "success is 'so'",
     ),
+    "Undecided": (
+        another("step", lambda a: (np.zeros(2), 0.0, False, False, {"success": False, "is_success": True})),
+        "success and is_success, and they differ",
+    ),
     "Leaving": (another("step", lambda action: exec("raise SystemExit(2)")), r"sys\.exit\(2\)"),
 }
 

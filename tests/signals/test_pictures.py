@@ -142,7 +142,7 @@ def test_sixteen_bits_are_refused_even_where_the_values_would_fit(kind):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (np.nan, "must lie in"),
+        (np.nan, "must be finite"),
         (-1.0, "from -1"),
         (256.0, "to 256"),
         (1.0, "1 or 255 is white"),

@@ -126,7 +126,7 @@ CHOICES = np.eye(3, dtype=np.float32)[[0, 1, 2, 1, 0]]
         ({"reward": np.zeros(4)}, "field 'reward': must have one row for each of 5 rows"),
         ({"is_first": np.zeros(5, bool)}, "field 'is_first': must mark the first row"),
         ({"image": np.zeros((5, 8, 8, 9), np.uint8), "velocity": None}, "9 channels"),
-        ({"image": np.array([{}] * 5, object)}, "there are no images 'image'"),
+        ({"image": np.array([{}] * 5, object)}, "'image' is no camera but"),
     ],
 )
 def test_what_is_no_such_episode_is_refused_by_field_and_rule(bring, tmp_path, changes, named):

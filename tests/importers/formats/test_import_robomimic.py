@@ -345,3 +345,29 @@ def test_a_vector_named_twice_or_without_numbers_is_refused_as_such(source, out,
     ):
         assert run("robomimic", source, "--out", out, "--image", "none", "--proprio", *keys) == 2
         assert told in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("row", [0, 1, 2, 3, 4])
+def test_a_number_that_is_not_finite_in_a_picture_is_named_by_its_row(row, tmp_path, out, capsys):
+    [episode] = robomimic_arrays((4,))
+    pictures = episode["agentview_image"].astype(np.float32)
+    pictures[row, 0, 0, 0] = np.nan
+    episode["agentview_image"] = pictures
+    source = write_robomimic(tmp_path / "demo.hdf5", [episode])
+    assert run("robomimic", source, "--out", out, *KEYS, "--image-size", 0) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "finite" in said
+    named = {0: "row 0", 1: "row 1", 2: "step 2", 3: "step 3", 4: "step 3"}  # of `next_obs`, the last
+    assert named[row] in said
+
+
+def test_stacked_frames_are_called_no_camera_with_their_shape(tmp_path, out, capsys):
+    source = write_robomimic(tmp_path / "demo.hdf5", robomimic_arrays())
+    with h5py.File(source, "a") as file:
+        for demo in file["data"].values():
+            for group in ("obs", "next_obs"):
+                demo[f"{group}/stack"] = np.zeros((len(demo["actions"]), 2, 8, 8, 3), np.uint8)
+    assert run("robomimic", source, "--out", out, "--image", "stack", "--proprio", "none") == 2
+    assert "'stack' is no camera but uint8 of shape (T, 2, 8, 8, 3)" in " ".join(
+        capsys.readouterr().err.split()
+    )

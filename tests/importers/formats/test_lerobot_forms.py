@@ -291,3 +291,14 @@ def test_timestamps_at_another_rate_than_declared_are_said(factor, told, tmp_pat
     parquet.write_table(table.set_column(column, "timestamp", times), path)
     assert run(source, "--out", out, *KEYS) == 0
     assert (f"but meta/info.json says {RATE} frames a second" in said(capsys)) == told
+
+
+@pytest.mark.parametrize("times", [[0, 0, 0, 0], [0, 0.1, 0.1, 0.3], [0, 0.2, 0.1, 0.3]])
+def test_timestamps_that_do_not_rise_choose_no_pictures_of_a_video(times, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes((4,)), video=True, files=((0,),))
+    path = source / "data/chunk-000/file-000.parquet"
+    table = parquet.read_table(path)
+    column = table.column_names.index("timestamp")
+    parquet.write_table(table.set_column(column, "timestamp", pyarrow.array(times, pyarrow.float32())), path)
+    assert run(source, "--out", out, *KEYS) == 1
+    assert "must rise from frame to frame" in said(capsys) and not out.exists()
