@@ -167,7 +167,7 @@ def test_the_scene_is_collected_and_evaluated_where_it_keeps_its_contract(tmp_pa
 def evaluated() -> list[Any]:
     """The episodes of an evaluation of a policy that goes right, checked as before every evaluation."""
     scene = SPEC.scene()
-    check_scene(scene, ObservationShape((8, 8, 3), 3), 2, ("left",))
+    check_scene(scene, ObservationShape((8, 8, 3), 3), 2, ("left",), {})
     environments = Environments(scene, 1)
     try:
         groups = [Group("left", (number,), (number,)) for number in range(6)]

@@ -72,7 +72,7 @@ def test_it_ends_an_evaluation_in_one_line_before_the_first_episode(
     for word, value in HOOKS[name](ending).items():
         monkeypatch.setattr(Breaking, word, value, raising=False)
     with pytest.raises(CogError, match=ENDS[ending]) as refused:
-        check_scene(SPEC.scene(), ObservationShape((8, 8, 3), 3), 2, ("left",))
+        check_scene(SPEC.scene(), ObservationShape((8, 8, 3), 3), 2, ("left",), {})
     assert ENV in str(refused.value) and "\n" not in str(refused.value)
 
 

@@ -108,7 +108,9 @@ def test_without_rewards_and_success_an_episode_is_prior_data(tmp_path):
     assert dataset.signal_names == ("frame",)
     assert next(dataset.episodes()).signals["frame"].tolist() == list(range(STEPS + 1))
     assert relabel(dataset.path, "zero", "none").steps == STEPS
-    with pytest.raises(CogError, match=r"'recorded' is unknown. Use one of: .*frame"):
+    with pytest.raises(
+        CogError, match=r"'recorded' is unknown: the data hold no rewards of their own. Use one of: .*frame"
+    ):
         relabel(dataset.path, "recorded", "r")
 
 
