@@ -67,6 +67,10 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.seen: Any = None
         check_arguments(env.unwrapped, name, "reset", "seed", "options")
         self._picture, self._numbers = entries(env.observation_space, name)
+        self._size_of_picture: tuple[int, ...] | None = None
+        if self._picture is not None:
+            space = env.observation_space
+            self._size_of_picture = (space[self._picture] if self._picture != WHOLE else space).shape
         width = sum(int(np.prod(part.shape)) for part in self._numbers.values())
         self.low, self.high = _bounds(env.action_space, name)
         self.action_space = spaces.Box(-1.0, 1.0, self.low.shape, np.float32)
@@ -155,8 +159,11 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             raise CogError(
                 rule, remedy="record its state, or list 'rgb_array' in its metadata['render_modes']"
             )
-        check_picture(picture, "render()" if self._picture is None else self._picture or "its observation")
-        return np.asarray(picture)
+        name = "render()" if self._picture is None else self._picture or "its observation"
+        check_picture(picture, name, self._size_of_picture)
+        found = np.asarray(picture)
+        self._size_of_picture = found.shape  # of what is drawn, the first picture says it
+        return found
 
     def _info(self, info: Any, reward: Any) -> dict[str, Any]:
         """The info of a frame, as a scene's."""

@@ -95,6 +95,8 @@ class LeRobotSource:
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key), str(choice.terminated)}
         taken |= set(ENDS) if set(ENDS) <= folder.features.keys() else set()
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)
+        if folder.told not in (None, len(listed)):
+            self._notes.append(f"{INFO} tells of {folder.told} episodes, but the folder lists {len(listed)}")
         if len(self._entries) < len(listed):
             self._notes.append(f"{len(listed) - len(self._entries)} episodes without a step were left out")
 

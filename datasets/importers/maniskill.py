@@ -209,7 +209,9 @@ class ManiSkillSource:
             )
             raise DataError(Problem(self.path, lacking[0], rule, remedy))
         if key is UNASKED:
-            self._notes.append("the task defines no success")
+            said = sum(one.get("success") is True for one in self._beside.values())
+            also = f", though its JSON file calls {said} of them successes" if said else ""
+            self._notes.append(f"no trajectory has an array of success{also}: none counts as one")
             return None
         have = ", ".join(held[lacking[0]])
         what = f"{lacking[0]} has no array '{key}' that marks success; it has: {have}"

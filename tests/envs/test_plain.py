@@ -279,6 +279,25 @@ def test_an_environment_that_does_not_fit_is_refused_in_one_line(name: str, tmp_
     assert not (tmp_path / "data").exists()
 
 
+class Growing(Cart):
+    """The cart, whose pictures grow once it has come far."""
+
+    def render(self) -> np.ndarray:
+        return np.zeros((6 if self.place < 1.2 else 8, 4, 3), np.uint8)
+
+    def _see(self) -> Any:
+        return self.render() if self.shown == "pixels" else super()._see()
+
+
+@pytest.mark.parametrize("shown", ["pixels", "place"])
+def test_a_picture_that_changes_its_size_later_ends_the_collection(shown: str, tmp_path: Path) -> None:
+    if (env := "toy/Growing-v0") not in gymnasium.registry:
+        gymnasium.register(env, entry_point=Growing, max_episode_steps=9)
+    asked = replace(SPEC, env=env, observation="image", env_options={"shown": shown})
+    with pytest.raises(CogError, match=r"must be uint8 \(6, 4, 3\), found uint8 \(8, 4, 3\)"):
+        collect(asked, tmp_path / "data", workers=1)
+
+
 def crooked(seen: Any) -> np.ndarray:
     return np.zeros(3)
 

@@ -64,6 +64,8 @@ class Folder:
     """Type of the robot, or "unknown"."""
     chunk: int
     """Episodes in one folder of version 2."""
+    told: int | None
+    """Number of episodes that the description tells, if it does."""
 
     @staticmethod
     def read(path: Path) -> "Folder":
@@ -100,7 +102,9 @@ class Folder:
             raise refuse("fps", f"must be positive, found {rate}")
         if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
             raise refuse("chunks_size", f"must be a positive whole number, found {chunk}")
-        return Folder(path, version, features, float(rate), str(info.get("robot_type") or "unknown"), chunk)
+        robot, told = str(info.get("robot_type") or "unknown"), info.get("total_episodes")
+        told = told if isinstance(told, int) else None
+        return Folder(path, version, features, float(rate), robot, chunk, told)
 
     def pictures(self) -> dict[str, Verdict]:
         """The verdict on every camera, by what is declared of it."""

@@ -302,3 +302,14 @@ def test_timestamps_that_do_not_rise_choose_no_pictures_of_a_video(times, tmp_pa
     parquet.write_table(table.set_column(column, "timestamp", pyarrow.array(times, pyarrow.float32())), path)
     assert run(source, "--out", out, *KEYS) == 1
     assert "must rise from frame to frame" in said(capsys) and not out.exists()
+
+
+@pytest.mark.parametrize("told", [None, 3, 7])
+def test_another_number_of_episodes_than_the_folder_lists_is_said(told, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes(), video=False)
+    info = json.loads((source / "meta/info.json").read_text())
+    (source / "meta/info.json").write_text(
+        json.dumps(info | ({} if told is None else {"total_episodes": told}))
+    )
+    assert run(source, "--out", out, *KEYS) == 0
+    assert ("tells of 7 episodes, but the folder lists 3" in said(capsys)) == (told == 7)

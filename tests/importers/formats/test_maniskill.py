@@ -140,7 +140,7 @@ def test_a_task_without_success_is_said(tmp_path):
     one = next(trajectories([4]))
     del one["success"]
     found, notes = read_all(ManiSkillOptions(image=CAMERA, proprio=POSE), save(tmp_path / "a.h5", [one]))
-    assert found[0].success is None and "the task defines no success" in notes
+    assert found[0].success is None and "no trajectory has an array of success" in notes
 
 
 @pytest.mark.parametrize(
