@@ -17,6 +17,7 @@ from cog.errors import UsageError
 OBSERVATIONS, ACTIONS, TERMINALS = "observations", "actions", "terminals"
 FOLLOWING, VALIDS, REWARDS, MASKS = "next_observations", "valids", "rewards", "masks"
 TAKEN = {OBSERVATIONS, ACTIONS, TERMINALS, FOLLOWING, VALIDS, REWARDS}
+UNFIT = "save the loader's arrays unchanged, or write the episodes with cog.DatasetWriter"
 SHIFTED = (
     "OGBench rewards the state before an action; here every step has the reward of the state that it leads to"
 )
@@ -96,7 +97,7 @@ class OGBenchSource:
         rows = self._file.read(OBSERVATIONS, begin, begin + steps + (not self._appended))
         if self._regular and steps:
             following = self._file.read(FOLLOWING, begin, begin + steps)
-            check_following(self.path, FOLLOWING, rows[:steps], following, episode)
+            check_following(self.path, FOLLOWING, rows[:steps], following, episode, remedy=UNFIT)
             rows = np.concatenate([rows, following[-1:]]) if self._appended else rows
         pictures = self._pictures(rows) if rows.ndim == 4 else None
         success = None if self._key is None else self._reached(self._key, begin, steps)

@@ -319,7 +319,13 @@ def with_last(rows: np.ndarray, following: np.ndarray | None) -> np.ndarray:
 
 
 def check_following(
-    path: Path, field: str, rows: np.ndarray, following: np.ndarray, episode: int, first: int = 0
+    path: Path,
+    field: str,
+    rows: np.ndarray,
+    following: np.ndarray,
+    episode: int,
+    first: int = 0,
+    remedy: str = "import with --last-frame drop or repeat",
 ) -> None:
     """Refuse next observations (T, ...) that differ from the observations (T, ...) one step later.
 
@@ -330,7 +336,7 @@ def check_following(
     """
     if following.shape != rows.shape:
         rule = f"must have the shape of the observations, {rows.shape}, found {following.shape}"
-        raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
+        raise DataError(Problem(path, field, rule, remedy, episode))
     check_finite(path, f"the observations before {field}", rows, episode, first)
     check_finite(path, field, following, episode, first)
     if len(rows) < 2:
@@ -339,7 +345,7 @@ def check_following(
     apart = np.flatnonzero(~same.all(axis=1))
     if len(apart):
         rule = f"must be the observation of the step after; it is not at step {first + apart[0]}"
-        raise DataError(Problem(path, field, rule, "import with --last-frame drop or repeat", episode))
+        raise DataError(Problem(path, field, rule, remedy, episode))
 
 
 def check_finite(path: Path, field: str, values: np.ndarray, episode: int | None, first: int = 0) -> None:
