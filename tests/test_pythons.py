@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -229,12 +230,12 @@ def test_pictures_are_the_same_without_numpy_support_and_warn_once(monkeypatch, 
         plain = tuple(int(number) for number in np.asarray(pixels).reshape(-1))
         return width, height, plain, tuple(np.asarray(depth).reshape(-1)), mask
 
-    monkeypatch.setattr(pybullet, "getCameraImage", numbers)
     monkeypatch.setattr(pybullet, "isNumpyEnabled", lambda: 0)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for _ in range(2):
             client = Client(CAMERA)
+            client.api.getCameraImage = partial(numbers, physicsClientId=client.api._client)
             np.testing.assert_array_equal(view(client), expected)
             client.close()
     assert len(said) == 1
