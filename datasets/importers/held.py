@@ -65,9 +65,7 @@ class Held:
             DataError: an episode lacks a key that others hold.
         """
         if choice.image != NONE and choice.image in self.arrays and choice.image not in images:
-            kind, (_, *shape) = self.arrays[choice.image]
-            found = f"{kind} of shape (T{''.join(f', {size}' for size in shape)})"
-            rule = f"'{choice.image}' is no camera but {found}; pictures are (T, H, W, 3)"
+            rule = f"'{choice.image}' is no camera but {self._found(choice.image)}; pictures are (T, H, W, 3)"
             raise UsageError(rule, where=self._path, remedy="choose other images with --image, or 'none'")
         for key in choice.proprio:
             if key in self.arrays and key not in (*vectors, *numbers) and (fault := self._no_vector(key)):
@@ -87,10 +85,15 @@ class Held:
         text = ", ".join(counted(left, self._episodes, self._unit))
         return [f"observations not taken: {text}"] if left else []
 
+    def _found(self, key: str) -> str:
+        """Type and shape of a key, for messages."""
+        kind, (_, *shape) = self.arrays[key]
+        return f"{kind} of shape (T{''.join(f', {size}' for size in shape)})"
+
     def _no_vector(self, key: str) -> UsageError | None:
         """Why a key that was named is no vector, as far as its type and shape tell."""
         kind, (_, *shape) = self.arrays[key]
-        found = f"{kind} of shape (T{''.join(f', {size}' for size in shape)})"
+        found = self._found(key)
         if len(shape) > 1:
             rule, remedy = f"has {len(shape)} axes a step ({found}); a vector has one", "choose others"
         elif kind.kind in "fiu" and shape != [0]:

@@ -329,7 +329,7 @@ def check_following(
 ) -> None:
     """Refuse next observations (T, ...) that differ from the observations (T, ...) one step later.
 
-    `first` is the number of the first row.
+    `first` is the number of the first row, `remedy` what the format offers instead of them.
 
     Raises:
         DataError: naming the first step; a number that is not finite is named as such.
