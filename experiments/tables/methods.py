@@ -96,11 +96,9 @@ def across(results: Sequence[Mapping[str, Any]]) -> list[str]:
     for result in results:
         for row in dict.fromkeys(entry["row"] for entry in result["summary"]):
             start = next(entry["start"] for entry in result["summary"] if entry["row"] == row)
-            for one in result["results"]:
-                if (one["row"], one["start"]) == (row, start):
-                    found.setdefault(one["arm"], {}).setdefault(
-                        row, _together(result, row, one["arm"], start)
-                    )
+            held = (one for one in result["results"] if (one["row"], one["start"]) == (row, start))
+            for arm in dict.fromkeys(one["arm"] for one in held):
+                found.setdefault(arm, {})[row] = _together(result, row, arm, start)
     rows = list(dict.fromkeys(row for cells in found.values() for row in cells))
     lines = [markdown_line(["arm", *rows]), markdown_line(["---"] * (1 + len(rows)))]
     return lines + [

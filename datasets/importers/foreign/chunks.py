@@ -140,7 +140,7 @@ class ZarrStore:
         return self._group[name]
 
     def _check_whole(self, name: str) -> None:
-        """Refuse cut-off chunks in Blosc, which would be read as whatever lies in memory after them.
+        """Refuse cut-off chunks in Blosc, which would decode to other values without an error.
 
         Other compressions notice it themselves, and zip files have a checksum of every member.
         """
