@@ -1,18 +1,24 @@
 """An episode: T actions, T+1 observations, signals from which rewards are computed, and its origin."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+OBSERVED = ("image", "proprio", "state")
+"""Names of observations that no further camera may have."""
+_CAMERA = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+
 
 @dataclass(frozen=True, eq=False)
 class Episode:
     """One recorded episode of T = `len(episode)` steps; step t leads from frame t to frame t + 1.
 
-    Observations are `images` and `proprio`, or `state` alone. `rewards` and `terminals` are present only in
-    materialised data; elsewhere rewards are computed from the signals when the data are loaded.
+    Observations are `images`, those of further `cameras` and `proprio`, or `state` alone. `rewards` and
+    `terminals` are present only in materialised data; elsewhere rewards are computed from the signals when
+    the data are loaded.
     """
 
     actions: np.ndarray
@@ -20,7 +26,9 @@ class Episode:
     signals: Mapping[str, np.ndarray]
     """Name -> (T+1,) float32."""
     images: np.ndarray | None = None
-    """(T+1, H, W, 3) uint8."""
+    """(T+1, H, W, 3) uint8, of the camera called "image"."""
+    cameras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Further cameras by name, (T+1, H, W, 3) uint8, or (T+1, H, W, 1) in grey, each of its own size."""
     proprio: np.ndarray | None = None
     """(T+1, P) float32."""
     state: np.ndarray | None = None
@@ -48,6 +56,14 @@ class Episode:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """The images of every camera by its name, "image" first; none where the state is observed."""
+        return {} if self.images is None else {"image": self.images, **self.cameras}
+
+    def without_pictures(self) -> "Episode":
+        """The episode without any image."""
+        return replace(self, images=None, cameras={})
 
     def outcome_signals(self) -> dict[str, np.ndarray]:
         """Each signal after each step, name -> (T,)."""
@@ -80,8 +96,14 @@ class Episode:
             actions=self.actions[:steps],
             signals={name: values[frames] for name, values in self.signals.items()},
             images=None if self.images is None else self.images[frames],
+            cameras={name: values[frames] for name, values in self.cameras.items()},
             proprio=None if self.proprio is None else self.proprio[frames],
             state=None if self.state is None else self.state[frames],
             rewards=None if self.rewards is None else self.rewards[:steps],
             terminals=None if self.terminals is None else self.terminals[:steps],
         )
+
+
+def is_camera_name(name: object) -> bool:
+    """Whether a further camera may have this name: letters, digits, `_`, `-` and `.`, and not `OBSERVED`."""
+    return isinstance(name, str) and bool(_CAMERA.fullmatch(name)) and name not in OBSERVED

@@ -121,7 +121,7 @@ class Dataset:
             if self.environment.get(field) != value:
                 rule = f"the manifest says {self.environment.get(field)}, the shard holds {value}"
                 raise DataError(Problem(path, field, rule, MANIFEST_AGAIN))
-        return episodes if pictures else [replace(episode, images=None) for episode in episodes]
+        return episodes if pictures else [episode.without_pictures() for episode in episodes]
 
     def episodes(self, pictures: bool = True) -> Iterator[Episode]:
         """All episodes in order, one shard in memory at a time; `pictures` as for `read`."""
@@ -324,6 +324,7 @@ class NewDataset:
 def episode_facts(episode: Episode) -> dict[str, Any]:
     """What all episodes of a dataset have in common: shapes and signals."""
     observations = {"image": episode.images, "proprio": episode.proprio, "state": episode.state}
+    observations |= {name: episode.cameras[name] for name in sorted(episode.cameras)}
     return {
         "observations": {
             name: list(array.shape[1:]) for name, array in observations.items() if array is not None

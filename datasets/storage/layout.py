@@ -1,8 +1,9 @@
 """The layout of a shard: whole episodes as flat arrays with an index, and the rules that these obey.
 
-F frames and S steps of E episodes: `frames` (F, H, W, 3) uint8 and `proprio` (F, P) float32, or `state`
-(F, N) float32 alone; `signals` (F, K) float32; `actions` (S, A) float32; `rewards` (S,) float32 and
-`terminals` (S,) bool in materialised data only; `episodes/*` (E,) the index.
+F frames and S steps of E episodes: `frames` (F, H, W, 3) uint8, `cameras/NAME` (F, H, W, 3 or 1) uint8 for
+each further camera and `proprio` (F, P) float32, or `state` (F, N) float32 alone; `signals` (F, K) float32;
+`actions` (S, A) float32; `rewards` (S,) float32 and `terminals` (S,) bool in materialised data only;
+`episodes/*` (E,) the index.
 
 An episode of T steps has T + 1 frames, so frames and steps are counted separately. Two episodes, of 3 and of
 2 steps:
@@ -22,12 +23,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from cog.datasets.episode import Episode
+from cog.datasets.episode import Episode, is_camera_name
 from cog.datasets.storage.problem import RECOLLECT, DataError, Problem
 
 Arrays = dict[str, np.ndarray]
 
 INDEX = "episodes/"
+CAMERAS = "cameras/"
 NUMBERS: dict[str, str] = {
     "frame_offset": "i8",
     "step_offset": "i8",
@@ -47,6 +49,8 @@ PER_FRAME: dict[str, tuple[str, int]] = {
     "signals": ("f4", 2),
 }
 PER_STEP: dict[str, tuple[str, int]] = {"actions": ("f4", 2), "rewards": ("f4", 1), "terminals": ("?", 1)}
+CAMERA = ("u1", 4)
+NAMED = "letters, digits, '_', '-' and '.', other than image, proprio and state"
 OFFERED = "correct the episodes that you pass"
 
 
@@ -62,8 +66,9 @@ def pack(episodes: Sequence[Episode], file: Path) -> tuple[Arrays, tuple[str, ..
     parts: dict[str, list[np.ndarray]] = {}
     for number, episode in enumerate(episodes):
         _check_offered(episode, names, number, file)
-        offered = {
+        offered: dict[str, Any] = {
             "frames": episode.images,
+            **{CAMERAS + name: episode.cameras[name] for name in sorted(episode.cameras)},
             "proprio": episode.proprio,
             "state": episode.state,
             "signals": np.stack([np.asarray(episode.signals[name]) for name in names], axis=1),
@@ -76,7 +81,7 @@ def pack(episodes: Sequence[Episode], file: Path) -> tuple[Arrays, tuple[str, ..
                 parts.setdefault(field, []).append(np.asarray(value))
     arrays: Arrays = {}
     for field, values in parts.items():
-        kind = (PER_FRAME | PER_STEP)[field][0]
+        kind = kind_of(field)[0]
         if len(values) < len(episodes):
             rule = f"must be present in every episode or in none, found in {len(values)} of {len(episodes)}"
             raise DataError(Problem(file, field, rule, OFFERED))
@@ -102,6 +107,7 @@ def pack(episodes: Sequence[Episode], file: Path) -> tuple[Arrays, tuple[str, ..
 def unpack(arrays: Arrays, names: Sequence[str]) -> list[Episode]:
     """The episodes in checked arrays; their arrays are views."""
     index = {field: arrays[INDEX + field].tolist() for field in (*NUMBERS, *TEXTS)}
+    cameras = [field.removeprefix(CAMERAS) for field in arrays if field.startswith(CAMERAS)]
     episodes = []
     for number, length in enumerate(index["length"]):
         frames = slice(index["frame_offset"][number], index["frame_offset"][number] + length + 1)
@@ -116,6 +122,7 @@ def unpack(arrays: Arrays, names: Sequence[str]) -> list[Episode]:
                 actions=arrays["actions"][steps],
                 signals={name: signals[:, k] for k, name in enumerate(names)},
                 images=part("frames", frames),
+                cameras={name: arrays[CAMERAS + name][frames] for name in cameras},
                 proprio=part("proprio", frames),
                 state=part("state", frames),
                 rewards=part("rewards", steps),
@@ -127,6 +134,21 @@ def unpack(arrays: Arrays, names: Sequence[str]) -> list[Episode]:
             )
         )
     return episodes
+
+
+def kind_of(field: str) -> tuple[str, int]:
+    """Type and number of axes of an array of frames or of steps."""
+    return CAMERA if field.startswith(CAMERAS) else (PER_FRAME | PER_STEP)[field]
+
+
+def is_picture(field: str) -> bool:
+    """Whether an array holds a camera's images."""
+    return field == "frames" or field.startswith(CAMERAS)
+
+
+def is_per_frame(field: str) -> bool:
+    """Whether an array has a row for each frame, not for each step."""
+    return field in PER_FRAME or field.startswith(CAMERAS)
 
 
 def check(
@@ -144,27 +166,31 @@ def check(
 
     _check_index(arrays, require)
     length = arrays[INDEX + "length"]
-    kinds = PER_FRAME | PER_STEP
     for field in ("signals", "actions"):
         require(field in arrays, field, "must be present")
     if "state" in arrays:
-        require("frames" not in arrays and "proprio" not in arrays, "state", "must come without images")
+        pictures = [field for field in arrays if is_picture(field)]
+        require(not pictures and "proprio" not in arrays, "state", "must come without images")
     else:
         for field in ("frames", "proprio"):
             require(field in arrays, field, "must be present if there is no state")
     require(("rewards" in arrays) == ("terminals" in arrays), "rewards", "must come with terminals")
-    for field in kinds.keys() & arrays.keys():
-        array, (kind, dimensions) = arrays[field], kinds[field]
-        rows = int(length.sum()) + (len(length) if field in PER_FRAME else 0)
+    for field in (field for field in arrays if not field.startswith(INDEX)):
+        if field.startswith(CAMERAS):
+            require(is_camera_name(field.removeprefix(CAMERAS)), field, f"must be named by {NAMED}")
+        array, (kind, dimensions) = arrays[field], kind_of(field)
+        rows = int(length.sum()) + (len(length) if is_per_frame(field) else 0)
         require(array.dtype == np.dtype(kind), field, f"must be {np.dtype(kind)}, found {array.dtype}")
         require(array.ndim == dimensions, field, f"must have {dimensions} axes, found {array.ndim}")
         require(len(array) == rows, field, f"must have {rows} rows by the index, found {len(array)}")
         require(array.size > 0, field, "must not be empty")
         if kind == "f4":
-            offsets = arrays[INDEX + ("frame_offset" if field in PER_FRAME else "step_offset")]
+            offsets = arrays[INDEX + ("frame_offset" if is_per_frame(field) else "step_offset")]
             _check_values(array, offsets, field, require)
-    if "frames" in arrays:
-        require(arrays["frames"].shape[3] == 3, "frames", "must have 3 colour channels")
+        if field == "frames":
+            require(array.shape[3] == 3, field, "must have 3 colour channels")
+        elif field.startswith(CAMERAS):
+            require(array.shape[3] in (1, 3), field, "must have 3 colour channels, or 1 of grey")
     require(
         len(set(names)) == len(names) == arrays["signals"].shape[1] and all(names),
         "signals",
@@ -247,6 +273,9 @@ def _check_offered(episode: Episode, names: tuple[str, ...], number: int, file: 
         steps = len(array) if field == "actions" else steps  # they come first
         if len(array) != steps + per_frame:
             refuse(field, f"must have {steps + per_frame} rows for {steps} actions, found {len(array)}")
+    for name in episode.cameras:
+        if not is_camera_name(name):
+            refuse(f"cameras[{name}]", f"must be named by {NAMED}")
     if not names or tuple(episode.signals) != names or not all(isinstance(name, str) for name in names):
         refuse(
             "signals", f"must have the names {list(names)}, found {list(episode.signals)}, and at least one"
@@ -282,6 +311,7 @@ def _offered_arrays(episode: Episode) -> list[tuple[str, Any, str, int, bool]]:
     return [
         ("actions", episode.actions, "f4", 2, False),
         ("images", episode.images, "u1", 4, True),
+        *((f"cameras[{name}]", values, "u1", 4, True) for name, values in episode.cameras.items()),
         ("proprio", episode.proprio, "f4", 2, True),
         ("state", episode.state, "f4", 2, True),
         ("rewards", episode.rewards, "f4", 1, False),

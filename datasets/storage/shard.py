@@ -22,12 +22,25 @@ import numpy as np
 from cog.core.files import hash_json, write_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import read_bytes
-from cog.datasets.storage.layout import INDEX, NUMBERS, PER_FRAME, PER_STEP, TEXTS, check, pack, unpack
+from cog.datasets.storage.layout import (
+    CAMERAS,
+    INDEX,
+    NUMBERS,
+    PER_FRAME,
+    PER_STEP,
+    TEXTS,
+    check,
+    is_per_frame,
+    is_picture,
+    pack,
+    unpack,
+)
 from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError
 
 FORMAT = 2
+SEVERAL = 3  # with further cameras, which versions before would leave out
 EARLIER = 1  # read only by the hash in a manifest
 # Fixed, so that the bytes do not follow the newest format; checksums metadata.
 LIBRARY_VERSION = ("v110", "v110")
@@ -91,18 +104,19 @@ def encode_shard(episodes: Sequence[Episode], spec_hash: str, index: int, path: 
     lengths = {"attributes": 32} | dict.fromkeys(arrays, HASH_BYTES)
     blank = json.dumps({field: secrets.token_hex(length) for field, length in sorted(lengths.items())})
     with h5py.File(path.name, "w", libver=LIBRARY_VERSION, driver="core", backing_store=False) as file:
-        file.attrs["format"] = FORMAT
+        cameras = [field for field in arrays if field.startswith(CAMERAS)]
+        file.attrs["format"] = SEVERAL if cameras else FORMAT
         file.attrs["spec_hash"] = spec_hash
         file.attrs["shard_index"] = index
         file.attrs["hashes"] = blank
         stored: dict[str, h5py.h5d.DatasetID] = {}
-        for field in (name for name in FIELDS if name in arrays):
+        for field in (*(name for name in FIELDS if name in arrays), *cameras):
             array = arrays[field]
-            rows = min(len(array), FRAMES_PER_CHUNK if field == "frames" else ROWS_PER_CHUNK)
+            rows = min(len(array), FRAMES_PER_CHUNK if is_picture(field) else ROWS_PER_CHUNK)
             options: dict[str, Any] = {"chunks": (rows, *array.shape[1:])}
             if array.dtype.kind == "S":
                 array = array.astype(h5py.string_dtype("utf-8", array.dtype.itemsize))
-            if field == "frames":
+            if is_picture(field):
                 options |= {"compression": "gzip", "compression_opts": 1}  # carries a checksum of its own
             else:
                 options["fletcher32"] = True
@@ -142,9 +156,8 @@ def decode_shard(
         with file:
             found_spec, found_index = _check_attributes(file, path, spec_hash, index, trusted)
             arrays = {
-                field: _read(file, field, path, len(data), trusted, pictures or field != "frames")
-                for field in FIELDS
-                if field.encode() in file.id
+                field: _read(file, field, path, len(data), trusted, pictures or not is_picture(field))
+                for field in (*(name for name in FIELDS if name.encode() in file.id), *_cameras(file))
             }
             names = json.loads(file["signals"].attrs["names"]) if "signals" in file else []
             if not trusted:
@@ -219,13 +232,23 @@ def _check_attributes(
     """Compare the attributes with what is expected; returns the hash of the spec and the shard's number."""
     found = {name: file.attrs.get(name) for name in ("format", "spec_hash", "shard_index")}
     earlier = trusted and found["format"] == EARLIER
-    wanted = {"format": EARLIER if earlier else FORMAT, "spec_hash": spec_hash, "shard_index": index}
+    form = EARLIER if earlier else SEVERAL if _cameras(file) else FORMAT
+    wanted = {"format": form, "spec_hash": spec_hash, "shard_index": index}
     for name, value in wanted.items():
         if found[name] is None:
             raise DataError(Problem(path, name, "must be present; this is not a cog shard"))
         if value is not None and found[name] != value:
             raise DataError(Problem(path, name, f"must be {value}, found {found[name]}"))
     return str(found["spec_hash"]), int(found["shard_index"])
+
+
+def _cameras(file: h5py.File) -> list[str]:
+    """The arrays of further cameras, in order of their names."""
+    group = CAMERAS.removesuffix("/").encode()
+    if group not in file.id or file.id.links.get_info(group).type != h5py.h5l.TYPE_HARD:
+        return []
+    node = h5py.h5o.open(file.id, group)
+    return sorted(CAMERAS + name.decode() for name in node) if isinstance(node, h5py.h5g.GroupID) else []
 
 
 def _unreadable(
@@ -302,7 +325,7 @@ def _damaged_episode(file: h5py.File, field: str) -> int | None:
     if field.startswith(INDEX):
         return None
     try:
-        extra = 1 if field in PER_FRAME else 0
+        extra = 1 if is_per_frame(field) else 0
         offsets = file[INDEX + ("frame_offset" if extra else "step_offset")][...].tolist()
         lengths = (file[INDEX + "length"][...] + extra).tolist()
     except MemoryError:
