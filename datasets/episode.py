@@ -1,7 +1,7 @@
 """An episode: T actions, T+1 observations, signals from which rewards are computed, and its origin."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -107,3 +107,8 @@ class Episode:
 def is_camera_name(name: object) -> bool:
     """Whether a further camera may have this name: letters, digits, `_`, `-` and `.`, and not `OBSERVED`."""
     return isinstance(name, str) and bool(_CAMERA.fullmatch(name)) and name not in OBSERVED
+
+
+def further(names: Iterable[str]) -> list[str]:
+    """The further cameras among the names of observations, in order."""
+    return sorted(name for name in names if name not in OBSERVED)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cog.core.videos import side_by_side
 from cog.datasets.edit.subset import OnProgress, pick
 from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, open_merge
@@ -14,6 +15,7 @@ from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.rules import reads_signals_alone
 from cog.datasets.relabel.terms import ZERO
 from cog.datasets.relabel.view import View, labelled, open_view, view_names
+from cog.datasets.storage.cameras import cameras_of
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.success import counted_by, counts
@@ -45,6 +47,8 @@ def describe(
 def film(path: Path, numbers: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     """A caption and the frames (T+1, H, W, 3) uint8 of each of these episodes of a dataset, in that order.
 
+    The pictures of several cameras lie side by side.
+
     Raises:
         UsageError: there is no episode with such a number.
         CogError: there is no dataset, it is damaged, or it has no images.
@@ -62,7 +66,7 @@ def film(path: Path, numbers: Sequence[int]) -> list[tuple[str, np.ndarray]]:
         outcome = "success" if episode.success else "no success"
         origin = f"{episode.start}, {episode.behaviour}"
         caption = f"episode {number}: {origin}, {len(episode)} steps, {outcome}"
-        rows[number] = (caption, np.array(episode.images))
+        rows[number] = (caption, side_by_side(list(episode.pictures().values())))
     return [rows[number] for number in numbers]
 
 
@@ -100,7 +104,8 @@ def _describe_dataset(
     behaviours: dict[str, list[int]] = {}
     signals = {name: _Range() for name in dataset.signal_names}
     actions: dict[str, _Range] = {}
-    picture = math.prod(dataset.environment["observations"].get("image", (0,)))  # bytes of one frame
+    shapes = dataset.environment["observations"]
+    picture = sum(math.prod(shapes[name]) for name in cameras_of(dataset))  # bytes of one frame
     lengths = []
     successes = 0
     ends = {"by the environment": 0, "cut off": 0, "not recorded": 0}
@@ -121,10 +126,7 @@ def _describe_dataset(
     return {
         "kind": "dataset",
         "environment": dataset.environment.get("id", "unknown"),
-        "observations": ", ".join(
-            f"{name} {'x'.join(map(str, shape))}"
-            for name, shape in dataset.environment["observations"].items()
-        ),
+        "observations": ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items()),
         "episodes": episodes,
         "steps": dataset.step_count,
         "frames": dataset.step_count + episodes,

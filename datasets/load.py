@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cog.datasets.episode import further
 from cog.datasets.merge import Merge, Source
 from cog.datasets.relabel.view import AGAIN, labelled
 from cog.datasets.storage.problem import DataError, Problem
@@ -16,9 +17,9 @@ def load(merge: Merge) -> Transitions:
     """
     steps = sum(source.view.steps for source in merge.sources)
     frames = steps + sum(source.episodes for source in merge.sources)
-    environment = merge.sources[0].dataset.environment
-    shapes = environment["observations"]
+    environment, shapes = merge.sources[0].dataset.environment, merge.observations
     images = None if "state" in shapes else np.empty((frames, *shapes["image"]), np.uint8)
+    cameras = {name: np.empty((frames, *shapes[name]), np.uint8) for name in further(shapes)}
     poses = np.empty((frames, *shapes["state" if images is None else "proprio"]), np.float32)
     actions = np.empty((steps, *environment["action"]), np.float32)
     rewards = np.empty(steps, np.float32)
@@ -37,7 +38,10 @@ def load(merge: Merge) -> Transitions:
                 raise _changed(source)
             at, where = slice(step, step + length), slice(frame, frame + length + 1)
             if images is not None:
-                images[where] = episode.images
+                seen = source.seen(episode)
+                images[where] = seen["image"]
+                for name, pictures in cameras.items():
+                    pictures[where] = seen[name]
             poses[where] = episode.state if images is None else episode.proprio
             actions[at], rewards[at], terminals[at] = episode.actions, episode.rewards, episode.terminals
             frame_index[at] = np.arange(frame, frame + length)
@@ -62,8 +66,9 @@ def load(merge: Merge) -> Transitions:
         source=numbers,
         episode=episodes,
         sources=sources,
-        fingerprint=fingerprint(arrays, [(source.role, source.share) for source in merge.sources]),
+        fingerprint=fingerprint(arrays, [(source.role, source.share) for source in merge.sources], cameras),
         origins=origins,
+        cameras=cameras,
     )
 
 

@@ -41,9 +41,10 @@ def _copy(source: Source, folder: Path) -> Dataset:
         "of": source.dataset.hash,
         "view": source.view.to_json(),
         "spec": dict(source.dataset.spec),
+        **({"cameras": dict(source.cameras)} if source.cameras else {}),
     }
     largest = max(shard.episodes for shard in source.dataset.shards)
-    episodes = labelled(source.dataset, source.view)
+    episodes = map(source.as_merged, labelled(source.dataset, source.view))
     return write_dataset(
         folder, episodes, spec, source.dataset.environment, largest, [source.as_input(folder)]
     )

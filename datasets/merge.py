@@ -2,10 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, since
 from cog.core.inputs import Input
@@ -13,9 +15,11 @@ from cog.core.lock import reserved
 from cog.core.options import usable_path
 from cog.core.sealed import SealError, read_sealed, write_sealed
 from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.episode import Episode, further
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
+from cog.datasets.storage.cameras import cameras_of, renamed, renaming, unused
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
 from cog.datasets.storage.folder import refuse_inside
@@ -41,12 +45,36 @@ class Source:
     """`task` data show the task, `prior` data something else."""
     share: float
     """Share of every balanced batch."""
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    """What some of its cameras are called in the merge (see `cog.datasets.storage.cameras`)."""
 
     @property
     def name(self) -> str:
         """Name of the dataset's folder, or of its packed file without the suffix."""
         path = self.dataset.path.resolve()
         return path.stem if path.is_file() else path.name
+
+    @property
+    def observations(self) -> dict[str, list[int]]:
+        """Shape of each observation by its name in the merge."""
+        shapes = self.dataset.environment["observations"]
+        return renamed(shapes, self.cameras)
+
+    @property
+    def camera_names(self) -> list[str]:
+        """The names of its cameras in the merge, "image" first."""
+        return list(renamed(dict.fromkeys(cameras_of(self.dataset)), self.cameras))
+
+    def as_merged(self, episode: Episode) -> Episode:
+        """The episode with its cameras as the merge calls them."""
+        if not self.cameras:
+            return episode
+        seen = self.seen(episode)
+        return replace(episode, images=seen.pop("image"), cameras=seen)
+
+    def seen(self, episode: Episode) -> dict[str, np.ndarray]:
+        """The images of every camera by its name in the merge."""
+        return renamed(episode.pictures(), self.cameras)
 
     @property
     def episodes(self) -> int:
@@ -79,8 +107,16 @@ class Merge:
     def hash(self) -> str:
         """Identity of the content: role, share, episodes and rewards of each source, whatever their paths."""
         return hash_json(
-            [[source.role, source.share, source.dataset.hash, source.view.hash()] for source in self.sources]
+            [
+                [source.role, source.share, source.dataset.hash, source.view.hash(), *_renamed(source)]
+                for source in self.sources
+            ]
         )
+
+    @property
+    def observations(self) -> dict[str, list[int]]:
+        """Shape of each observation, the same in all sources."""
+        return self.sources[0].observations
 
     def as_input(self, folder: Path) -> Input:
         """The merge as something in `folder` names what it was made from; a single dataset by its view."""
@@ -128,11 +164,16 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
 
 def write_merge(
-    out: Path | str, task: str | Sequence[str], prior: str | Sequence[str] = (), task_share: float = 0.5
+    out: Path | str,
+    task: str | Sequence[str],
+    prior: str | Sequence[str] = (),
+    task_share: float = 0.5,
+    cameras: Mapping[str, str] | None = None,
 ) -> Merge:
     """Write a merge of sources given as `FOLDER@VIEW`, one or several of each role.
 
     Within a role, sources share in proportion to their steps. Without prior sources the task has all.
+    `cameras` renames cameras of datasets in the merge, as `cog.datasets.storage.cameras` explains.
 
     Raises:
         UsageError: no task source, or a share outside (0, 1).
@@ -151,7 +192,13 @@ def write_merge(
     for role, texts, role_share in roles:
         opened = [_open_source(text) for text in texts]
         total = sum(view.steps for _, view in opened)
-        sources += [Source(dataset, view, role, role_share * view.steps / total) for dataset, view in opened]
+        sources += [
+            Source(
+                dataset, view, role, role_share * view.steps / total, renaming(dataset, dict(cameras or {}))
+            )
+            for dataset, view in opened
+        ]
+    unused(cameras or {}, [(source.dataset, source.cameras) for source in sources])
     return publish_merge(Path(out), sources)
 
 
@@ -176,6 +223,7 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
                 "share": source.share,
                 "dataset_hash": source.dataset.hash,
                 "relabel_hash": source.view.hash(),
+                **({"cameras": dict(source.cameras)} if source.cameras else {}),
             }
             for source in sources
         ],
@@ -261,20 +309,34 @@ def _read_source(path: Path, number: int, entry: Any) -> Source:
         if entry[name] != found:
             rule = f"{dataset.path} has changed since the merge was made"
             raise DataError(Problem(path, f"sources[{number}].{name}", rule, AGAIN))
-    return Source(dataset, view, entry["role"], float(share))
+    cameras = entry.get("cameras", {})
+    if not isinstance(cameras, dict) or not set(cameras) <= set(cameras_of(dataset)):
+        rule = "must map names of the dataset's cameras to their names in the merge"
+        raise DataError(Problem(path, f"sources[{number}].cameras", rule, AGAIN))
+    return Source(dataset, view, entry["role"], float(share), cameras)
 
 
 def _check_alike(sources: Sequence[Source]) -> None:
     """Refuse sources whose observations or actions differ in shape."""
     first = sources[0].dataset
     for source in sources[1:]:
-        for field in ("observations", "action"):
-            one, other = first.environment[field], source.dataset.environment[field]
+        apart = f"{first.path} and {source.dataset.path} cannot be merged"
+        here, there = sources[0].camera_names, source.camera_names
+        if set(here) != set(there) and here and there:
+            raise CogError(
+                f"{apart}: their cameras differ; the first has {', '.join(here)}, the second "
+                f"{', '.join(there)}",
+                remedy="map one name to another with --camera OLD=NEW, or leave out with --camera OLD=none",
+            )
+        for one, other, what in (
+            (sources[0].observations, source.observations, "observations"),
+            (first.environment["action"], source.dataset.environment["action"], "action"),
+        ):
             if one != other:
                 raise CogError(
-                    f"{first.path} and {source.dataset.path} cannot be merged: {field} differ; "
-                    f"the first holds {_told(first, field)}, the second {_told(source.dataset, field)}",
-                    remedy=SAME if field == "observations" else "merge data of one kind of robot",
+                    f"{apart}: {what} differ; the first holds {_told(sources[0], what)}, the second "
+                    f"{_told(source, what)}",
+                    remedy=SAME if what == "observations" else "merge data of one kind of robot",
                 )
         if first.environment.get(FACT) != source.dataset.environment.get(FACT):
             raise CogError(
@@ -284,12 +346,19 @@ def _check_alike(sources: Sequence[Source]) -> None:
             )
 
 
-def _told(dataset: Dataset, field: str) -> str:
-    """The shapes of a dataset's observations or actions, for people."""
-    shapes = dataset.environment[field]
-    if field == "action":
-        return f"actions of {shapes[0]} components"
+def _renamed(source: Source) -> list[Any]:
+    """What the identity of a merge holds of a source's renamed cameras."""
+    return [sorted(source.cameras.items())] if source.cameras else []
+
+
+def _told(source: Source, what: str) -> str:
+    """The shapes of a source's observations or actions, for people."""
+    dataset = source.dataset
+    if what == "action":
+        return f"actions of {dataset.environment['action'][0]} components"
+    shapes = source.observations
     words = {"image": "images of {}", "proprio": "poses of {} numbers", "state": "states of {} numbers"}
+    words |= {name: f"images of '{name}' of {{}}" for name in further(shapes)}
     absent = dataset.environment.get("proprio_absent")
     parts = [
         words[name].format("x".join(map(str, shape)))

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from cog.core.files import hash_json
 from cog.datasets.episode import Episode
+from cog.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +17,7 @@ class Transitions:
     """F frames and S steps; step s leads from frame `frame_index[s]` to the next frame."""
 
     frames: np.ndarray | None
-    """(F, H, W, 3) uint8, or None in state mode."""
+    """(F, H, W, 3) uint8 of the first camera, or None in state mode."""
     proprio: np.ndarray
     """(F, P) float32: the arm's pose, or the whole state in state mode."""
     actions: np.ndarray
@@ -37,6 +38,29 @@ class Transitions:
     """Hash of all arrays, roles and shares; the same for a view and its materialised copy."""
     origins: Sequence[tuple[str, str]] = ()
     """Start and behaviour of each episode."""
+    cameras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Further cameras by name, (F, H, W, C) uint8 each."""
+    first: str = "image"
+    """Name of the first camera."""
+
+    def seeing(self, cameras: Sequence[str]) -> "Transitions":
+        """The same transitions with these cameras alone, in this order; none named: with all.
+
+        Raises:
+            UsageError: one of them is missing, or named twice.
+        """
+        if not cameras:
+            return self
+        there = {} if self.frames is None else {self.first: self.frames, **self.cameras}
+        if missing := [name for name in cameras if name not in there]:
+            held = f"the data hold {', '.join(there)}" if there else "the data hold states"
+            raise UsageError(f"there is no camera '{missing[0]}'; {held}", where="network.cameras")
+        if len(set(cameras)) < len(cameras):
+            raise UsageError(f"a camera is named twice: {', '.join(cameras)}", where="network.cameras")
+        first, *further = cameras
+        return replace(
+            self, frames=there[first], cameras={name: there[name] for name in further}, first=first
+        )
 
 
 def from_episodes(episodes: Sequence[Episode], name: str) -> Transitions:
@@ -55,6 +79,9 @@ def from_episodes(episodes: Sequence[Episode], name: str) -> Transitions:
     rewards, terminals = joined("rewards"), joined("terminals")
     frame_index = np.arange(len(numbers)) + numbers  # each earlier episode has one frame more than steps
     source = np.zeros(len(numbers), np.int64)
+    cameras = {
+        name: np.concatenate([episode.cameras[name] for episode in episodes]) for name in episodes[0].cameras
+    }
     arrays = [images, poses, actions, rewards, terminals, frame_index, source, numbers]
     return Transitions(
         frames=images,
@@ -66,15 +93,22 @@ def from_episodes(episodes: Sequence[Episode], name: str) -> Transitions:
         source=source,
         episode=numbers,
         sources=[{"role": "task", "name": name, "share": 1.0, "steps": len(numbers)}],
-        fingerprint=fingerprint(arrays, [("task", 1.0)]),
+        fingerprint=fingerprint(arrays, [("task", 1.0)], cameras),
         origins=[(episode.start, episode.behaviour) for episode in episodes],
+        cameras=cameras,
     )
 
 
-def fingerprint(arrays: Sequence[np.ndarray | None], roles: Sequence[tuple[str, float]]) -> str:
-    """Hash of arrays, and of the role and share of each source."""
+def fingerprint(
+    arrays: Sequence[np.ndarray | None],
+    roles: Sequence[tuple[str, float]],
+    cameras: Mapping[str, np.ndarray],
+) -> str:
+    """Hash of arrays, of the role and share of each source, and of further cameras by name."""
     digest = hashlib.blake2b(hash_json(list(roles)).encode(), digest_size=32)
-    for array in arrays:
+    for name in cameras:
+        digest.update(f"camera {name}".encode())
+    for array in (*arrays, *cameras.values()):
         if array is None:
             digest.update(b"none")
         else:

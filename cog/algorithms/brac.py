@@ -33,7 +33,7 @@ from cog.algorithms.shared.losses import measured_td_loss, td_target
 from cog.core.bounds import within
 from cog.networks.actor import Actor
 from cog.networks.distribution import TanhGaussian, snap_switches
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, Images, ObservationShape
 from cog.replay.buffer import Batch
 
 CLONE, WARM_UP, FULL = "clone", "warm-up", "full"
@@ -161,7 +161,7 @@ class BRAC(ActorCritic[BRACConfig]):
             actor, more = self.actor_loss(states.detach(), policy, behaviour, draws.policy, phase)
         return {"critic": critic, "actor": actor}, metrics | more
 
-    def behaviour_at(self, images: Tensor | None, proprio: Tensor) -> TanhGaussian:
+    def behaviour_at(self, images: Images | None, proprio: Tensor) -> TanhGaussian:
         """b(.|s) at these states."""
         behaviour: TanhGaussian = self.behaviour(self.behaviour_encoder(images, proprio))
         return behaviour
@@ -172,7 +172,7 @@ class BRAC(ActorCritic[BRACConfig]):
         return -likelihood, {"behaviour_likelihood": likelihood.detach()}
 
     def next_value(
-        self, features: Features, next_images: Tensor | None, batch: Batch, normal: Tensor
+        self, features: Features, next_images: Images | None, batch: Batch, normal: Tensor
     ) -> tuple[Tensor, Metrics]:
         """min_k Q'_k(s', a') - alpha * KL(pi || b) at s', (B,), a' ~ pi(.|s'), without gradient.
 

@@ -42,7 +42,7 @@ from cog.networks.best_of import BestOf
 from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
 from cog.networks.distribution import snap_switches
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, Images, ObservationShape
 from cog.networks.flow import FlowActor, spectral_penalty
 from cog.networks.precision import widened
 from cog.networks.value import Value
@@ -182,7 +182,7 @@ class IDQL(ActorCritic[IDQLConfig]):
             clone, more = self.clone_loss(seen, data_actions, draws)
         return {"critic": critic, "clone": clone}, metrics | more
 
-    def value_loss(self, images: Tensor | None, batch: Batch, data_actions: Tensor) -> tuple[Tensor, Metrics]:
+    def value_loss(self, images: Images | None, batch: Batch, data_actions: Tensor) -> tuple[Tensor, Metrics]:
         """mean |tau - 1(u < 0)| u^2, u = min_k Q'_k(s, a) - V(s), at the data's actions."""
         with torch.no_grad():
             features = self.target.encode(images, batch.proprio)
@@ -192,7 +192,7 @@ class IDQL(ActorCritic[IDQLConfig]):
         return loss, {"value_loss": loss.detach(), "v_data": v.detach().mean()}
 
     def critic_loss(
-        self, features: Tensor, next_images: Tensor | None, batch: Batch, data_actions: Tensor
+        self, features: Tensor, next_images: Images | None, batch: Batch, data_actions: Tensor
     ) -> tuple[Tensor, Metrics]:
         """sum_k mean (Q_k(s, a) - r - gamma * V(s'))^2, from features (E, B, F) of s."""
         q = self.critic.q(self.critic.project(features), data_actions[:, None])[..., 0]

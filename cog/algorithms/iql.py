@@ -36,7 +36,7 @@ from cog.core.bounds import within
 from cog.errors import UsageError
 from cog.networks.actor import Actor, GaussianActor
 from cog.networks.distribution import ClippedGaussian, TanhGaussian, snap_switches
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, Images, ObservationShape
 from cog.networks.value import Value
 from cog.replay.buffer import Batch
 
@@ -169,12 +169,12 @@ class IQL(ActorCritic[IQLConfig]):
         return {"critic": critic, "actor": actor}, metrics | more
 
     @torch.no_grad()
-    def target_q(self, images: Tensor | None, batch: Batch, data_actions: Tensor) -> Tensor:
+    def target_q(self, images: Images | None, batch: Batch, data_actions: Tensor) -> Tensor:
         """min_k Q'_k(s, a) of the data's actions, (B,)."""
         states = self.target.project(self.target.encode(images, batch.proprio))
         return self.target.q(states, data_actions[:, None])[..., 0].amin(0)
 
-    def values(self, images: Tensor | None, proprio: Tensor) -> Tensor:
+    def values(self, images: Images | None, proprio: Tensor) -> Tensor:
         """V (B,) of these states, with gradient to the value function and its own encoder, if it has one."""
         if self.value_encoder is not None:
             features = self.value_encoder(images, proprio)
@@ -184,7 +184,7 @@ class IQL(ActorCritic[IQLConfig]):
         values: Tensor = self.value(features)
         return values
 
-    def states(self, images: Tensor | None, next_images: Tensor | None, batch: Batch) -> States:
+    def states(self, images: Images | None, next_images: Images | None, batch: Batch) -> States:
         """Every image through every network that needs it, once."""
         features = self.critic.encode(images, batch.proprio)
         shared = self.actor_encoder is None

@@ -30,7 +30,7 @@ from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
 from cog.networks.cross_entropy import CrossEntropyPolicy, Search, best_action
 from cog.networks.distribution import snap_switches
-from cog.networks.encoder import ObservationShape
+from cog.networks.encoder import Images, ObservationShape
 from cog.replay.buffer import Batch
 
 
@@ -132,7 +132,7 @@ class QCEM(Algorithm[QCEMConfig]):
         return {"critic": loss}, metrics
 
     @torch.no_grad()
-    def next_q(self, next_images: Tensor | None, batch: Batch, noise: Tensor) -> Tensor:
+    def next_q(self, next_images: Images | None, batch: Batch, noise: Tensor) -> Tensor:
         """min_k Q'_k(s', a*), (B,), with a* the best action by Q'_1 that the search finds."""
         states = self.target.project(self.target.encode(next_images, batch.next_proprio))
         actions, _ = best_action(self.target, states, noise, self.search)

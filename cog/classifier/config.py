@@ -32,8 +32,10 @@ class ClassifierConfig:
     """Share of the episodes on which the threshold is chosen."""
     held_out: float = 0.15
     """Share of the episodes used only to measure the final classifier."""
-    encoder: Literal["patch", "paper"] = "patch"
-    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" follows the reference."""
+    encoder: Literal["patch", "paper", "strided", "resnet18"] = "patch"
+    """Convolutions, as of `--network.encoder` in training."""
+    cameras: tuple[str, ...] = ()
+    """Names of the cameras that it sees, in this order. Default: all of the data's."""
     use_proprio: bool = True
     """Whether the arm's own pose is an input in addition to the image."""
     updates: int = 2000

@@ -15,8 +15,8 @@ from cog.core.configs import identity
 from cog.core.inputs import inputs_to_json
 from cog.datasets.storage.folder import new_folder
 from cog.errors import CogError, UsageError
-from cog.networks.augment import random_shift
 from cog.networks.config import NetworkConfig
+from cog.networks.images.augment import random_shift
 
 OnProgress = Callable[[int, str], None]
 """Called with the updates done and a note on the loss."""
@@ -115,7 +115,7 @@ def train_network(
                 for kind, size in zip(kinds, halves, strict=True)
             ]
         )
-        images = random_shift(to_tensor(frames.images[drawn.numpy()]), config.shift, generator)
+        images = random_shift(to_tensor(frames.images, frames.shape, drawn.numpy()), config.shift, generator)
         scores = network(images, None if proprio is None else proprio[drawn])
         loss = F.binary_cross_entropy_with_logits(scores, labels)
         optimizer.zero_grad()

@@ -5,7 +5,7 @@ of an episode can be a success: of episodes that the data call successful or, wh
 negatives, of all episodes. Earlier frames are then negative, except for a margin that is left out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import numpy as np
 
 from cog.classifier.config import ClassifierConfig
 from cog.core.inputs import Input
+from cog.datasets.episode import further
 from cog.datasets.relabel.view import rule_for
 from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.success import counts
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 from cog.networks.encoder import ObservationShape
 
 TRAINING, VALIDATION, HELD_OUT = 0, 1, 2
@@ -26,8 +27,8 @@ TRAINING, VALIDATION, HELD_OUT = 0, 1, 2
 class LabelledFrames:
     """F frames of E episodes; the frames of an episode are contiguous and in order."""
 
-    images: np.ndarray
-    """(F, H, W, C) uint8."""
+    images: Mapping[str, np.ndarray]
+    """(F, H, W, C) uint8 of each camera by its name."""
     proprio: np.ndarray | None
     """(F, P) float32, if used."""
     success: np.ndarray
@@ -42,10 +43,9 @@ class LabelledFrames:
     @property
     def shape(self) -> ObservationShape:
         """Shape of a classifier's inputs."""
-        height, width, channels = self.images.shape[1:]
-        return ObservationShape(
-            (height, width, channels), 0 if self.proprio is None else self.proprio.shape[1]
-        )
+        first, *further = [(name, pictures.shape[1:]) for name, pictures in self.images.items()]
+        poses = 0 if self.proprio is None else self.proprio.shape[1]
+        return ObservationShape(first[1], poses, tuple(further), first[0])
 
     @property
     def starts(self) -> np.ndarray:
@@ -80,7 +80,7 @@ def read_frames(
         CogError: the data hold no images, differ in shape, or the rule fails on an episode.
     """
     datasets = [open_dataset(path) for path in (*sources, *config.negatives)]
-    shapes = [_shapes(dataset, config.use_proprio) for dataset in datasets]
+    shapes = [_shapes(dataset, config.cameras, config.use_proprio) for dataset in datasets]
     for dataset, shape in zip(datasets, shapes, strict=True):
         if shape != shapes[0]:
             raise CogError(
@@ -88,10 +88,12 @@ def read_frames(
                 remedy="use datasets whose images, and poses, have the same shape",
             )
     count = sum(dataset.step_count for dataset in datasets)
-    images = np.empty((count, *shapes[0]["image"]), np.uint8)
+    images = {
+        name: np.empty((count, *size), np.uint8) for name, size in shapes[0].items() if name != "proprio"
+    }
     proprio = np.empty((count, *shapes[0]["proprio"]), np.float32) if "proprio" in shapes[0] else None
     if on_message is not None:
-        on_message(f"{count} frames: {images.nbytes / 1e6:.1f} MB")
+        on_message(f"{count} frames: {sum(one.nbytes for one in images.values()) / 1e6:.1f} MB")
     success, known = np.zeros(count, bool), np.ones(count, bool)
     number = np.empty(count, np.int64)
     place = episodes = 0
@@ -99,7 +101,9 @@ def read_frames(
         negative = position >= len(sources)
         for labels, certain, frames, poses in _episodes(dataset, config, negative):
             at = slice(place, place + len(labels))
-            images[at], success[at], known[at], number[at] = frames, labels, certain, episodes
+            success[at], known[at], number[at] = labels, certain, episodes
+            for name, pictures in images.items():
+                pictures[at] = frames[name][1:]
             if proprio is not None:
                 proprio[at] = poses
             place, episodes = at.stop, episodes + 1
@@ -129,27 +133,26 @@ def split(successful: np.ndarray, config: ClassifierConfig) -> np.ndarray:
     return parts
 
 
-def _shapes(dataset: Dataset, use_proprio: bool) -> dict[str, list[int]]:
-    """Shapes of the inputs."""
+def _shapes(dataset: Dataset, cameras: Sequence[str], use_proprio: bool) -> dict[str, list[int]]:
+    """Shapes of the inputs: the images of each camera in their order, and the pose."""
     shapes = dataset.environment["observations"]
     if "image" not in shapes:
         raise CogError(
             "contains no images to judge", where=dataset.path, remedy="write a rule on its signals instead"
         )
-    return {
-        name: shapes[name]
-        for name in ("image", "proprio")
-        if name in shapes and (name == "image" or use_proprio)
-    }
+    wanted = cameras or ("image", *further(shapes))
+    if missing := [name for name in wanted if name not in shapes]:
+        held = ", ".join(("image", *further(shapes)))
+        raise UsageError(f"there is no camera '{missing[0]}'; the data hold {held}", where=dataset.path)
+    return {name: shapes[name] for name in (*wanted, *(["proprio"] if use_proprio else []))}
 
 
 def _episodes(
     dataset: Dataset, config: ClassifierConfig, negative: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Labels (T,), whether they are known (T,), images and poses of each episode."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray | None]]:
+    """Labels (T,), whether they are known (T,), images (T+1) by camera and poses (T) of each episode."""
     rule = None if config.label is None else rule_for(dataset, config.label)
     for number, episode in enumerate(dataset.episodes()):
-        assert episode.images is not None
         known = np.ones(len(episode), bool)
         if rule is not None:
             labels = rule(episode, number) > 0
@@ -159,4 +162,4 @@ def _episodes(
             labels[-1] = not negative and (success or bool(config.negatives))
             if labels[-1]:
                 known[-1 - config.margin : -1] = False
-        yield labels, known, episode.images[1:], None if episode.proprio is None else episode.proprio[1:]
+        yield labels, known, episode.pictures(), None if episode.proprio is None else episode.proprio[1:]

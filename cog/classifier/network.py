@@ -20,7 +20,7 @@ from cog.core.configs import from_json, to_json
 from cog.core.files import code_version, hash_file, hash_json, read_json, write_atomically, write_json
 from cog.errors import CogError, UsageError
 from cog.networks.config import NetworkConfig
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, Images, ObservationShape
 from cog.networks.precision import one_thread
 
 FORMAT = 1
@@ -30,7 +30,7 @@ CHUNK = 512  # frames judged at once
 
 
 class SuccessNetwork(nn.Module):
-    """Images (B, C, H, W) and poses (B, P) -> scores (B,): logits of success."""
+    """Images (B, C, H, W) of each camera and poses (B, P) -> scores (B,): logits of success."""
 
     def __init__(self, shape: ObservationShape, config: NetworkConfig) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class SuccessNetwork(nn.Module):
         self.encoder = Encoder(shape, config)
         self.head = nn.Sequential(nn.Linear(self.encoder.features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
 
-    def forward(self, images: Tensor, proprio: Tensor | None) -> Tensor:
+    def forward(self, images: Images, proprio: Tensor | None) -> Tensor:
         scores: Tensor = self.head(self.encoder(images, proprio))[:, 0]
         return scores
 
@@ -60,38 +60,46 @@ class Classifier:
             CogError: its images or poses are missing or of another shape.
         """
         shape = self.network.shape
-        given = {"images": episode.images, "poses": episode.proprio}
-        required = {"images": shape.image}
+        given: dict[str, np.ndarray | None] = {**episode.pictures(), "poses": episode.proprio}
+        required: dict[str, tuple[int, ...]] = dict(shape.pictures())
         if self.network.encoder.uses_proprio:
-            required["poses"] = (shape.proprio,)  # type: ignore[assignment]
+            required["poses"] = (shape.proprio,)
         for name, size in required.items():
-            found = given[name]
+            found = given.get(name)
             if found is None or found.shape[1:] != size:
                 what = "none" if found is None else f"{found.shape[1:]}"
+                word = "images" if name == "image" else name if name == "poses" else f"images of '{name}'"
                 raise CogError(
-                    f"the classifier needs {name} of {size}; the data have {what}", where=self.folder
+                    f"the classifier needs {word} of {size}; the data have {what}", where=self.folder
                 )
         poses = episode.proprio[1:] if "poses" in required else None
-        return np.asarray(judge(self.network, episode.images[1:], poses) > self.threshold)
+        images = {name: given[name][1:] for name in shape.pictures()}  # type: ignore[index]
+        return np.asarray(judge(self.network, images, poses) > self.threshold)
 
 
-def judge(network: SuccessNetwork, images: np.ndarray, proprio: np.ndarray | None) -> np.ndarray:
-    """Scores (F,) float32 of images (F, H, W, C) uint8 and poses (F, P) float32.
+def judge(
+    network: SuccessNetwork, images: Mapping[str, np.ndarray], proprio: np.ndarray | None
+) -> np.ndarray:
+    """Scores (F,) float32 of each camera's images (F, H, W, C) uint8 and poses (F, P) float32.
 
     Uses one thread, so that a view gives the same rewards whatever the settings of the run that loads it.
     """
     scores = []
     with torch.no_grad(), one_thread():
-        for start in range(0, len(images), CHUNK):
+        for start in range(0, len(next(iter(images.values()))), CHUNK):
             at = slice(start, start + CHUNK)
             poses = None if proprio is None else torch.from_numpy(np.ascontiguousarray(proprio[at]))
-            scores.append(network(to_tensor(images[at]), poses))
+            scores.append(network(to_tensor(images, network.shape, at), poses))
     return np.asarray(torch.cat(scores).numpy())
 
 
-def to_tensor(images: np.ndarray) -> Tensor:
-    """Images (B, H, W, C) as a tensor (B, C, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+def to_tensor(images: Mapping[str, np.ndarray], shape: ObservationShape, rows: Any) -> Images:
+    """These rows of each camera's images (F, H, W, C) as tensors (B, C, H, W), in the order of the shape."""
+    seen = tuple(
+        torch.from_numpy(np.ascontiguousarray(images[name][rows])).permute(0, 3, 1, 2)
+        for name in shape.pictures()
+    )
+    return seen if len(seen) > 1 else seen[0]
 
 
 def save(folder: Path, network: SuccessNetwork, threshold: float, facts: Mapping[str, Any]) -> None:
@@ -107,8 +115,7 @@ def save(folder: Path, network: SuccessNetwork, threshold: float, facts: Mapping
         "kind": "classifier",
         "code_version": code_version(),
         "torch": torch.__version__,
-        "image": None if network.shape.image is None else list(network.shape.image),
-        "proprio": network.shape.proprio,
+        **network.shape.to_json(),
         "network": to_json(network.config),
         "threshold": threshold,
         **facts,
@@ -137,8 +144,7 @@ def open_classifier(folder: Path) -> Classifier:
     try:
         if hash_file(weights) != value["hashes"][WEIGHTS]:
             raise CogError(f"the content does not match its hash in {FACTS}", where=weights, remedy=remedy)
-        height, width, channels = value["image"]
-        shape = ObservationShape((height, width, channels), value["proprio"])
+        shape = ObservationShape.from_json(value)
         network = SuccessNetwork(shape, from_json(value["network"], NetworkConfig, f"{path}: network"))
         network.load_state_dict(load_file(weights))
         threshold = float(value["threshold"])

@@ -33,14 +33,17 @@ class Merge:
     """Prior sources as FOLDER@RELABEL."""
     task_share: float = 0.5
     """Share of each batch from task sources; the rest is from prior sources, in proportion to their steps."""
+    camera: tuple[str, ...] = ()
+    """Names of cameras in the merge as OLD=NEW, for every source that has OLD; NEW none leaves it out."""
     materialise: Path | None = None
     """Folder for a full copy with the rewards in its shards. Default: not written."""
 
     def run(self) -> None:
         from cog.datasets.materialise import materialise
         from cog.datasets.merge import write_merge
+        from cog.datasets.storage.cameras import parse_renaming
 
-        merge = write_merge(self.out, self.task, self.prior, self.task_share)
+        merge = write_merge(self.out, self.task, self.prior, self.task_share, parse_renaming(self.camera))
         remarks = merge.remarks()
         if self.materialise is not None:
             merge = materialise(self.out, self.materialise)

@@ -1,5 +1,6 @@
 """The command by which a policy leaves the toolkit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -54,7 +55,7 @@ class ExportPolicy:
 
         policy = Policy.load(self.checkpoint, critics=self.acting == "critic")
         images, poses = self._observed()
-        self._check(policy, images is not None, poses.shape[1])
+        self._check(policy, images or {}, poses.shape[1])
         done = export_policy(policy, self.out, self.format, images, poses, self.acting, self.candidates)
         screen = console()
         screen.print(f"{self.out} ({self.out.stat().st_size / 1e6:.2g} MB) and {self.out.name}.json")
@@ -71,7 +72,7 @@ class ExportPolicy:
         if images is not None and policy.expects.known.colour == "bgr":
             screen.print("the file takes RGB: turn over the channels of the robot's own pictures")
 
-    def _observed(self) -> "tuple[np.ndarray | None, np.ndarray]":
+    def _observed(self) -> "tuple[dict[str, np.ndarray] | None, np.ndarray]":
         """Observations of the data that are given, or else of the run's own.
 
         Raises:
@@ -94,16 +95,21 @@ class ExportPolicy:
                 f"its data cannot be read ({error})", where=found.folder, remedy=SAME_ROBOT
             ) from error
 
-    def _check(self, policy: "Policy", images: bool, pose: int) -> None:
+    def _check(self, policy: "Policy", images: "Mapping[str, np.ndarray]", pose: int) -> None:
         """Refuse observations of another shape.
 
         Raises:
             CogError: naming both.
         """
-        wanted = (policy.shape.image is not None, policy.shape.proprio)
-        if (images, pose) != wanted:
+        sizes = {name: pictures.shape[1:] for name, pictures in images.items()}
+        wanted = policy.shape.pictures()
+        if not wanted.items() <= sizes.items() or bool(wanted) != bool(sizes) or pose != policy.shape.proprio:
             words = [
-                f"{'images and ' if one else ''}{size} numbers" for one, size in (wanted, (images, pose))
+                " and ".join(
+                    [f"images of '{name}' {'x'.join(map(str, size))}" for name, size in cameras.items()]
+                    + [f"{numbers} numbers"]
+                )
+                for cameras, numbers in ((wanted, policy.shape.proprio), (sizes, pose))
             ]
             raise CogError(
                 f"the policy sees {words[0]}, but the data hold {words[1]}",

@@ -23,6 +23,24 @@ def can_encode() -> bool:
     return importlib.util.find_spec("imageio_ffmpeg") is not None
 
 
+def side_by_side(cameras: Sequence[np.ndarray]) -> np.ndarray:
+    """The pictures (N, H, W, 3 or 1) uint8 of several cameras as one (N, H, W, 3), each as high as the first.
+
+    One camera in colour is returned as it is.
+    """
+    height = cameras[0].shape[1]
+    shown = []
+    for pictures in cameras:
+        coloured = np.repeat(pictures, 3, 3) if pictures.shape[3] == 1 else pictures
+        if coloured.shape[1] != height:
+            width = max(1, round(coloured.shape[2] * height / coloured.shape[1]))
+            coloured = np.stack(
+                [cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA) for one in coloured]
+            )
+        shown.append(coloured)
+    return np.array(shown[0]) if len(shown) == 1 else np.concatenate(shown, 2)
+
+
 def write_video(path: Path, frames: np.ndarray) -> None:
     """Write frames (T, H, W, 3) uint8, H and W even, as an MP4 file that browsers play.
 
@@ -84,9 +102,10 @@ def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]], new: bool = 
 
 
 def _row(caption: str, frames: np.ndarray) -> np.ndarray:
-    """A caption above a row of frames, (CAPTION + SHEET_SIZE, SHEET_COLUMNS * SHEET_SIZE, 3)."""
+    """A caption above a row of frames, SHEET_SIZE pixels high and wide, or wider for several cameras."""
     chosen = np.linspace(0, len(frames) - 1, SHEET_COLUMNS).round().astype(int)
-    small = [cv2.resize(frames[i], (SHEET_SIZE, SHEET_SIZE), interpolation=cv2.INTER_AREA) for i in chosen]
+    width = SHEET_SIZE * max(1, round(frames.shape[2] / frames.shape[1]))
+    small = [cv2.resize(frames[i], (width, SHEET_SIZE), interpolation=cv2.INTER_AREA) for i in chosen]
     strip = np.concatenate(small, axis=1)
     band = np.full((CAPTION, strip.shape[1], 3), 255, np.uint8)
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.4

@@ -42,8 +42,7 @@ def check_scene(
                 )
         spaces = {name: space.shape for name, space in env.observation_space.spaces.items()}
         required: dict[str, tuple[int, ...]] = {scene.pose: (shape.proprio,), "action": (actions,)}
-        if shape.image is not None:
-            required["image"] = tuple(shape.image)
+        required |= shape.pictures()
         found = {**spaces, "action": env.action_space.shape}
         for name, expected in required.items():
             if found.get(name) != expected:

@@ -29,6 +29,7 @@ from cog.core.options import parse_options
 from cog.core.videos import can_encode, write_sheet, write_video
 from cog.core.workers import cores, processes
 from cog.datasets.environment import act_in
+from cog.datasets.episode import further
 from cog.envs.make import Scene, starts_of
 from cog.errors import CogError, missing_extra
 from cog.evaluation.check import check_scene
@@ -144,7 +145,9 @@ def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], dat
     """
     shapes = environment["observations"]
     image = tuple(shapes["image"]) if "image" in shapes else None
-    shape = ObservationShape(image, *shapes.get("proprio" if image else "state", [0]))
+    cameras = tuple((name, tuple(shapes[name])) for name in further(shapes))
+    poses = shapes.get("proprio" if image else "state", [0])[0]
+    shape = ObservationShape(image, poses, cameras)
     config, scene = _in_its_scene(config, environment, str(data), shape)
     films = config.videos != 0
     check_scene(scene, shape, environment["action"][0], config.starts, environment, films)

@@ -60,11 +60,9 @@ def _fill(folder: Path, policy: Exported) -> None:
     """The same in a folder that is locked already."""
     tensors = {name: value.cpu().contiguous() for name, value in policy.network.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(tensors))
-    image = None if policy.shape.image is None else list(policy.shape.image)
     card = {
         "algorithm": to_json(policy.algorithm),
-        "image": image,
-        "proprio": policy.shape.proprio,
+        **policy.shape.to_json(),
         "actions": policy.actions,
         "network": to_json(policy.settings),
         "update": policy.update,
@@ -89,7 +87,7 @@ def read_exported(folder: Path) -> Exported:
         raise CogError(f"cannot be read ({error})", where=file, remedy=REMEDY) from error
     if damaged:
         raise CogError("does not match its hash; it is damaged", where=file, remedy=REMEDY)
-    shape = ObservationShape(None if card["image"] is None else tuple(card["image"]), card["proprio"])
+    shape = ObservationShape.from_json(card)
     settings: NetworkConfig = from_json(card["network"], NetworkConfig, f"{folder / CARD}: network")
     named = card["algorithm"]
     if isinstance(named, str):  # as versions before its settings were written have it

@@ -15,9 +15,12 @@ from cog.evaluation.exported import Exported, is_exported, read_exported, write_
 from cog.evaluation.robot import Pictures, Pose, RobotSide
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
-from cog.networks.encoder import ObservationShape
+from cog.networks.encoder import Images, ObservationShape, by_camera
 from cog.training.checkpoint import load
 from cog.training.device import named_device
+
+Seen = np.ndarray | Mapping[str, np.ndarray]
+"""Images (B, H, W, C) uint8 of the only camera, or of each camera by its name."""
 
 
 class Policy:
@@ -122,8 +125,9 @@ class Policy:
         """The action (A,) float64, in the robot's units, for one raw observation; `expects` says which.
 
         Args:
-            images: the camera's picture (H, W, 3) uint8, or pictures by the cameras' names;
-                of any size, where the data say how theirs were resized. Other cameras are not looked at.
+            images: the camera's picture (H, W, 3) uint8, or pictures by the cameras' names, which several
+                cameras need; of any size, where the data say how theirs were resized. Other cameras are not
+                looked at.
             pose: the pose or state (P,), or its parts by name. Other parts are not looked at.
             colour: order of the picture's channels; "bgr" is OpenCV's. Default: that of the pictures from
                 which the data were made.
@@ -133,11 +137,11 @@ class Policy:
         Raises:
             CogError: something is missing, has another name, type or shape, or is not finite.
         """
-        picture, vector = self.expects.inputs(images, pose, colour)
+        pictures, vector = self.expects.inputs(images, pose, colour)
         if noise is not None and np.ndim(noise) == 2:
-            return self.expects.outputs(self.choose(picture, vector, noise[None])[0])
+            return self.expects.outputs(self.choose(pictures, vector, noise[None])[0])
         drawn = None if noise is None else noise[None]
-        return self.expects.outputs(self.act(picture, vector, drawn)[0])
+        return self.expects.outputs(self.act(pictures, vector, drawn)[0])
 
     @property
     def noise_dimensions(self) -> int:
@@ -146,9 +150,11 @@ class Policy:
 
     @torch.no_grad()
     def act(
-        self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray | None = None
+        self, images: Seen | None, proprio: np.ndarray | None, noise: np.ndarray | None = None
     ) -> np.ndarray:
         """Actions (B, A) in [-1, 1] for images (B, H, W, C) uint8 and poses (B, P); either may be unused.
+
+        Images of several cameras come by their names; others are not looked at.
 
         They are the modes of the policy or, given standard normal `noise` (B, D) float32, draws from it; D is
         `noise_dimensions`.
@@ -160,11 +166,11 @@ class Policy:
         policy = self.network(pictures, poses)
         if noise is None:
             return _finite(policy.mode(), "the policy's actions")
-        rows = len(poses if pictures is None else pictures)  # type: ignore[arg-type]
+        rows = len(poses if pictures is None else by_camera(pictures)[0])  # type: ignore[arg-type]
         return _finite(policy.drawn(self._noise(noise, (rows,))[:, None])[:, 0], "the policy's actions")
 
     @torch.no_grad()
-    def choose(self, images: np.ndarray | None, proprio: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+    def choose(self, images: Seen | None, proprio: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
         """The action (B, A) with the largest min_k Q_k, among the mode and draws by `noise` (B, K, D).
 
         A mode between two alternatives, such as opening and closing the gripper, may be worse than both; the
@@ -176,12 +182,12 @@ class Policy:
         if self.critic is None:
             raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
         pictures, poses = self._inputs(images, proprio)
-        rows = len(poses if pictures is None else pictures)  # type: ignore[arg-type]
+        rows = len(poses if pictures is None else by_camera(pictures)[0])  # type: ignore[arg-type]
         draws = self._noise(noise, (rows, np.shape(noise)[1] if np.ndim(noise) == 3 else 1))
         return _finite(chosen(self.network, self.critic, pictures, poses, draws), "the policy's actions")
 
     @torch.no_grad()
-    def value(self, images: np.ndarray | None, proprio: np.ndarray | None, actions: np.ndarray) -> np.ndarray:
+    def value(self, images: Seen | None, proprio: np.ndarray | None, actions: np.ndarray) -> np.ndarray:
         """min_k Q_k(s, a) of actions (B, A), (B,) float32: the return that the critics predict.
 
         Raises:
@@ -203,16 +209,18 @@ class Policy:
             raise CogError(f"the policy needs noise of shape {wanted}, standard normal, got {found}")
         return torch.from_numpy(np.asarray(noise, np.float32)).to(next(self.network.parameters()).device)
 
-    def _inputs(
-        self, images: np.ndarray | None, proprio: np.ndarray | None
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _inputs(self, images: Seen | None, proprio: np.ndarray | None) -> tuple[Images | None, Tensor | None]:
         device = next(self.network.parameters()).device
-        pictures = poses = None
+        pictures: Images | None = None
+        poses = None
         if self.shape.image is not None:
-            if images is None or images.dtype != np.uint8 or images.shape[1:] != self.shape.image:
-                found = "none" if images is None else f"{images.dtype} {images.shape}"
-                raise CogError(f"the policy needs images uint8 (B, {self.shape.image}), got {found}")
-            pictures = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+            given = images if isinstance(images, Mapping) else {self.shape.first: images}
+            seen = tuple(
+                torch.from_numpy(_fitting(given.get(name), name, size, self.shape)).to(device)
+                for name, size in self.shape.pictures().items()
+            )
+            seen = tuple(one.permute(0, 3, 1, 2) for one in seen)
+            pictures = seen if len(seen) > 1 else seen[0]
         if self.network.uses_proprio:
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
                 found = "none" if proprio is None else str(proprio.shape)
@@ -223,23 +231,40 @@ class Policy:
                 row = vectors[broken[0]].tolist()
                 raise CogError(f"the pose in row {broken[0]} is not finite in float32: {row}")
             poses = torch.from_numpy(vectors).to(device)
-        if 0 in (len(given) for given in (pictures, poses) if given is not None):
+        rows = [len(one) for one in (() if pictures is None else by_camera(pictures))]
+        rows += [] if poses is None else [len(poses)]
+        if 0 in rows:
             raise CogError("the policy got no observation; give at least one row")
-        if pictures is not None and poses is not None and len(pictures) != len(poses):
-            raise CogError(
-                f"the policy got {len(pictures)} images and {len(poses)} poses; give one of each a row"
-            )
+        if len(set(rows)) > 1:
+            listed = " and ".join(str(count) for count in rows[: len(rows) - (poses is not None)])
+            other = "" if poses is None else f" and {len(poses)} poses"
+            raise CogError(f"the policy got {listed} images{other}; give one of each a row")
         return pictures, poses
 
 
 def chosen(
-    network: PolicyNetwork, critic: Critic, images: Tensor | None, poses: Tensor | None, noise: Tensor
+    network: PolicyNetwork, critic: Critic, images: Images | None, poses: Tensor | None, noise: Tensor
 ) -> Tensor:
     """The action (B, A) with the largest min_k Q_k, among the mode and draws by `noise` (B, K, D)."""
     policy = network(images, poses)
     actions = torch.cat([policy.mode()[:, None], policy.drawn(noise)], 1)
     q = critic.q(critic.project(critic.encode(images, poses)), actions).amin(0)
     return actions[torch.arange(len(actions), device=actions.device), q.argmax(1)]
+
+
+def _fitting(
+    images: np.ndarray | None, name: str, size: tuple[int, int, int], shape: ObservationShape
+) -> np.ndarray:
+    """The images of a camera, if they are of its size.
+
+    Raises:
+        CogError: they are missing, or of another type or shape.
+    """
+    if images is None or images.dtype != np.uint8 or images.shape[1:] != size:
+        found = "none" if images is None else f"{images.dtype} {images.shape}"
+        camera = f" of camera '{name}'" if len(shape.pictures()) > 1 else ""
+        raise CogError(f"the policy needs images{camera} uint8 (B, {size}), got {found}")
+    return np.ascontiguousarray(images)
 
 
 def _finite(values: Tensor, what: str) -> np.ndarray:

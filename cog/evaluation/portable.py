@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -57,6 +57,8 @@ class Comparison(NamedTuple):
 class Graph(nn.Module):
     """What is exported: image (1, H, W, C) uint8, pose (1, P), and noise (1, D) for draws -> action (1, A).
 
+    Images of several cameras are inputs of their own, by the cameras' names.
+
     A choice by the critics is made among the mode and draws that are fixed, the same at every state.
     """
 
@@ -67,19 +69,20 @@ class Graph(nn.Module):
     def __init__(self, policy: Policy, acting: Acting, candidates: int) -> None:
         super().__init__()
         self.network, self.critic = policy.network, policy.critic if acting == "critic" else None
-        self.sees, self.feels = policy.shape.image is not None, policy.network.uses_proprio
+        self.cameras, self.feels = tuple(policy.shape.pictures()), policy.network.uses_proprio
         self.acting = acting
         scale = policy.action_scale
         low, high = ((-1.0,), (1.0,)) if scale is None else (scale.low, scale.high)
         self.register_buffer("low", torch.tensor(low, dtype=torch.float64))
         self.register_buffer("half_range", (torch.tensor(high, dtype=torch.float64) - self.low) / 2)
         self.register_buffer("draws", torch.from_numpy(fixed_draws(candidates, policy.noise_dimensions)))
-        names = {"image": self.sees, "pose": self.feels, "noise": acting == "sample"}
-        self.names = tuple(name for name, used in names.items() if used)
+        further = {"pose": self.feels, "noise": acting == "sample"}
+        self.names = (*self.cameras, *(name for name, used in further.items() if used))
 
     def forward(self, *given: Tensor) -> Tensor:
         inputs = dict(zip(self.names, given, strict=True))
-        images = inputs["image"].permute(0, 3, 1, 2) if self.sees else None
+        seen = tuple(inputs[name].permute(0, 3, 1, 2) for name in self.cameras)
+        images = seen if len(seen) > 1 else seen[0] if seen else None
         poses = inputs.get("pose")
         if self.critic is not None:
             actions = chosen(self.network, self.critic, images, poses, self.draws[None])
@@ -102,7 +105,7 @@ def export_policy(
     policy: Policy,
     out: Path,
     kind: Format,
-    images: np.ndarray | None,
+    images: Mapping[str, np.ndarray] | None,
     poses: np.ndarray,
     acting: Acting = "mode",
     candidates: int = 8,
@@ -113,7 +116,7 @@ def export_policy(
         policy: loaded on the CPU, with critics if they are to choose.
         out: new file; the facts go to the file beside it whose name has .json added.
         kind: for `torch.export.load`, or for ONNX Runtime.
-        images: (N, H, W, C) uint8, or None if the policy has none.
+        images: (N, H, W, C) uint8 of each camera by its name, or None if the policy has none.
         poses: (N, P).
         acting: the mode, draws by `noise`, which becomes an input, or the critics' choice.
         candidates: K, the draws among which critics choose.
@@ -135,7 +138,7 @@ def export_policy(
     graph = Graph(policy, acting, candidates).eval().requires_grad_(False)
     noise = np.random.default_rng(0).standard_normal((len(poses), policy.noise_dimensions), np.float32)
     held = {"pose": poses.astype(np.float32), "noise": noise}
-    held |= {} if images is None else {"image": images}
+    held |= images or {}
     inputs = [held[name] for name in graph.names]
     with reserved(out), tempfile.TemporaryDirectory() as folder, one_thread():
         file = Path(folder) / out.name
@@ -164,29 +167,30 @@ def export_policy(
     return comparison
 
 
-def recorded_observations(data: Path, count: int) -> tuple[np.ndarray | None, np.ndarray]:
+def recorded_observations(data: Path, count: int) -> tuple[dict[str, np.ndarray] | None, np.ndarray]:
     """At most `count` observations of the first source of `data`, spread over its first shards.
 
-    Images (N, H, W, C) or None, poses or states (N, P).
+    Images (N, H, W, C) by camera or None, poses or states (N, P).
 
     Raises:
         CogError: the data cannot be read.
     """
     from cog.datasets.merge import open_merge
 
-    dataset = open_merge(data).sources[0].dataset
-    images, poses, frames = [], [], 0
-    for episode in dataset.episodes():
-        pictures, pose = episode.images, episode.state if episode.images is None else episode.proprio
+    source = open_merge(data).sources[0]
+    images: list[dict[str, np.ndarray]] = []
+    poses, frames = [], 0
+    for episode in source.dataset.episodes():
+        pose = episode.state if episode.images is None else episode.proprio
         assert pose is not None
         poses.append(pose)
-        images += [] if pictures is None else [pictures]
+        images.append(source.seen(episode))
         frames += len(pose)
         if frames >= 10 * count:
             break
     chosen_frames = np.unique(np.linspace(0, frames - 1, count).astype(int))
-    joined = np.concatenate(images)[chosen_frames] if images else None
-    return joined, np.concatenate(poses)[chosen_frames]
+    joined = {name: np.concatenate([one[name] for one in images])[chosen_frames] for name in images[0]}
+    return joined or None, np.concatenate(poses)[chosen_frames]
 
 
 def _write(graph: Graph, example: list[Tensor], file: Path, kind: Format) -> None:
@@ -235,7 +239,7 @@ def _original(policy: Policy, graph: Graph) -> Run:
 
     def act(inputs: Sequence[np.ndarray]) -> np.ndarray:
         given = dict(zip(graph.names, inputs, strict=True))
-        images, poses = given.get("image"), given.get("pose")
+        images, poses = {name: given[name] for name in graph.cameras} or None, given.get("pose")
         if graph.critic is not None:
             actions = policy.choose(images, poses, graph.draws.numpy()[None])
         else:
@@ -273,14 +277,12 @@ def _milliseconds(run: Run, rows: Sequence[Sequence[np.ndarray]]) -> float:
 def _facts(policy: Policy, graph: Graph, out: Path, kind: Format, comparison: Comparison) -> dict[str, Any]:
     """What the file beside the graph says."""
     assert policy.origin is not None
-    sizes = {
-        "image": (policy.shape.image, "uint8"),
+    sizes: dict[str, tuple[tuple[int, ...], str]] = {
+        **{name: (size, "uint8") for name, size in policy.shape.pictures().items()},
         "pose": ((policy.shape.proprio,), "float32"),
         "noise": ((policy.noise_dimensions,), "float32"),
     }
-    inputs = [
-        {"name": name, "shape": [1, *(sizes[name][0] or ())], "type": sizes[name][1]} for name in graph.names
-    ]
+    inputs = [{"name": name, "shape": [1, *sizes[name][0]], "type": sizes[name][1]} for name in graph.names]
     known = policy.expects.known.to_json() if policy.expects.recorded else None
     units = "the robot's" if policy.action_scale is not None else "[-1, 1]"
     return {

@@ -34,12 +34,12 @@ class RobotSide:
     def __str__(self) -> str:
         """What the policy expects and returns, one line each."""
         known, lines = self.known, []
-        if self.shape.image is not None:
-            height, width, _ = self.shape.image
+        for camera, (height, width, channels) in self.shape.pictures().items():
             flips = "" if known.flip == "none" else f", turned over ({known.flip})"
             how = {"stretch": "stretched to", "keep": "already of", None: "as in the data (not recorded), of"}
-            name = known.cameras[0] if known.cameras else "camera of unknown name"
-            form = f"(H, W, 3) uint8, {known.colour.upper()}{flips}"
+            colour = "grey" if channels == 1 else known.colour.upper()
+            form = f"(H, W, {channels}) uint8, {colour}{flips}"
+            name = self._robots_name(camera) or "camera of unknown name"
             lines.append(f"image   {name}: {form}, {how[known.resize]} {height}x{width}")
         if known.pose:
             word = "pose" if self.shape.image is not None else "state"
@@ -61,8 +61,8 @@ class RobotSide:
 
     def inputs(
         self, images: Pictures | None, pose: Pose | None, colour: Colour | None
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The picture (1, H, W, 3) uint8 and the pose (1, P) float32, each None if the policy has none.
+    ) -> tuple[dict[str, np.ndarray] | None, np.ndarray | None]:
+        """Each camera's picture (1, H, W, C) uint8 and the pose (1, P) float32; None if the policy has none.
 
         Raises:
             CogError: something is missing, has another name, type or shape, or is not finite.
@@ -70,8 +70,9 @@ class RobotSide:
         if not self.recorded:
             self._warn(UNRECORDED)
         order = self.known.colour if colour is None else colour
-        picture = None if self.shape.image is None else self._picture(images, order)[None]
-        return picture, self._pose(pose)[None] if self.uses_pose else None
+        cameras = self.shape.pictures()
+        pictures = {name: self._picture(images, name, order)[None] for name in cameras}
+        return pictures or None, self._pose(pose)[None] if self.uses_pose else None
 
     def outputs(self, actions: np.ndarray) -> np.ndarray:
         """Actions (A,) in [-1, 1] in the robot's units, float64."""
@@ -79,22 +80,29 @@ class RobotSide:
             return actions.astype(np.float64)
         return self.known.scale.to_robot(actions)
 
-    def _picture(self, images: Pictures | None, colour: Colour) -> np.ndarray:
-        """One raw picture as the data hold theirs."""
-        assert self.shape.image is not None
+    def _picture(self, images: Pictures | None, camera: str, colour: Colour) -> np.ndarray:
+        """A camera's raw picture as the data hold theirs."""
         if colour not in ("rgb", "bgr"):
             raise UsageError(f"colour order must be rgb or bgr, got {colour!r}")
-        height, width, channels = self.shape.image
-        raw = images[self._camera(images)] if isinstance(images, Mapping) else images
+        several = len(self.shape.pictures()) > 1
+        height, width, channels = self.shape.pictures()[camera]
+        if several and not isinstance(images, Mapping):
+            names = ", ".join(self._robots_name(name) or name for name in self.shape.pictures())
+            raise CogError(
+                f"the policy sees several cameras ({names}), got one picture",
+                remedy="give their pictures by name",
+            )
+        raw = images[self._camera(images, camera)] if isinstance(images, Mapping) else images
         found = "none" if raw is None else f"{getattr(raw, 'dtype', type(raw).__name__)} {np.shape(raw)}"
         fits = isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim == 3 and raw.size > 0
         if not fits or raw.shape[2] != channels:  # type: ignore[union-attr]
+            of = f" of camera '{self._robots_name(camera) or camera}'" if several else ""
             raise CogError(
-                f"the policy needs one picture (H, W, {channels}) uint8, got {found}",
+                f"the policy needs one picture{of} (H, W, {channels}) uint8, got {found}",
                 remedy="convert it as the data's pictures were: colour channels last, 0 to 255",
             )
         assert isinstance(raw, np.ndarray)
-        raw = raw[:, :, ::-1] if colour == "bgr" else raw
+        raw = raw[:, :, ::-1] if colour == "bgr" and channels == 3 else raw
         raw = np.flip(raw, FLIPS[self.known.flip])
         if raw.shape[:2] != (height, width):
             if self.known.resize == "keep":
@@ -111,11 +119,18 @@ class RobotSide:
             raw = stretched(raw, height, width)
         return np.ascontiguousarray(raw)
 
-    def _camera(self, images: Mapping[str, np.ndarray]) -> str:
-        """Which of the pictures, by name, is the policy's."""
-        given = ", ".join(images) or "none"
+    def _robots_name(self, camera: str) -> str | None:
+        """What the robot calls a camera of the policy, if that is known."""
+        places = list(self.shape.pictures())
         if self.known.cameras:
-            name = self.known.cameras[0]
+            return self.known.cameras[places.index(camera)]
+        return camera if len(places) > 1 else None
+
+    def _camera(self, images: Mapping[str, np.ndarray], camera: str) -> str:
+        """Which of the pictures, by name, is that of this camera of the policy."""
+        given = ", ".join(images) or "none"
+        name = self._robots_name(camera)
+        if name is not None:
             if name not in images:
                 raise CogError(f"the policy needs the picture of camera '{name}', got {given}")
             return name

@@ -16,14 +16,14 @@ import torch
 from cog.datasets.collection.recorder import Recorder
 from cog.envs.make import Environments, Scene, make_environment
 from cog.errors import CogError
-from cog.evaluation.policy import Policy
+from cog.evaluation.policy import Policy, Seen
 from cog.evaluation.prediction import Payment
 from cog.signals.stages import furthest_stage
 
 _CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.online.explore
 _EVALUATION_STREAM = 2  # without it, episodes would start like those collected with the same seed
 
-Act = Callable[[np.ndarray | None, np.ndarray, np.ndarray], np.ndarray]
+Act = Callable[[Seen | None, np.ndarray, np.ndarray], np.ndarray]
 """Actions (B, A) for images (B, H, W, 3) uint8 or None, poses (B, P) and standard normal noise (B, K, D)."""
 
 
@@ -109,17 +109,20 @@ def act_side_by_side(
         running[number % rows] = Recorder(env, seed, group.start, keep_observations=keep_observations)
         generators[number % rows] = np.random.default_rng([seed, stream])
     episodes = list(running.values())
-    poses = np.zeros((rows, *episodes[0].observation[scene.pose].shape), np.float32)
-    images = None if scene.image is None else np.zeros((rows, *scene.image), np.uint8)
+    first = episodes[0].observation
+    images = {
+        name: np.zeros((rows, *shown.shape), np.uint8) for name, shown in first.items() if name != scene.pose
+    }
+    poses = np.zeros((rows, *first[scene.pose].shape), np.float32)
     numbers = noise_dimensions or int(np.prod(episodes[0].env.action_space.shape))
     noise = np.zeros((rows, draws, numbers), np.float32)
     while running:
         for row, episode in running.items():
             poses[row] = episode.observation[scene.pose]
             noise[row] = generators[row].standard_normal(noise.shape[1:], np.float32)
-            if images is not None:
-                images[row] = episode.observation["image"]
-        actions = act(images, poses, noise)
+            for name, pictures in images.items():
+                pictures[row] = episode.observation[name]
+        actions = act(images or None, poses, noise)
         for row, episode in list(running.items()):
             episode.step(actions[row])
             if episode.over or (end_at_success and episode.success):
@@ -153,7 +156,7 @@ class Fleet(Environments):
         """Run the episodes of a group to their ends."""
         predicted: list[np.ndarray] = []  # (B,), at the first step, which all episodes take together
 
-        def act(images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        def act(images: Seen | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
             actions = self._act(images, poses, noise)
             if self.payment is not None and not predicted:
                 predicted.append(self.policy.value(images, poses, actions))
@@ -177,7 +180,7 @@ class Fleet(Environments):
             outcomes.append(outcome)
         return outcomes
 
-    def _act(self, images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def _act(self, images: Seen | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
         if self.acting == "critic":
             return self.policy.choose(images, poses, noise)
         return self.policy.act(images, poses, noise[:, 0] if self.draws else None)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cog.networks.config import NetworkConfig
 from cog.networks.distribution import ActionDistribution, ClippedGaussian, Deterministic, TanhGaussian
-from cog.networks.encoder import Encoder
+from cog.networks.encoder import Encoder, Images
 from cog.networks.precision import full_precision, widened
 from cog.networks.trunk import init_near_zero, trunk
 
@@ -89,6 +89,6 @@ class PolicyNetwork(nn.Module):
         """Whether it looks at poses."""
         return self.encoder.uses_proprio
 
-    def forward(self, images: Tensor | None, proprio: Tensor | None) -> ActionDistribution:
+    def forward(self, images: Images | None, proprio: Tensor | None) -> ActionDistribution:
         policy: ActionDistribution = self.actor(self.encoder(images, proprio))
         return policy

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.distribution import ActionDistribution
-from cog.networks.encoder import Encoder
+from cog.networks.encoder import Encoder, Images
 
 
 class BestOf(PolicyNetwork):
@@ -39,7 +39,7 @@ class BestOf(PolicyNetwork):
         assert isinstance(first, Encoder)
         return first.uses_proprio
 
-    def forward(self, images: Tensor | None, proprio: Tensor | None) -> "Best":
+    def forward(self, images: Images | None, proprio: Tensor | None) -> "Best":
         encoded = self.critic.encode(images, proprio)
         features = encoded[0] if self.own_encoder is None else self.own_encoder(images, proprio)
         return Best(self.actor(features), self.critic, self.critic.project(encoded), self.noise)

@@ -12,8 +12,12 @@ from cog.errors import UsageError
 class NetworkConfig:
     """The shape of encoder, critics and actor."""
 
-    encoder: Literal["patch", "paper"] = "patch"
-    """Convolutions: "patch" strides over patches, cheap on a CPU; "paper" follows the reference."""
+    encoder: Literal["patch", "paper", "strided", "resnet18"] = "patch"
+    """Convolutions: cheap "patch", the reference's "paper", "strided" for large images, or "resnet18"."""
+    cameras: tuple[str, ...] = ()
+    """Names of the cameras that the policy sees, in this order. Default: all of the data's."""
+    camera_encoders: Literal["each", "shared"] = "each"
+    """Whether each camera has convolutions of its own, or all share one set."""
     sharing: Literal["shared", "separate"] = "shared"
     """Whether all share one encoder, trained by the critics, or each critic and the actor has its own."""
     critics: int = within("[1, inf)", 2)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cog.networks.config import NetworkConfig
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, Images, ObservationShape
 from cog.networks.precision import full_precision, widened
 
 
@@ -45,7 +45,7 @@ class Critic(nn.Module):
         width = config.critic_widths[-1]
         self.last = StackedLinear(self.ensemble, width, 1, bound or 1 / math.sqrt(width))
 
-    def encode(self, images: Tensor | None, proprio: Tensor | None) -> Tensor:
+    def encode(self, images: Images | None, proprio: Tensor | None) -> Tensor:
         """Features (E, B, F) of each state."""
         return torch.stack([encoder(images, proprio) for encoder in self.encoders])
 

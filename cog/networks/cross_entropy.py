@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
 from cog.networks.distribution import Deterministic, snap_switches
-from cog.networks.encoder import Encoder
+from cog.networks.encoder import Encoder, Images
 
 
 class Search(NamedTuple):
@@ -77,7 +77,7 @@ class CrossEntropyPolicy(PolicyNetwork):
         assert isinstance(first, Encoder)
         return first.uses_proprio
 
-    def forward(self, images: Tensor | None, proprio: Tensor | None) -> Deterministic:
+    def forward(self, images: Images | None, proprio: Tensor | None) -> Deterministic:
         states = self.critic.project(self.critic.encode(images, proprio))
         noise = self.noise.to(states.dtype).expand(states.shape[1], -1, -1, -1)
         return Deterministic(best_action(self.critic, states, noise, self.search)[0])

@@ -1,30 +1,77 @@
-"""The encoder: images and pose to features.
+"""The encoder: the images of one or several cameras, and pose, to features.
 
 Shapes: B states, F features.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 from cog.networks.config import NetworkConfig
+from cog.networks.images.convolutions import convolutions
 
 SMALLEST_IMAGE = 4  # pixels a side; the convolutions reduce smaller images to nothing
 
 
-class ObservationShape(NamedTuple):
-    """What the policy sees: image (height, width, channels) or none, and the length of the pose vector."""
+Size = tuple[int, int, int]
+"""Height, width and channels of a camera's images."""
+Images = Tensor | tuple[Tensor, ...]
+"""The images (B, C, H, W) of the only camera, or those of each camera in the order of the shape."""
 
-    image: tuple[int, int, int] | None
+
+class ObservationShape(NamedTuple):
+    """What the policy sees: the size of its cameras' images, if any, and the length of the pose vector."""
+
+    image: Size | None
+    """Of the first camera; None without images."""
     proprio: int
+    """P, numbers of the pose or of the state."""
+    cameras: tuple[tuple[str, Size], ...] = ()
+    """Name and size of each further camera."""
+    first: str = "image"
+    """Name of the first camera."""
+
+    def pictures(self) -> dict[str, Size]:
+        """The size of every camera's images by its name, in their order; empty without images."""
+        return {} if self.image is None else {self.first: self.image, **dict(self.cameras)}
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape as JSON values, which name cameras only where there is more to say than one size."""
+        several: dict[str, Any] = {} if self.first == "image" else {"first": self.first}
+        several |= {"cameras": [[name, list(size)] for name, size in self.cameras]} if self.cameras else {}
+        return {"image": None if self.image is None else list(self.image), "proprio": self.proprio, **several}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "ObservationShape":
+        """Rebuild a shape from what `to_json` gives, which other entries may accompany."""
+        image = None if value["image"] is None else _size(value["image"])
+        further = tuple((str(name), _size(size)) for name, size in value.get("cameras", ()))
+        return ObservationShape(image, int(value["proprio"]), further, str(value.get("first", "image")))
+
+
+def each(images: Images, change: Callable[[Tensor], Tensor]) -> Images:
+    """What `change` makes of every camera's images."""
+    return tuple(map(change, images)) if isinstance(images, tuple) else change(images)
+
+
+def by_camera(images: Images) -> tuple[Tensor, ...]:
+    """The images of each camera, also where there is only one."""
+    return images if isinstance(images, tuple) else (images,)
+
+
+def _size(value: Any) -> Size:
+    height, width, channels = value
+    return int(height), int(width), int(channels)
 
 
 class Encoder(nn.Module):
     """Images (B, C, H, W) as uint8, or floats in [0, 1], and pose (B, P) -> features (B, F).
 
-    Without images the features are the standardised pose itself.
+    Several cameras have convolutions of their own, or share them; what these make of all cameras enters one
+    bottleneck. Without images the features are the standardised pose itself.
     """
 
     proprio_mean: Tensor
@@ -36,21 +83,24 @@ class Encoder(nn.Module):
         self.register_buffer("proprio_mean", torch.zeros(shape.proprio))
         self.register_buffer("proprio_scale", torch.ones(shape.proprio))
         self.convolutions: nn.Module | None = None
+        self.further: nn.ModuleList | None = None
         self.bottleneck: nn.Module | None = None
         self.embedding: nn.Module | None = None
         self.features = 0
         if shape.image is not None:
-            height, width, channels = shape.image
-            if min(height, width) < SMALLEST_IMAGE:
-                raise CogError(
-                    f"the images are {height}x{width} pixels; the network needs at least "
-                    f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}",
-                    remedy="collect or import larger ones",
+            self.shared = config.camera_encoders == "shared"
+            own = [_for_camera(name, size, config) for name, size in shape.pictures().items()]
+            if self.shared and len({channels for _, _, channels in shape.pictures().values()}) > 1:
+                raise UsageError(
+                    f"cameras in colour and in grey cannot share convolutions: {_told(shape)}",
+                    remedy="give each its own: --network.camera-encoders each",
                 )
-            self.convolutions = _convolutions(config.encoder, channels)
-            self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.convolutions = own[0]
+            if len(own) > 1 and not self.shared:
+                self.further = nn.ModuleList(own[1:])
             with torch.no_grad():
-                self.features = self.convolutions(torch.zeros(1, channels, height, width)).numel()
+                blank = [torch.zeros(1, size[2], *size[:2]) for size in shape.pictures().values()]
+                self.features = self._seen(tuple(blank)).shape[1]
             if config.bottleneck:
                 self.bottleneck = _squash(self.features, config.bottleneck)
                 self.features = config.bottleneck
@@ -68,12 +118,12 @@ class Encoder(nn.Module):
         self.proprio_mean.copy_(mean)
         self.proprio_scale.copy_(scale)
 
-    def forward(self, images: Tensor | None, proprio: Tensor | None) -> Tensor:
+    def forward(self, images: Images | None, proprio: Tensor | None) -> Tensor:
         parts = []
         if self.convolutions is not None:
             if images is None:
                 raise CogError("this network was built for images; none were given")
-            parts.append(self.convolutions(_centred(images, self.proprio_mean.dtype)).flatten(1))
+            parts.append(self._seen(images))
             if self.bottleneck is not None:
                 parts[0] = self.bottleneck(parts[0])
         if self.uses_proprio:
@@ -83,32 +133,36 @@ class Encoder(nn.Module):
             parts.append(pose if self.embedding is None else self.embedding(pose))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
+    def _seen(self, images: Images) -> Tensor:
+        """What the convolutions make of all cameras' images, side by side: (B, F) before the bottleneck."""
+        assert self.convolutions is not None
+        cameras = by_camera(images)
+        networks = (self.convolutions, *(self.further or [self.convolutions] * (len(cameras) - 1)))
+        dtype = self.proprio_mean.dtype
+        seen = [one(_centred(given, dtype)).flatten(1) for one, given in zip(networks, cameras, strict=True)]
+        return seen[0] if len(seen) == 1 else torch.cat(seen, 1)
 
-def _convolutions(kind: str, channels: int) -> nn.Sequential:
-    """48x48 images become 16x12x12, by overlapping patches ("patch") or as in the reference ("paper")."""
-    if kind == "patch":
-        return nn.Sequential(
-            nn.Conv2d(channels, 32, 8, stride=4, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(32, 16, 3, padding=1),
-            nn.ReLU(),
+
+def _for_camera(name: str, size: Size, config: NetworkConfig) -> nn.Module:
+    """The convolutions of one camera.
+
+    Raises:
+        CogError: its images are too small.
+    """
+    height, width, channels = size
+    if min(height, width) < SMALLEST_IMAGE:
+        raise CogError(
+            f"the images of camera '{name}' are {height}x{width} pixels; the network needs at least "
+            f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}",
+            remedy="collect or import larger ones",
         )
-    layers = nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(16, 16, 3, padding=1),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(16, 16, 3, padding=1),
-        nn.ReLU(),
-    )
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
-    return layers
+    network = convolutions(config.encoder, channels, max(height, width))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _told(shape: ObservationShape) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, size))}" for name, size in shape.pictures().items())
 
 
 def _squash(width_in: int, width_out: int) -> nn.Sequential:

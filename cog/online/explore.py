@@ -10,7 +10,7 @@ import numpy as np
 
 from cog.datasets.episode import Episode
 from cog.envs.make import Environments, Scene
-from cog.evaluation.policy import Policy
+from cog.evaluation.policy import Policy, Seen
 from cog.evaluation.rollout import Group, act_side_by_side
 from cog.online.payment import Payment
 
@@ -37,7 +37,7 @@ class Explorer(Environments):
     def roll(self, policy: Policy, numbers: Sequence[int]) -> list[Episode]:
         """Run these episodes, at most B of them, to their ends; rewards and terminals are recorded."""
 
-        def act(images: np.ndarray | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        def act(images: Seen | None, poses: np.ndarray, noise: np.ndarray) -> np.ndarray:
             return policy.act(images, poses, noise[:, 0])
 
         seeds = tuple(online_seed(self.seed, number) for number in numbers)

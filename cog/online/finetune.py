@@ -149,7 +149,7 @@ class _Run:
         keep_freed_memory()
         size, returns = start.config.batch_size, start.config.algorithm.returns()
         offline = Buffer(
-            transitions,
+            transitions.seeing(start.config.network.cameras),
             usable_device(start.config),
             size,
             "uniform" if config.mix == "uniform" else start.config.sampling,
@@ -167,7 +167,7 @@ class _Run:
         checkpoints.restore(start, self.agent, offline.drawn, self.fingerprint)
         self.base = start.update
         self.agent.settings = self.settings
-        self.replay = Replay(offline, config.mix, size, returns.steps)
+        self.replay = Replay(offline, config.mix, size, returns.steps, start.config.network.cameras)
         self.root = config.out / "checkpoints"
         self.metrics_position = 0
         make_folder(config.out)

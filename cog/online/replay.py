@@ -1,11 +1,12 @@
 """The replay of online fine-tuning: the offline buffer, the online episodes, and mixed batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from cog.datasets.episode import Episode
+from cog.networks.encoder import Images, by_camera
 from cog.online.config import Mix
 from cog.replay.buffer import Batch, Buffer
 
@@ -17,8 +18,10 @@ class Replay:
     offline steps and steps of online successes, but not the policy's own failures.
     """
 
-    def __init__(self, offline: Buffer, mix: Mix, batch_size: int, span: int) -> None:
-        """Start without online episodes; their transitions will span `span` steps.
+    def __init__(
+        self, offline: Buffer, mix: Mix, batch_size: int, span: int, cameras: Sequence[str] = ()
+    ) -> None:
+        """Start without online episodes; their transitions will span `span` steps and show `cameras`, or all.
 
         Raises:
             UsageError: the offline half of a batch would leave out a source of the offline data.
@@ -33,6 +36,7 @@ class Replay:
         self.mix = mix
         self.batch_size = batch_size
         self.span = span
+        self.cameras = cameras
         self.online: Buffer | None = None
         self.episodes: list[Episode] = []
         self.names = [*offline.names, "online"]
@@ -47,7 +51,7 @@ class Replay:
         offline = self.offline
         # Rebuilt from all episodes, which takes a hundredth of the time of a round's updates.
         self.online = Buffer(
-            from_episodes(self.episodes, "online"),
+            from_episodes(self.episodes, "online").seeing(self.cameras),
             offline.device,
             self.batch_size,
             "uniform",
@@ -97,7 +101,11 @@ def _half(size: int) -> int:
     return max(1, round(0.5 * size))
 
 
-def _joined(fields: Sequence[Tensor | None]) -> Tensor | None:
+def _joined(fields: Sequence[Images | None]) -> Any:
     """One field of several batches, as one; images keep their memory order."""
     present = [field for field in fields if field is not None]
-    return torch.cat(present) if present else None
+    if not present:
+        return None
+    if isinstance(present[0], tuple):
+        return tuple(torch.cat(camera) for camera in zip(*present, strict=True))
+    return torch.cat([by_camera(field)[0] for field in present])

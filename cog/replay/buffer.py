@@ -12,19 +12,20 @@ from torch import Tensor
 from cog.core.parallel import own
 from cog.datasets.transitions import Transitions
 from cog.errors import CogError, UsageError
-from cog.networks.encoder import ObservationShape
-from cog.replay.frames import OnDevice, OnHost, fitting
+from cog.networks.encoder import Images, ObservationShape
+from cog.replay.frames import Frames, OnDevice, OnHost, fitting
 
 
 class Batch(NamedTuple):
     """B transitions of one or more steps each. Images are (B, C, H, W) uint8, or floats in [0, 1], or none.
 
+    Those of several cameras are a tuple in the order of the buffer's shape.
     `rewards` are discounted sums over the steps; `bootstrap` is the discount of the value of the state after
     them, 0 where the episode has terminated.
     """
 
-    images: Tensor | None
-    next_images: Tensor | None
+    images: Images | None
+    next_images: Images | None
     proprio: Tensor  # (B, P)
     next_proprio: Tensor  # (B, P)
     actions: Tensor  # (B, A)
@@ -59,7 +60,8 @@ class Buffer:
         count = len(transitions.actions)
         if count == 0:
             raise CogError("the data hold no transitions", remedy="collect episodes or check the relabel")
-        place = OnDevice if transitions.frames is None else fitting(transitions.frames, device)
+        pictures = [] if transitions.frames is None else [transitions.frames, *transitions.cameras.values()]
+        place = fitting(sum(frames.nbytes for frames in pictures), device) if pictures else OnDevice
         if on_message is not None:
             size = f"{memory(transitions) / 1e6:.1f} MB on {device}"
             if place is OnHost:
@@ -71,7 +73,7 @@ class Buffer:
 
         self.device = device
         self.discount = discount
-        self.frames = None if transitions.frames is None else place(transitions.frames, device)
+        self.frames: tuple[Frames, ...] = tuple(place(frames, device) for frames in pictures)
         self.proprio = move(transitions.proprio)
         self.actions = move(transitions.actions)
         self.rewards = move(transitions.rewards)
@@ -89,8 +91,12 @@ class Buffer:
         self.drawn = torch.zeros(len(self.names), dtype=torch.int64, device=device)
         self._shares = [float(source["share"]) for source in transitions.sources]
         self._members = self._balanced() if sampling == "balanced" else None
-        image = None if transitions.frames is None else transitions.frames.shape[1:]
-        self.shape = ObservationShape(image, transitions.proprio.shape[1])
+        self.shape = ObservationShape(
+            None if transitions.frames is None else transitions.frames.shape[1:],
+            transitions.proprio.shape[1],
+            tuple((name, frames.shape[1:]) for name, frames in transitions.cameras.items()),
+            transitions.first,
+        )
 
     def twin(self) -> "Buffer":
         """A buffer for another run, which shares this memory and counts its own draws."""
@@ -104,7 +110,7 @@ class Buffer:
         def fetch() -> Batch:
             return self.gather(own(self.draw(generator, size)))
 
-        return fetch() if self.frames is None else self.frames.fetch(fetch)
+        return self.frames[0].fetch(fetch) if self.frames else fetch()
 
     def draw(self, generator: torch.Generator, size: int | None = None) -> Tensor:
         """Indices (B,) of the transitions of one batch; they are added to `drawn`."""
@@ -156,21 +162,21 @@ class Buffer:
         """The transitions at `index` (B,)."""
         before = self.frame_index[index]
         after = self.after[index]
-        images = next_images = None
-        if self.frames is not None:
-            # (B, H, W, C) viewed as (B, C, H, W) is the channels-last order, in which convolutions are
-            # fastest.
-            images = self.frames.gather(before).permute(0, 3, 1, 2)
-            next_images = self.frames.gather(after).permute(0, 3, 1, 2)
         return Batch(
-            images,
-            next_images,
+            self._images(before),
+            self._images(after),
             self.proprio[before],
             self.proprio[after],
             self.actions[index],
             self.returns[index],
             self.bootstrap[index],
         )
+
+    def _images(self, frames: Tensor) -> Images | None:
+        """What the cameras show in these frames (B,)."""
+        # (B, H, W, C) viewed as (B, C, H, W) is the channels-last order, in which convolutions are fastest.
+        seen = tuple(camera.gather(frames).permute(0, 3, 1, 2) for camera in self.frames)
+        return seen if len(seen) > 1 else seen[0] if seen else None
 
     def shares(self) -> dict[str, float]:
         """Realised share of each source over all batches so far."""
@@ -267,5 +273,5 @@ def memory(transitions: Transitions) -> int:
     """Bytes that the transitions take on the device."""
     arrays = [transitions.proprio, transitions.actions, transitions.rewards]
     arrays += [transitions.frame_index, transitions.source]
-    arrays += [] if transitions.frames is None else [transitions.frames]
+    arrays += [] if transitions.frames is None else [transitions.frames, *transitions.cameras.values()]
     return sum(array.nbytes for array in arrays) + 4 * len(transitions.terminals)

@@ -71,14 +71,15 @@ class OnHost:
             batch = make()
         current.wait_stream(self.stream)
         for field in batch:
-            if isinstance(field, Tensor):
-                field.record_stream(current)  # so that its memory is not reused before the update
+            for tensor in field if isinstance(field, tuple) else (field,):
+                if isinstance(tensor, Tensor):
+                    tensor.record_stream(current)  # so that its memory is not reused before the update
         return batch
 
 
-def fitting(frames: np.ndarray, device: torch.device) -> type[OnDevice] | type[OnHost]:
-    """Where to put frames: on the device if they take at most `SHARE` of its free memory."""
-    return OnDevice if frames.nbytes <= SHARE * free_memory(device) else OnHost
+def fitting(size: int, device: torch.device) -> type[OnDevice] | type[OnHost]:
+    """Where to put frames of `size` bytes: on the device if they take at most `SHARE` of its free memory."""
+    return OnDevice if size <= SHARE * free_memory(device) else OnHost
 
 
 def free_memory(device: torch.device) -> float:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from cog.core.videos import SHEET_COLUMNS
+from cog.core.videos import SHEET_COLUMNS, side_by_side
 from cog.errors import UsageError
+from cog.networks.encoder import by_camera
 from cog.replay.buffer import Buffer
 
 
@@ -20,7 +21,7 @@ class Preview:
     facts: dict[str, dict[str, Any]]
     """Name `role:source` -> counts and statistics of its transitions, as JSON values."""
     pictures: list[tuple[str, np.ndarray]]
-    """A caption and some observations (N, H, W, 3) uint8 of each source; empty without images."""
+    """A caption and some observations (N, H, W, 3) uint8 of each source, cameras side by side, if any."""
 
 
 def preview(
@@ -47,7 +48,8 @@ def preview(
     buffer = Buffer(transitions, torch.device("cpu"), batch_size, sampling, *returns)
     index = buffer.draw(torch.Generator().manual_seed(seed))
     batch, indices = buffer.gather(index), index.numpy()
-    images = None if batch.images is None else batch.images.permute(0, 2, 3, 1).numpy()
+    cameras = () if batch.images is None else by_camera(batch.images)
+    images = side_by_side([camera.permute(0, 2, 3, 1).numpy() for camera in cameras]) if cameras else None
     rewards, ends = batch.rewards.numpy(), batch.bootstrap.numpy() == 0
     facts: dict[str, dict[str, Any]] = {}
     pictures = []

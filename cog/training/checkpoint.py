@@ -119,8 +119,7 @@ def save(
             "code_version": code_version(),
             "torch": torch.__version__,
             "config": to_json(agent.settings),
-            "image": None if agent.shape.image is None else list(agent.shape.image),
-            "proprio": agent.shape.proprio,
+            **agent.shape.to_json(),
             "action_dimensions": agent.action_dimensions,
             "update": agent.updates_done,
             "fingerprint": fingerprint,
@@ -196,7 +195,7 @@ def load(path: Path) -> Checkpoint:
                 raise CogError("is a pointer of Git LFS", where=file, remedy="fetch it with: git lfs pull")
             raise CogError("content does not match its hash (damaged)", where=file, remedy=remedy)
     config = read_config(state["config"], where=str(folder / STATE))
-    shape = ObservationShape(None if state["image"] is None else tuple(state["image"]), state["proprio"])
+    shape = ObservationShape.from_json(state)
     refuse_unusable(folder, config, shape, state["action_dimensions"], remedy)
     return Checkpoint(
         folder=folder,

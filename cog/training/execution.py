@@ -209,7 +209,7 @@ def refuse_graph(sampler: Sampler, config: TrainConfig) -> None:
         raise UsageError(
             "graphed is for one process", remedy="leave out --graphed where torchrun starts several"
         )
-    if isinstance(sampler, Buffer) and isinstance(sampler.frames, OnHost):
+    if isinstance(sampler, Buffer) and any(isinstance(frames, OnHost) for frames in sampler.frames):
         raise CogError(
             "the frames do not fit into the device's memory, and a graph cannot fetch them from the host's",
             remedy="leave out --graphed",

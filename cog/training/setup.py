@@ -1,6 +1,7 @@
 """Setup of a run: its folder, its data on the device and its agent."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,13 +88,15 @@ def prepare(
         inputs: tuple[Input, ...] = ()
         scene: dict[str, Any] = {}
         if transitions is None:
-            transitions, source, scene, notes = load_data(config.data, config.out / "checkpoints" / "step")
+            transitions, source, scene, notes = load_data(
+                config.data, config.out / "checkpoints" / "step", config.network.cameras
+            )
             inputs = (source,)
             if on_message is not None:
                 for note in notes:
                     on_message(note)
         buffer = Buffer(
-            transitions,
+            transitions.seeing(config.network.cameras),
             device,
             config.batch_size,
             config.sampling,
@@ -128,7 +131,9 @@ def rewards_of(buffer: Buffer) -> dict[str, Any]:
     return {"success": buffer.success_reward()}
 
 
-def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, Any], list[str]]:
+def load_data(
+    data: Path, folder: Path, cameras: Sequence[str] = ()
+) -> tuple[Transitions, Input, dict[str, Any], list[str]]:
     """Read `data`; return transitions, the data as an input of a file in `folder`, their scene, and notes.
 
     Only this needs HDF5, which is why its modules are imported here.
@@ -139,15 +144,19 @@ def load_data(data: Path, folder: Path) -> tuple[Transitions, Input, dict[str, A
     merge = open_merge(data)
     transitions: Transitions = load(merge)
     notes = disagreements([(source.name, source.interface) for source in merge.sources])
-    return transitions, merge.as_input(folder), merge_facts(merge), notes
+    return transitions, merge.as_input(folder), merge_facts(merge, cameras), notes
 
 
-def merge_facts(merge: "Merge") -> dict[str, Any]:
-    """What a checkpoint records of where its data came from: the scene, and what a robot must know."""
-    return {
-        **scene_facts(merge.sources[0].dataset.environment),
-        KEY: merge.interface.to_json(),
-    }
+def merge_facts(merge: "Merge", cameras: Sequence[str] = ()) -> dict[str, Any]:
+    """What a checkpoint records of where its data came from: the scene, and what a robot must know.
+
+    Of `cameras`, if named, and else of all.
+    """
+    interface, there = merge.interface, merge.sources[0].camera_names
+    if cameras and interface.cameras:
+        chosen = tuple(interface.cameras[there.index(name)] for name in cameras if name in there)
+        interface = dataclasses.replace(interface, cameras=chosen)
+    return {**scene_facts(merge.sources[0].dataset.environment), KEY: interface.to_json()}
 
 
 def create(config: TrainConfig, buffer: Buffer) -> Algorithm[Any]:

@@ -17,10 +17,10 @@ from torch import Tensor
 from cog.algorithms.cql import CQL, FULL
 from cog.algorithms.shared.base import Gradients, Metrics, Phase
 from cog.errors import UsageError
-from cog.networks.augment import random_shift, shifted
 from cog.networks.critic import Critic
 from cog.networks.distribution import Noise, TanhGaussian
 from cog.networks.encoder import Encoder
+from cog.networks.images.augment import random_shift, shifted
 from cog.replay.buffer import Batch
 
 Plan = Literal["reference", "repeated", "encoded once"]
@@ -52,7 +52,7 @@ class NaivePlan:
     def losses(self, batch: Batch, draws: CQL.Draws) -> tuple[dict[str, Tensor], Metrics]:
         """The losses of one update, by the plan."""
         agent, cql = self.agent, self.agent.config
-        assert batch.images is not None and batch.next_images is not None
+        assert isinstance(batch.images, Tensor) and isinstance(batch.next_images, Tensor)
         images, next_images, number = batch.images, batch.next_images, cql.sampled_actions
         if self.plan != "reference":
             images = shifted(images, agent.settings.shift, draws.shifts.before)

@@ -4,16 +4,17 @@ The frames of large buffers are zeros, but every page of their memory is written
 from memory that is really there; what is compared is the gathering, not the pictures.
 """
 
+import dataclasses
 import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from cog.core.figures import COLOURS, new_picture, style, write_picture
+from cog.datasets.transitions import Transitions
 from cog.experiments.bench.ceilings import finish_on
 from cog.experiments.bench.config import BenchConfig
 from cog.experiments.bench.figures import Figure
@@ -89,22 +90,24 @@ def scaled(config: BenchConfig, batch_size: int) -> TrainConfig:
     return bench_config(config, config.network[0], batch_size, config.sampled[0])
 
 
-def blank(frames: int, config: BenchConfig) -> Any:
+def blank(frames: int, config: BenchConfig) -> Transitions:
     """Synthetic transitions whose frames are zeros in memory of their own."""
-    made = synthetic(FRAMES, config.seed)
     rng = np.random.default_rng(config.seed)
     steps = frames - 1
     images = np.zeros(frames * frame_bytes(config), np.uint8)
     images[::PAGE] = 0
     size = config.frame_size
-    made.frames = images.reshape(frames, size, size, 3)
-    made.proprio = rng.normal(size=(frames, 8)).astype(np.float32)
-    made.actions = rng.uniform(-1, 1, (steps, 8)).astype(np.float32)
-    made.rewards = np.zeros(steps, np.float32)
-    made.terminals = np.zeros(steps, bool)
-    made.frame_index = np.arange(steps)
-    made.source = np.zeros(steps, np.int64)
-    return made
+    return dataclasses.replace(
+        synthetic(FRAMES, config.seed),
+        frames=images.reshape(frames, size, size, 3),
+        proprio=rng.normal(size=(frames, 8)).astype(np.float32),
+        actions=rng.uniform(-1, 1, (steps, 8)).astype(np.float32),
+        rewards=np.zeros(steps, np.float32),
+        terminals=np.zeros(steps, bool),
+        frame_index=np.arange(steps),
+        source=np.zeros(steps, np.int64),
+        episode=np.zeros(steps, np.int64),
+    )
 
 
 def fitting(config: BenchConfig) -> tuple[list[int], list[str]]:

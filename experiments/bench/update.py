@@ -6,12 +6,12 @@ A call draws its batch and does one update. The naive plan crops in every networ
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from cog.algorithms.cql import CQL, CQLConfig
+from cog.datasets.transitions import Transitions
 from cog.errors import UsageError
 from cog.experiments.bench.ceilings import threads_of
 from cog.experiments.bench.config import BenchConfig
@@ -27,11 +27,11 @@ Setting = Callable[[TrainConfig, Buffer], Action]
 FRAMES = 2000  # in the buffer of a measurement that is not about the buffer
 
 
-def synthetic(frames: int, seed: int) -> Any:
+def synthetic(frames: int, seed: int) -> Transitions:
     """Noise in the shape of the scenes' transitions: 48x48 images, a pose and actions of 8 numbers each."""
     rng = np.random.default_rng(seed)
     steps = frames - 1
-    return SimpleNamespace(
+    return Transitions(
         frames=rng.integers(0, 256, (frames, 48, 48, 3), dtype=np.uint8),
         proprio=rng.normal(size=(frames, 8)).astype(np.float32),
         actions=rng.uniform(-1, 1, (steps, 8)).astype(np.float32),
@@ -39,6 +39,7 @@ def synthetic(frames: int, seed: int) -> Any:
         terminals=np.zeros(steps, bool),
         frame_index=np.arange(steps),
         source=np.zeros(steps, np.int64),
+        episode=np.zeros(steps, np.int64),
         sources=[{"role": "task", "name": "synthetic", "share": 1.0, "steps": steps}],
         fingerprint="synthetic",
     )

@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
 from cog.algorithms import algorithm as algorithm_class
+from cog.datasets.transitions import Transitions
 from cog.networks.config import NetworkConfig
 from cog.training.config import TrainConfig
 
@@ -20,13 +20,19 @@ PARTS = {"behaviour_updates": 2, "warm_up_updates": 1}
 """Updates of the first parts of a run, for algorithms that learn one thing after another."""
 
 
+class Made(Transitions):
+    """Transitions that a test may change."""
+
+    __setattr__ = object.__setattr__  # type: ignore[assignment]
+
+
 def noise(frames: int = 60, images: bool = True, seed: int = 0, actions: int = 3) -> Any:
     """Random transitions of two sources: `task` with rewards and terminals, `prior` with none."""
     rng = np.random.default_rng(seed)
     steps = frames - 1
     source = (np.arange(steps) >= steps // 3).astype(np.int64)
     rewards = np.where((source == 0) & (rng.random(steps) < 0.3), 10.0, 0.0).astype(np.float32)
-    return SimpleNamespace(
+    return Made(
         frames=rng.integers(0, 256, (frames, SIZE, SIZE, 3), dtype=np.uint8) if images else None,
         proprio=rng.normal(size=(frames, 4)).astype(np.float32),
         actions=rng.uniform(-1, 1, (steps, actions)).astype(np.float32),
@@ -34,6 +40,7 @@ def noise(frames: int = 60, images: bool = True, seed: int = 0, actions: int = 3
         terminals=rewards > 0,
         frame_index=np.arange(steps),
         source=source,
+        episode=np.zeros(steps, np.int64),
         sources=[
             {"role": "task", "name": "new", "share": 0.5, "steps": int((source == 0).sum())},
             {"role": "prior", "name": "old", "share": 0.5, "steps": int((source == 1).sum())},
@@ -54,7 +61,7 @@ def steps_of(states: np.ndarray, actions: np.ndarray, rewards: np.ndarray, follo
     """
     steps = len(states)
     pairs = np.stack([states, following], 1).reshape(2 * steps, -1).astype(np.float32)
-    return SimpleNamespace(
+    return Made(
         frames=None,
         proprio=pairs,
         actions=actions.astype(np.float32),
@@ -62,6 +69,7 @@ def steps_of(states: np.ndarray, actions: np.ndarray, rewards: np.ndarray, follo
         terminals=rewards > 0,
         frame_index=2 * np.arange(steps),
         source=np.zeros(steps, np.int64),
+        episode=np.arange(steps),
         sources=[{"role": "task", "name": "made", "share": 1.0, "steps": steps}],
         fingerprint="made",
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cog.errors import CogError, UsageError
-from cog.networks.augment import random_shift
+from cog.networks.images.augment import random_shift
 from cog.online.replay import Replay
 from cog.replay.buffer import Buffer, batch_counts, memory, multi_step
 from cog.replay.frames import OnDevice, OnHost

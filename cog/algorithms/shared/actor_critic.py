@@ -14,7 +14,7 @@ from cog.algorithms.shared.base import Algorithm, C, move_towards
 from cog.networks.actor import Actor, DeterministicActor, GaussianActor, PolicyNetwork
 from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, Images, ObservationShape
 from cog.networks.perturbation import Perturbation
 from cog.replay.buffer import Batch
 
@@ -57,7 +57,7 @@ class ActorCritic(Algorithm[C]):
         self.add_optimizer("critic", self.critic.parameters(), critic_lr)
         self.add_optimizer("actor", [*self.actor.parameters(), *encoder], actor_lr)
 
-    def encode(self, images: Tensor | None, next_images: Tensor | None, batch: Batch) -> Features:
+    def encode(self, images: Images | None, next_images: Images | None, batch: Batch) -> Features:
         """Every image through every encoder that needs it, once.
 
         A shared encoder is the critics' to train: the actor sees its features without gradient.

@@ -19,11 +19,11 @@ from cog.algorithms.shared.config import AlgorithmConfig, Settings
 from cog.core.parallel import averaged, joint, own
 from cog.errors import UsageError
 from cog.networks.actor import PolicyNetwork
-from cog.networks.augment import random_offsets, shifted
 from cog.networks.config import NetworkConfig
 from cog.networks.critic import Critic
 from cog.networks.distribution import Noise
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, Images, ObservationShape
+from cog.networks.images.augment import random_offsets, shifted
 from cog.replay.buffer import Batch
 
 Metrics = dict[str, Tensor]
@@ -240,8 +240,9 @@ class Algorithm(nn.Module, ABC, Generic[C]):
         if self.shape.image is None or self.settings.shift == 0:
             return Shifts(None, None)
         batch = joint((size,))[0]
+        pixels, cameras = self.settings.shift, len(self.shape.pictures())
         both = [
-            own(random_offsets(batch, self.settings.shift, self.generator), dimension=1) for _ in range(2)
+            own(random_offsets(batch, pixels, self.generator, cameras=cameras), dimension=1) for _ in range(2)
         ]
         return Shifts(*both)
 
@@ -269,7 +270,7 @@ class Algorithm(nn.Module, ABC, Generic[C]):
 
     # Helpers of losses.
 
-    def augmented(self, batch: Batch, shifts: Shifts) -> tuple[Tensor | None, Tensor | None]:
+    def augmented(self, batch: Batch, shifts: Shifts) -> tuple[Images | None, Images | None]:
         """Images before and after, shifted once for the whole update."""
         if batch.images is None or batch.next_images is None:
             return None, None

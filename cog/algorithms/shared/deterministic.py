@@ -17,7 +17,7 @@ from cog.algorithms.shared.base import C, move_towards
 from cog.algorithms.shared.config import Settings
 from cog.errors import UsageError
 from cog.networks.actor import DeterministicActor
-from cog.networks.encoder import ObservationShape
+from cog.networks.encoder import Images, ObservationShape
 from cog.replay.buffer import Batch
 
 
@@ -62,14 +62,14 @@ class DeterministicActorCritic(ActorCritic[C]):
         if self.actor_encoder is not None:
             self.target_encoder = copy.deepcopy(self.actor_encoder).requires_grad_(False)
 
-    def encode_actor(self, images: Tensor | None, batch: Batch, critic: Tensor) -> Tensor:
+    def encode_actor(self, images: Images | None, batch: Batch, critic: Tensor) -> Tensor:
         """s as the actor sees it, (B, F), where the critics' features (E, B, F) are known already."""
         if self.actor_encoder is None:
             return critic[0].detach()
         features: Tensor = self.actor_encoder(images, batch.proprio)
         return features
 
-    def encode_for_actor(self, images: Tensor | None, batch: Batch) -> Now:
+    def encode_for_actor(self, images: Images | None, batch: Batch) -> Now:
         """s through Q_1's encoder, without gradient, and the actor's: all that a phase of the actor needs."""
         first = self.critic.encoders[0]
         with torch.no_grad():
@@ -77,7 +77,7 @@ class DeterministicActorCritic(ActorCritic[C]):
         return Now(critic, self.encode_actor(images, batch, critic))
 
     @torch.no_grad()
-    def encode_next(self, next_images: Tensor | None, batch: Batch) -> Next:
+    def encode_next(self, next_images: Images | None, batch: Batch) -> Next:
         """Each image of s' through each target encoder once."""
         critic = self.target.encode(next_images, batch.next_proprio)
         if self.target_encoder is None:

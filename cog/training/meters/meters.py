@@ -15,6 +15,7 @@ from torch import Tensor
 from cog.algorithms.shared.base import Algorithm
 from cog.networks.actor import PolicyNetwork
 from cog.networks.distribution import ClippedGaussian, TanhGaussian, snap_switches
+from cog.networks.encoder import Images, each
 from cog.networks.flow import OneStep
 from cog.replay.buffer import Batch, Buffer
 from cog.training.config import TrainConfig
@@ -118,7 +119,7 @@ class Meters:
     def _next_actions(self, agent: Algorithm[Any], probes: Probes) -> Tensor:
         """The actions (b, A) of the current policy at the next states that have a value."""
         images, poses = probes.batch.next_images, probes.batch.next_proprio[probes.goes_on]
-        images = None if images is None else images[probes.goes_on]
+        images = None if images is None else each(images, lambda one: one[probes.goes_on])
         return bootstrapped(agent.policy(), images, poses, self.config.seed)
 
     def _values(self, critic: Any, actions: Tensor, probes: Probes) -> dict[str, float]:
@@ -134,7 +135,7 @@ class Meters:
         return found
 
 
-def bootstrapped(policy: PolicyNetwork, images: Tensor | None, poses: Tensor, seed: int) -> Tensor:
+def bootstrapped(policy: PolicyNetwork, images: Images | None, poses: Tensor, seed: int) -> Tensor:
     """The actions (B, A) at these states that a target would look at: always the same draw, or the mode.
 
     A Gaussian policy and one of one step (FQL) bootstrap from their draws; every other kind from the action

@@ -30,7 +30,7 @@ class Describer:
         self.buffer = buffer
         self.pose = buffer.pose_statistics()
         self.picture: tuple[Tensor, Tensor] | None = None
-        if buffer.frames is not None:
+        if buffer.frames:
             pictures = torch.cat([self._reduced(frames) for frames in buffer.frame_index[steps].split(ROWS)])
             spread = pictures.var(0, correction=0).sum().sqrt()
             self.picture = pictures.mean(0), torch.where(spread < 1e-6, torch.ones_like(spread), spread)
@@ -50,11 +50,13 @@ class Describer:
 
     def _reduced(self, frames: Tensor) -> Tensor:
         """Means over areas of the pictures at these frames, at most `PIXELS` a side, in [0, 1] and flat."""
-        assert self.buffer.frames is not None
-        images = self.buffer.frames.gather(frames).permute(0, 3, 1, 2)
-        height, width = images.shape[2:]
-        sides = min(PIXELS, height), min(PIXELS, width)
-        return F.adaptive_avg_pool2d(images.float() / 255, sides).flatten(1)
+        reduced = []
+        for camera in self.buffer.frames:
+            images = camera.gather(frames).permute(0, 3, 1, 2)
+            height, width = images.shape[2:]
+            sides = min(PIXELS, height), min(PIXELS, width)
+            reduced.append(F.adaptive_avg_pool2d(images.float() / 255, sides).flatten(1))
+        return torch.cat(reduced, 1)
 
 
 class Support:
