@@ -85,7 +85,7 @@ def shown_by_default(env: str, options: Mapping[str, Any]) -> Literal["image", "
     try:
         if not is_plain(built.unwrapped):
             return "image"
-        return "state" if entries(built.observation_space, env)[0] is None else "image"
+        return "image" if entries(built.observation_space, env)[0] else "state"
     finally:
         with _building(env, "close()"):
             built.close()

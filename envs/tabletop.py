@@ -283,7 +283,7 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         if self._observation == "state":
             return cast("spaces.Space[dict[str, np.ndarray]]", spaces.Dict(state=numbers(self.state_size)))
         pixels = spaces.Box(0, 255, (self._image_size, self._image_size, 3), np.uint8)
-        shown = {"image": pixels, "proprio": numbers(PROPRIO_SIZE)}
+        shown: dict[str, spaces.Space[Any]] = {"image": pixels, "proprio": numbers(PROPRIO_SIZE)}
         if self._wrist:
             shown[WRIST] = spaces.Box(0, 255, pixels.shape, np.uint8)
         return cast("spaces.Space[dict[str, np.ndarray]]", spaces.Dict(shown))

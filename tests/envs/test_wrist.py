@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 import cog.envs
 from cog.envs.behaviours import make_behaviour
 from cog.envs.bullet import LIGHT, pybullet
+from cog.envs.make import Scene, make_environment
 from cog.errors import UsageError
 
 MOVES = {
@@ -148,3 +149,10 @@ def test_it_has_the_light_of_the_scene_and_no_jitter() -> None:
 def test_a_wrist_camera_that_cannot_be_is_refused_in_one_line(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         make(cog.envs.PICK_PLACE_V1, **options)
+
+
+def test_a_scene_is_built_with_it_by_its_options() -> None:
+    scene = Scene(cog.envs.PICK_PLACE_V1, (16, 16, 3), 5, (("wrist", True),))
+    env = make_environment(scene)
+    assert env.reset(seed=0)[0]["wrist"].shape == (16, 16, 3)
+    env.close()
