@@ -102,6 +102,19 @@ def starts_of(env: str) -> tuple[str, ...]:
     return tuple(starts)
 
 
+def check_wrist(env: str) -> None:
+    """Refuse an environment that takes no argument `wrist`; nothing is built.
+
+    Raises:
+        UsageError: it has no camera at the wrist, or the id does not exist.
+    """
+    parameters = inspect.signature(scene_class(env)).parameters.values()
+    if not any(one.name == "wrist" or one.kind is one.VAR_KEYWORD for one in parameters):
+        raise UsageError(
+            f"{env} has no camera at the wrist: its constructor takes no wrist", remedy="leave --wrist out"
+        )
+
+
 def _asks_to_be_a_scene(creator: Any) -> bool:
     """Whether a class or function has a scene's attributes or takes its arguments, before it is called."""
     return not is_plain(creator) or "observation" in inspect.signature(creator).parameters
