@@ -1,15 +1,12 @@
 """An episode: T actions, T+1 observations, signals from which rewards are computed, and its origin."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-OBSERVED = ("image", "proprio", "state")
-"""Names of observations that no further camera may have."""
-_CAMERA = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+from cog.signals.pictures import OBSERVED
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +99,6 @@ class Episode:
             rewards=None if self.rewards is None else self.rewards[:steps],
             terminals=None if self.terminals is None else self.terminals[:steps],
         )
-
-
-def is_camera_name(name: object) -> bool:
-    """Whether a further camera may have this name: letters, digits, `_`, `-` and `.`, and not `OBSERVED`."""
-    return isinstance(name, str) and bool(_CAMERA.fullmatch(name)) and name not in OBSERVED
 
 
 def further(names: Iterable[str]) -> list[str]:

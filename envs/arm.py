@@ -1,6 +1,7 @@
 """The WidowX-250 arm: Cartesian moves by inverse kinematics, a latched gripper and a neutral pose."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,13 @@ FINGER_OPEN = 0.035  # m, travel of one finger
 SEED_ANGLES = (0.2, 0.0, 0.1, 0.0, 1.5, -1.4)
 POINTING_DOWN = (0.0, np.pi / 2, np.pi / 2)  # roll, pitch, yaw; fingers open along x
 POSITION_GAINS = [0.25] * len(ARM_JOINTS)
+WRIST_CAMERA = scene.Camera(
+    eye=(-0.05, 0.0, 0.09), target=(0.02, 0.0, 0.0), field=80.0, up=(-1.0, 0.0, 0.0), nearest=0.01
+)
+"""Fixed beside the fingers, so that it sees both tips and what lies between them; in the gripper's frame.
+
+Its x points along the fingers, which open along y; z is the world's y while the gripper points down.
+"""
 COUPLING_ERP = 0.1  # share of a difference between the fingers that a substep corrects
 CLOSE_SUBSTEPS = 40  # from open fingers to a firm grip
 IK_ITERATIONS = 20
@@ -70,6 +78,14 @@ class Arm:
         api = self._client.api
         _, relative = api.multiplyTransforms((0, 0, 0), state[5], (0, 0, 0), self._up)
         return np.array(state[4]), np.array(api.getEulerFromQuaternion(relative))
+
+    def wrist_camera(self) -> scene.Camera:
+        """The camera beside the fingers, where the gripper has carried it; in the frame of the world."""
+        api = self._client.api
+        state = api.getLinkState(self._body, TIP_LINK, computeForwardKinematics=1)
+        axes = np.array(api.getMatrixFromQuaternion(state[5])).reshape(3, 3)
+        eye, target = (np.array(state[4]) + axes @ point for point in (WRIST_CAMERA.eye, WRIST_CAMERA.target))
+        return replace(WRIST_CAMERA, eye=tuple(eye), target=tuple(target), up=tuple(axes @ WRIST_CAMERA.up))
 
     def opening(self) -> float:
         """Opening of the fingers, from 0 (closed) to 1 (open)."""

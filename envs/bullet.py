@@ -71,6 +71,7 @@ LIGHT: Mapping[str, Any] = {
     "lightSpecularCoeff": 0.05,
 }
 """The software renderer's own light; it keeps the last one it was given, even when the world is emptied."""
+FARTHEST = 2.0  # m, beyond which no camera sees anything
 TOLD = "COG_TOLD_OF_SLOW_PICTURES"  # in the environment, which workers inherit
 
 
@@ -99,7 +100,7 @@ class Client(OneWorld):
         self._physics = physics
         if not pybullet.isNumpyEnabled():
             warn_of_slow_pictures()
-        self._projections: dict[float, Any] = {}
+        self._projections: dict[tuple[float, float, float], Any] = {}
         self.aim(camera)
         self._light = dict(LIGHT)
 
@@ -118,7 +119,8 @@ class Client(OneWorld):
 
     def aim(self, camera: Camera) -> None:
         """Use this camera until the world is rebuilt."""
-        self._view = self.api.computeViewMatrix(camera.eye, camera.target, (0, 0, 1))
+        self._aimed = camera
+        self._view = self._view_of(camera)
 
     def light(self, direction: np.ndarray, colour: np.ndarray) -> None:
         """Light from `direction` (3,), of `colour` (3,), until the world is rebuilt."""
@@ -187,17 +189,20 @@ class Client(OneWorld):
         for _ in range(substeps):
             self.api.stepSimulation()
 
-    def image(self, height: int, width: int) -> np.ndarray:
-        """The camera image, (height, width, 3) uint8 RGB, from the software renderer."""
-        aspect = width / height
-        if aspect not in self._projections:
-            projection = self.api.computeProjectionMatrixFOV(self._camera.field, aspect, 0.05, 2.0)
-            self._projections[aspect] = projection
+    def image(self, height: int, width: int, camera: Camera | None = None) -> np.ndarray:
+        """What a camera sees, by default the scene's own, (height, width, 3) uint8 RGB.
+
+        From the software renderer, all under the same light.
+        """
+        seen_by = self._aimed if camera is None else camera
+        key = (seen_by.field, width / height, seen_by.nearest)
+        if key not in self._projections:
+            self._projections[key] = self.api.computeProjectionMatrixFOV(*key, FARTHEST)
         pixels = self.api.getCameraImage(
             width,
             height,
-            self._view,
-            self._projections[aspect],
+            self._view if camera is None else self._view_of(camera),
+            self._projections[key],
             shadow=0,
             renderer=pybullet.ER_TINY_RENDERER,
             flags=pybullet.ER_NO_SEGMENTATION_MASK,
@@ -207,6 +212,9 @@ class Client(OneWorld):
         image = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
         rgb: np.ndarray = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
         return rgb
+
+    def _view_of(self, camera: Camera) -> Any:
+        return self.api.computeViewMatrix(camera.eye, camera.target, camera.up)
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""

@@ -18,6 +18,11 @@ from cog.users import users_code
 
 OBSERVATIONS = {"image": ("image", "proprio"), "state": ("state",)}
 """Observations of policies, by the scene's argument `observation`."""
+MORE = {"image": "beside them only pictures of further cameras", "state": "nothing else"}
+FURTHER = (
+    "leave it out, or make it the picture of a further camera, "
+    "Box(0, 255, (H, W, 3), np.uint8), or (H, W, 1) in grey"
+)
 LARGEST = float(np.finfo(np.float32).max)  # numbers are stored as float32
 SCALE = "give rows, columns and colours (RGB) as whole numbers from 0 to 255"
 RESET = "return (observation, info) from reset(self, *, seed=None, options=None)"
@@ -48,7 +53,7 @@ class Contract:
             wanted = f"return {_list(self.shapes)} and nothing else"
             raise CogError(f"it observes {_list(observation)}", remedy=wanted)
         for name, shape in self.shapes.items():
-            if name == "image":
+            if len(shape) == 3:
                 check_picture(observation[name], name, shape)
             else:
                 _check_numbers(observation[name], name, shape)
@@ -70,6 +75,8 @@ class Contract:
 def promised(env: Any, name: str, observation: str) -> Contract:
     """The contract of the scene `name`, built to show `observation`: "image" or "state".
 
+    Beside the image it may show pictures of further cameras by their names, each of its own size.
+
     Raises:
         UsageError: it lacks an attribute or an argument, or its spaces are not those of a scene.
     """
@@ -86,13 +93,16 @@ def promised(env: Any, name: str, observation: str) -> Contract:
     space, wanted = env.observation_space, OBSERVATIONS[observation]
     if not isinstance(space, spaces.Dict):
         raise UsageError(f"{name} must observe Dict(image=…, proprio=…) or Dict(state=…), not {space}")
-    if set(space.spaces) != set(wanted):
+    further = [word for word in space.spaces if word not in wanted]
+    if not set(wanted) <= set(space.spaces) or (further and observation == "state"):
         rule = f"the observation_space of {name} has {_list(space.spaces)}"
         raise UsageError(
-            rule, remedy=f"with observation={observation!r}, give it {_list(wanted)} and nothing else"
+            rule, remedy=f"with observation={observation!r}, give it {_list(wanted)} and {MORE[observation]}"
         )
     for word, part in space.spaces.items():
-        if word == "image":
+        if word in further:
+            _check_camera(word, part, name)
+        elif word == "image":
             if not (isinstance(part, spaces.Box) and is_picture(part.dtype, part.shape)):
                 rule = f"the space of image of {name} is {part}"
                 raise UsageError(rule, remedy="make it Box(0, 255, (H, W, 3), np.uint8), and " + SCALE)
@@ -192,13 +202,14 @@ def draws_pictures(env: Any) -> bool:
 
 
 def check_picture(value: Any, name: str, shape: tuple[int, ...] | None = None) -> None:
-    """Refuse what is not a picture (H, W, 3) uint8, or not of this shape.
+    """Refuse what is not a picture uint8 of this shape, by default any (H, W, 3).
 
     Raises:
         CogError: naming its type and shape.
     """
     found = _array(value, name)
-    if not is_picture(found.dtype, found.shape) or (shape is not None and found.shape != shape):
+    fits = is_picture(found.dtype, found.shape) if shape is None else found.shape == shape
+    if found.dtype != np.uint8 or not fits:
         wanted = "(H, W, 3)" if shape is None else shape
         raise CogError(f"{name} must be uint8 {wanted}, found {found.dtype} {found.shape}", remedy=SCALE)
 
@@ -259,6 +270,21 @@ def kind(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     shape = getattr(value, "shape", None)
     return f"{type(value).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}")
+
+
+def _check_camera(word: Any, part: Any, name: str) -> None:
+    """Refuse the space `part` of the entry `word` of the scene `name` if it is no further camera's.
+
+    Raises:
+        UsageError: it is no picture, or data hold no camera of that name.
+    """
+    import gymnasium.spaces as spaces
+
+    if not (isinstance(part, spaces.Box) and pictures.is_further_picture(part.dtype, part.shape)):
+        raise UsageError(f"the space of {word} of {name} is {part}", remedy=FURTHER)
+    if not pictures.is_camera_name(word):
+        rule = f"{name} observes a further picture called {word!r}"
+        raise UsageError(rule, remedy=f"name it by {pictures.CAMERA_NAMES}")
 
 
 def _check_numbers(value: Any, name: str, shape: tuple[int, ...]) -> None:

@@ -85,7 +85,7 @@ def shown_by_default(env: str, options: Mapping[str, Any]) -> Literal["image", "
     try:
         if not is_plain(built.unwrapped):
             return "image"
-        return "state" if entries(built.observation_space, env)[0] is None else "image"
+        return "image" if entries(built.observation_space, env)[0] else "state"
     finally:
         with _building(env, "close()"):
             built.close()
@@ -100,6 +100,19 @@ def starts_of(env: str) -> tuple[str, ...]:
     starts = getattr(scene_class(env), "starts", Plain.starts)
     check_names("starts", starts, env)
     return tuple(starts)
+
+
+def check_wrist(env: str) -> None:
+    """Refuse an environment that takes no argument `wrist`; nothing is built.
+
+    Raises:
+        UsageError: it has no camera at the wrist, or the id does not exist.
+    """
+    parameters = inspect.signature(scene_class(env)).parameters.values()
+    if not any(one.name == "wrist" or one.kind is one.VAR_KEYWORD for one in parameters):
+        raise UsageError(
+            f"{env} has no camera at the wrist: its constructor takes no wrist", remedy="leave --wrist out"
+        )
 
 
 def _asks_to_be_a_scene(creator: Any) -> bool:

@@ -2,6 +2,7 @@
 
     observation space                      recorded as
     Dict with one Box (H, W, 3) uint8      image, and the other entries, one after the other, as proprio
+    Dict with several of them              "image", or else the first, as image; the others by their names
     Box (H, W, 3) uint8                    image, and a constant proprio
     Box (N,), or Dict of such              state; or, where images are asked for, proprio beside render()
 
@@ -28,6 +29,7 @@ from cog.envs.contract import (
     several,
 )
 from cog.errors import CogError, UsageError
+from cog.signals.pictures import CAMERA_NAMES, is_camera_name, is_further_picture
 
 ATTRIBUTES = ("starts", "signal_names")
 """What every scene has; an environment with none of them is a plain one."""
@@ -66,11 +68,12 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.terminate_on_success = terminate_on_success
         self.seen: Any = None
         check_arguments(env.unwrapped, name, "reset", "seed", "options")
-        self._picture, self._numbers = entries(env.observation_space, name)
-        self._size_of_picture: tuple[int, ...] | None = None
-        if self._picture is not None:
-            space = env.observation_space
-            self._size_of_picture = (space[self._picture] if self._picture != WHOLE else space).shape
+        pictures, self._numbers = entries(env.observation_space, name)
+        self._entries = pictures.keys() | self._numbers.keys()
+        self._sizes: dict[str | None, Any] = {word: part.shape for word, part in pictures.items()}
+        first, further = next(iter(pictures), None), list(pictures)[1:]
+        self._cameras: dict[str, str | None] = {"image": first, **{word: word for word in further}}
+        """Name of each picture -> its entry in the environment's own observation; None: what is drawn."""
         width = sum(int(np.prod(part.shape)) for part in self._numbers.values())
         self.low, self.high = _bounds(env.action_space, name)
         self.action_space = spaces.Box(-1.0, 1.0, self.low.shape, np.float32)
@@ -82,6 +85,13 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         shown: dict[str, spaces.Space[Any]] = {"state": pose}
         if size is not None:
             shown = {"image": spaces.Box(0, 255, (size, size, 3), np.uint8), "proprio": pose}
+            for word in further:
+                if not is_camera_name(word):
+                    rule = f"{name} observes a further picture called {word!r}"
+                    raise UsageError(
+                        rule, remedy=f"{WRAP}TransformObservation that names it by {CAMERA_NAMES}"
+                    )
+                shown[word] = spaces.Box(0, 255, (size, size, pictures[word].shape[2]), np.uint8)
         self.observation_space = spaces.Dict(shown)  # type: ignore[assignment]
 
     @property
@@ -130,8 +140,7 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def _shown(self) -> dict[str, np.ndarray]:
         """The last observation as a scene's."""
         own = self.seen if isinstance(self.env.observation_space, spaces.Dict) else {WHOLE: self.seen}
-        wanted = {*self._numbers, *([self._picture] if self._picture is not None else [])}
-        if not isinstance(own, Mapping) or not wanted <= own.keys():
+        if not isinstance(own, Mapping) or not self._entries <= own.keys():
             rule = f"it observes {kind(own)}, but its space is {self.env.observation_space}"
             raise CogError(rule, remedy="make both the same, at every frame")
         values = [self._row(own[name], name) for name in self._numbers]
@@ -140,7 +149,10 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             pose = pose if pose.dtype == object else pose.astype(np.float32)
         if self.size is None:
             return {"state": pose}
-        return {"image": _stretched(self._image(own), self.size), "proprio": pose}
+        pictures = {
+            word: _stretched(self._picture(own, entry), self.size) for word, entry in self._cameras.items()
+        }
+        return {**pictures, "proprio": pose}
 
     def _row(self, value: Any, name: str) -> np.ndarray:
         """The numbers of one entry, of the shape that its space has."""
@@ -151,18 +163,18 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             raise CogError(rule, remedy="make both the same, at every frame")
         return found.ravel()
 
-    def _image(self, own: Mapping[str, Any]) -> np.ndarray:
-        """The picture among the entries of an observation, or the one that is drawn."""
-        picture = self.render() if self._picture is None else own[self._picture]
+    def _picture(self, own: Mapping[str, Any], entry: str | None) -> np.ndarray:
+        """The picture that is this entry of an observation, or the one that is drawn."""
+        picture = self.render() if entry is None else own[entry]
         if picture is None:
             rule = "it observes no picture, and render() draws none"
             raise CogError(
                 rule, remedy="record its state, or list 'rgb_array' in its metadata['render_modes']"
             )
-        name = "render()" if self._picture is None else self._picture or "its observation"
-        check_picture(picture, name, self._size_of_picture)
+        name = "render()" if entry is None else entry or "its observation"
+        check_picture(picture, name, self._sizes.get(entry))
         found = np.asarray(picture)
-        self._size_of_picture = found.shape  # of what is drawn, the first picture says it
+        self._sizes[entry] = found.shape  # of what is drawn, the first picture says it
         return found
 
     def _info(self, info: Any, reward: Any) -> dict[str, Any]:
@@ -178,29 +190,36 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return {"signals": {"reward": reward, "success": success}, "success": success}
 
 
-def entries(space: Any, name: str) -> tuple[str | None, dict[str, spaces.Box]]:
-    """The entry of an observation space that is a picture, if any, and those that are numbers, in order.
+def entries(space: Any, name: str) -> tuple[dict[str, spaces.Box], dict[str, spaces.Box]]:
+    """The entries of an observation space that are pictures and those that are numbers, in order.
+
+    The first picture is the one called "image", or else the first in colour; grey ones only follow it.
 
     Raises:
-        UsageError: an entry is neither, or several are pictures.
+        UsageError: an entry is neither.
     """
     parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {WHOLE: space}
-    pictures, numbers = [], {}
+    boxes: dict[str, Any] = {word: part for word, part in parts.items() if isinstance(part, spaces.Box)}
+    coloured = [word for word, box in boxes.items() if is_picture(box.dtype, box.shape)]
+    first = ["image"] if "image" in coloured else coloured[:1]
+    others = [word for word, box in boxes.items() if first and is_further_picture(box.dtype, box.shape)]
+    pictures = {word: boxes[word] for word in (*first, *others)}
+    numbers = {}
     for word, part in parts.items():
-        if isinstance(part, spaces.Box) and is_picture(part.dtype, part.shape):
-            pictures.append(word)
-        elif isinstance(part, spaces.Box) and len(part.shape) <= 1 and part.dtype.kind in "fiu":
+        if word in pictures:
+            continue
+        if isinstance(part, spaces.Box) and len(part.shape) <= 1 and part.dtype.kind in "fiu":
             numbers[word] = part
         else:
             what = f"the observation {word!r}" if word else "the observation"
+            wrapper = "FilterObservation" if word else "FlattenObservation"
+            if isinstance(part, spaces.Dict):
+                wrapper = "TransformObservation that puts its entries beside the others"
             raise UsageError(
                 f"{what} of {name} is {part}, neither a picture (H, W, 3) uint8 nor a row of numbers",
-                remedy=f"{WRAP}{'FilterObservation' if word else 'FlattenObservation'}",
+                remedy=WRAP + wrapper,
             )
-    if len(pictures) > 1:
-        rule = f"{name} observes {len(pictures)} pictures: {', '.join(pictures)}"
-        raise UsageError(rule, remedy=f"{WRAP}FilterObservation that leaves one")
-    return (pictures[0] if pictures else None), numbers
+    return pictures, numbers
 
 
 def _bounds(space: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -237,4 +256,4 @@ def _stretched(picture: np.ndarray, size: int) -> np.ndarray:
     if picture.shape[:2] == (size, size):
         return picture.copy()
     small: np.ndarray = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    return small
+    return small.reshape(size, size, picture.shape[2])  # OpenCV leaves out the axis of a single channel

@@ -1,5 +1,7 @@
 """Randomisation of what a policy should not depend on: lighting, camera and friction; off by default."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cog.envs.bullet import Client
@@ -20,11 +22,11 @@ def randomise_lighting(client: Client, camera: Camera, rng: np.random.Generator)
 
 
 def randomise_camera(client: Client, camera: Camera, rng: np.random.Generator) -> None:
-    """Move the camera and its target by about a centimetre."""
+    """Move the scene's camera and its target by about a centimetre; the one at the wrist is bolted on."""
     eye, target = (
         np.array(point) + CAMERA_SPREAD * rng.standard_normal(3) for point in (camera.eye, camera.target)
     )
-    client.aim(Camera(tuple(eye), tuple(target), camera.field))
+    client.aim(replace(camera, eye=tuple(eye), target=tuple(target)))
 
 
 def randomise_friction(client: Client, body: int, rng: np.random.Generator) -> None:

@@ -48,7 +48,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Camera:
-    """The one camera of a scene."""
+    """A camera, in the frame of the world or of what it is fixed to."""
 
     eye: tuple[float, float, float]
     """Position of the camera (m)."""
@@ -56,6 +56,10 @@ class Camera:
     """Point that it looks at (m)."""
     field: float
     """Vertical field of view (degrees)."""
+    up: tuple[float, float, float] = (0, 0, 1)
+    """Direction that is up in its pictures."""
+    nearest: float = 0.05
+    """Distance (m) below which it sees nothing."""
 
 
 def draw(ranges: tuple[Range, ...], rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The base of every scene: a WidowX-250 at a table, seen by one camera, as a Gymnasium environment."""
+"""The base of every scene: a WidowX-250 at a table, seen by one camera or two, as a Gymnasium environment."""
 
 import math
 from abc import ABC, abstractmethod
@@ -25,6 +25,7 @@ from cog.signals.stages import Stage
 
 PROPRIO_SIZE = 8
 ACTION_SIZE = 8
+WRIST = "wrist"  # name of the wrist camera's pictures
 
 
 class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
@@ -36,6 +37,8 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
 
     Observation: `image` (H, W, 3) uint8 and `proprio` (8,) float32: gripper centre relative to neutral (m),
     rotation relative to pointing down (rad), finger opening (0 to 1), gripper command (1 open, 0 closed).
+    With `wrist`, also `wrist` (H, W, 3) uint8, from a camera that is fixed beside the fingers and moves and
+    turns with the gripper. It has the scene's light; `randomise="camera"` leaves it where it is mounted.
     With `observation="state"`: `state` float32, the proprio values, then the values that the scene appends.
 
     Reward: 1 on a step that ends in success, else 0. With `terminate_on_success` the episode ends there;
@@ -73,6 +76,7 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         render_size: int = 384,
         objects: str = "cube",
         randomise: str | tuple[str, ...] = (),
+        wrist: bool = False,
     ) -> None:
         """`objects` names a set of `cog.envs.objects`, `randomise` any of `cog.envs.randomise`.
 
@@ -94,12 +98,20 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         if unknown := set(randomise) - set(RANDOMISATIONS):
             known = ", ".join(RANDOMISATIONS)
             raise UsageError(f"randomise {sorted(unknown)[0]!r} is unknown", remedy=f"choose from: {known}")
+        if not isinstance(wrist, bool):
+            raise UsageError(f"wrist is {wrist!r}", remedy="make it true or false")
+        if wrist and observation != "image":
+            raise UsageError(
+                f"wrist is true, but observation={observation!r} shows no pictures",
+                remedy="observe images, or leave wrist out",
+            )
         self._start = self._checked(self.starts[0] if start is None else start)
         self._observation = observation
         self._image_size = image_size
         self._render_size = render_size
         self._objects = OBJECT_SETS[objects]
         self._randomise = randomise
+        self._wrist = wrist
         self.terminate_on_success = terminate_on_success
         rate = round(1 / (self.physics.substeps * scene.TIME_STEP))
         self.metadata = {**self.metadata, "render_fps": rate}
@@ -271,8 +283,10 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
         if self._observation == "state":
             return cast("spaces.Space[dict[str, np.ndarray]]", spaces.Dict(state=numbers(self.state_size)))
         pixels = spaces.Box(0, 255, (self._image_size, self._image_size, 3), np.uint8)
-        space = spaces.Dict(image=pixels, proprio=numbers(PROPRIO_SIZE))
-        return cast("spaces.Space[dict[str, np.ndarray]]", space)
+        shown: dict[str, spaces.Space[Any]] = {"image": pixels, "proprio": numbers(PROPRIO_SIZE)}
+        if self._wrist:
+            shown[WRIST] = spaces.Box(0, 255, pixels.shape, np.uint8)
+        return cast("spaces.Space[dict[str, np.ndarray]]", spaces.Dict(shown))
 
     def _checked_action(self, action: np.ndarray) -> np.ndarray:
         command = np.asarray(action, dtype=np.float64)
@@ -314,8 +328,11 @@ class Tabletop(OneWorld, gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
     def _observe(self) -> dict[str, np.ndarray]:
         proprio = self._proprio().astype(np.float32)
         if self._observation == "image":
-            image = self._client.image(self._image_size, self._image_size)
-            return {"image": image, "proprio": proprio}
+            size = self._image_size
+            seen = {"image": self._client.image(size, size), "proprio": proprio}
+            if self._wrist:
+                seen[WRIST] = self._client.image(size, size, self.arm.wrist_camera())
+            return seen
         return {"state": np.concatenate([proprio, *self.state()]).astype(np.float32)}
 
     def _info(self, signals: dict[str, float]) -> dict[str, Any]:

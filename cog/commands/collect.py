@@ -28,17 +28,30 @@ class EpisodeOptions:
     Default: images; of a plain environment its picture, if it observes one."""
     image_size: int = 48
     """Height and width of the recorded images in pixels."""
+    wrist: bool = False
+    """Whether the camera at the wrist is recorded, too; the same as --env-options wrist=true."""
     terminate_on_success: bool = True
     """Whether an episode ends at success; otherwise at its last step, or when its behaviour is done.
 
     A behaviour is done once it has succeeded, or, with its option hold, that many steps later."""
 
     def spec(self) -> dict[str, Any]:
-        """These options as fields of a collection's spec."""
+        """These options as fields of a collection's spec.
+
+        Raises:
+            UsageError: the environment cannot be built, or has no camera at the wrist where one is asked for.
+        """
         from cog.core.options import parse_options
-        from cog.envs.make import shown_by_default, starts_of
+        from cog.envs.make import check_wrist, shown_by_default, starts_of
 
         options = parse_options(self.env_options)
+        if self.wrist:
+            check_wrist(self.env)
+            if options.setdefault("wrist", True) is not True:
+                raise UsageError(
+                    f"--wrist asks for the camera at the wrist, but --env-options wrist={options['wrist']}",
+                    remedy="give one of them",
+                )
         return {
             "starts": self.start or starts_of(self.env)[:1],
             "seed": self.seed,

@@ -4,11 +4,17 @@ What a source declares comes first, type and shape second, values last. `judge` 
 `Conversion` converts and holds every value to the decision, `check_picture` admits finished pictures alone.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+OBSERVED = ("image", "proprio", "state")
+"""Names of observations that no further camera may have."""
+CAMERA_NAMES = "letters, digits, '_', '-' and '.', other than image, proprio and state"
+"""Names that further cameras may have, for people."""
+_CAMERA = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 Channels = Literal["last", "first", "none"]
 Standing = Literal["picture", "convertible", "asked", "unfit"]
 """A picture as it is; one after an exact conversion; one only if its key is named; none."""
@@ -115,6 +121,16 @@ def check_picture(dtype: np.dtype, shape: tuple[int, ...]) -> None:
             "move the colour channels to the end, repeat a grey channel three times or leave out a fourth"
         )
         raise UnfitError(f"each must be (H, W, 3), found {shape}", remedy)
+
+
+def is_further_picture(dtype: np.dtype, shape: tuple[int, ...]) -> bool:
+    """Whether a further camera may give pictures of these: uint8 (H, W, 3) or, in grey, (H, W, 1)."""
+    return dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3) and 0 not in shape
+
+
+def is_camera_name(name: object) -> bool:
+    """Whether a further camera may have this name: letters, digits, `_`, `-` and `.`, and not `OBSERVED`."""
+    return isinstance(name, str) and bool(_CAMERA.fullmatch(name)) and name not in OBSERVED
 
 
 def encoding(row: np.ndarray) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cog.datasets.episode import Episode
+from cog.signals.pictures import OBSERVED
 
 
 class Recorder:
@@ -56,13 +57,20 @@ class Recorder:
         return {name: np.array([entry[name] for entry in self.signals]) for name in self.names}
 
     def episode(self, behaviour: str, options: Mapping[str, Any], noise: float) -> Episode:
-        """The steps so far, at least one, as an episode of `behaviour`."""
+        """The steps so far, at least one, as an episode of `behaviour`.
+
+        What is observed beside image, proprio and state is what further cameras see.
+        """
+        if self._observations is None:
+            raise ValueError("this recorder does not keep observations")
+        seen = {name: np.stack([entry[name] for entry in self._observations]) for name in self.observation}
         return Episode(
             actions=np.stack(self.actions),
             signals={name: values.astype(np.float32) for name, values in self.signal_values().items()},
-            images=self._stacked("image"),
-            proprio=self._stacked("proprio"),
-            state=self._stacked("state"),
+            images=seen.get("image"),
+            cameras={name: values for name, values in seen.items() if name not in OBSERVED},
+            proprio=seen.get("proprio"),
+            state=seen.get("state"),
             seed=self.seed,
             start=self.start,
             behaviour=behaviour,
@@ -82,10 +90,3 @@ class Recorder:
         self.signals.append(signals)
         self.successes.append(self.success)
         self.succeeded |= self.success
-
-    def _stacked(self, name: str) -> np.ndarray | None:
-        """An observation at each frame, (T + 1, ...), or None if the scene does not show it."""
-        if self._observations is None:
-            raise ValueError("this recorder does not keep observations")
-        present = name in self._observations[0]
-        return np.stack([entry[name] for entry in self._observations]) if present else None

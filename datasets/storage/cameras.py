@@ -8,9 +8,10 @@ merge       image (what front shows), wrist
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from cog.datasets.episode import further, is_camera_name
+from cog.datasets.episode import further
 from cog.datasets.storage.dataset import Dataset
 from cog.errors import UsageError
+from cog.signals.pictures import is_camera_name
 
 OUT = "none"
 """New name of a camera that the merge leaves out."""

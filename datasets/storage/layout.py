@@ -23,8 +23,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from cog.datasets.episode import Episode, is_camera_name
+from cog.datasets.episode import Episode
 from cog.datasets.storage.problem import RECOLLECT, DataError, Problem
+from cog.signals.pictures import CAMERA_NAMES, is_camera_name
 
 Arrays = dict[str, np.ndarray]
 
@@ -50,7 +51,6 @@ PER_FRAME: dict[str, tuple[str, int]] = {
 }
 PER_STEP: dict[str, tuple[str, int]] = {"actions": ("f4", 2), "rewards": ("f4", 1), "terminals": ("?", 1)}
 CAMERA = ("u1", 4)
-NAMED = "letters, digits, '_', '-' and '.', other than image, proprio and state"
 OFFERED = "correct the episodes that you pass"
 
 
@@ -177,7 +177,7 @@ def check(
     require(("rewards" in arrays) == ("terminals" in arrays), "rewards", "must come with terminals")
     for field in (field for field in arrays if not field.startswith(INDEX)):
         if field.startswith(CAMERAS):
-            require(is_camera_name(field.removeprefix(CAMERAS)), field, f"must be named by {NAMED}")
+            require(is_camera_name(field.removeprefix(CAMERAS)), field, f"must be named by {CAMERA_NAMES}")
         array, (kind, dimensions) = arrays[field], kind_of(field)
         rows = int(length.sum()) + (len(length) if is_per_frame(field) else 0)
         require(array.dtype == np.dtype(kind), field, f"must be {np.dtype(kind)}, found {array.dtype}")
@@ -275,7 +275,7 @@ def _check_offered(episode: Episode, names: tuple[str, ...], number: int, file: 
             refuse(field, f"must have {steps + per_frame} rows for {steps} actions, found {len(array)}")
     for name in episode.cameras:
         if not is_camera_name(name):
-            refuse(f"cameras[{name}]", f"must be named by {NAMED}")
+            refuse(f"cameras[{name}]", f"must be named by {CAMERA_NAMES}")
     if not names or tuple(episode.signals) != names or not all(isinstance(name, str) for name in names):
         refuse(
             "signals", f"must have the names {list(names)}, found {list(episode.signals)}, and at least one"

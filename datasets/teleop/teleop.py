@@ -7,7 +7,7 @@ it is restarted, and its recorded actions repeat the same frames from its record
 """
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,7 @@ from cog.datasets.teleop.keyboard import (
 from cog.envs.contract import draws_pictures, number, try_out
 from cog.envs.make import make_environment
 from cog.errors import UsageError
+from cog.signals.pictures import OBSERVED
 
 BEHAVIOUR = BehaviourChoice("teleop")
 STEPS_PER_SECOND = 24  # if the environment names no rate
@@ -47,8 +48,11 @@ STEPS_PER_SECOND = 24  # if the environment names no rate
 class FrontEnd(Protocol):
     """A screen and a keyboard."""
 
-    def show(self, picture: np.ndarray, text: str) -> None:
-        """Show a picture (H, W, 3) uint8 and lines of text, replacing the previous ones."""
+    def show(self, picture: np.ndarray, text: str, further: Sequence[np.ndarray]) -> None:
+        """Show a picture (H, W, 3) uint8 and lines of text, replacing the previous ones.
+
+        Where there is room, also what `further` cameras see, (h, w, 3 or 1) uint8 each.
+        """
 
     def keys(self, seconds: float) -> Set[str]:
         """Wait, then return the keys that are down or were pressed since the last call."""
@@ -174,7 +178,8 @@ class _Demonstration:
             "",
             *(f"{name:<25}{value:6.2f}" for name, value in recorder.signals[-1].items()),
         ]
-        self.screen.show(self.env.render(), "\n".join(lines))
+        further = [seen for name, seen in recorder.observation.items() if name not in OBSERVED]
+        self.screen.show(self.env.render(), "\n".join(lines), further)
 
 
 def _rate(named: Any) -> float:

@@ -7,7 +7,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from functools import cache
 from itertools import groupby
 from types import TracebackType
@@ -71,8 +71,8 @@ class Terminal:
         self.live.stop()
         termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self.before)
 
-    def show(self, picture: np.ndarray, text: str) -> None:
-        """Draw the picture as large as the terminal allows, and the lines next to it."""
+    def show(self, picture: np.ndarray, text: str, further: Sequence[np.ndarray] = ()) -> None:
+        """Draw the picture as large as the terminal allows, and the lines next to it, but nothing further."""
         size = min(2 * self.console.height, self.console.width - TEXT_WIDTH, LARGEST)
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=max(size, 1))

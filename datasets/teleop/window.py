@@ -2,10 +2,11 @@
 
 import time
 import tkinter
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from types import TracebackType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from cog.datasets.teleop.keyboard import KEYS, QUIT
@@ -46,8 +47,9 @@ class Window:
     ) -> None:
         self.root.destroy()
 
-    def show(self, picture: np.ndarray, text: str) -> None:
-        """Show the picture and the lines next to it."""
+    def show(self, picture: np.ndarray, text: str, further: Sequence[np.ndarray] = ()) -> None:
+        """Show the picture, those of further cameras beside it, and the lines next to them."""
+        picture = side_by_side([picture, *further])
         height, width = picture.shape[:2]
         header = f"P6 {width} {height} 255 ".encode()
         # An attribute, since Tk itself keeps no reference to the image.
@@ -73,6 +75,17 @@ class Window:
 
     def _close(self) -> None:
         self.closed = True
+
+
+def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures (h, w, 3 or 1) uint8 in a row, each as high as the first, (H, W, 3) uint8."""
+    height = len(pictures[0])
+    row = []
+    for picture in pictures:
+        colours = np.repeat(picture, 3 // picture.shape[2], axis=2)
+        width = max(1, round(picture.shape[1] * height / len(picture)))
+        row.append(cv2.resize(colours, (width, height), interpolation=cv2.INTER_NEAREST))
+    return np.concatenate(row, axis=1)
 
 
 def _name(event: Any) -> str:

@@ -127,7 +127,7 @@ def test_judging_does_not_depend_on_the_number_of_threads(judged):
     before, found = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        found.append(judge(classifier.network, episode.images, episode.proprio))
+        found.append(judge(classifier.network, episode.pictures(), episode.proprio))
         assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
     np.testing.assert_array_equal(*found)
@@ -224,7 +224,7 @@ def test_positives_and_negatives_may_come_from_two_datasets(tmp_path):
 def test_frames_are_those_after_each_step_and_labels_those_of_the_rule(judged):
     frames = read_frames([judged / "data"], ClassifierConfig(judged / "x", label="grasp_success"))
     episodes = list(open_dataset(judged / "data").episodes())
-    np.testing.assert_array_equal(frames.images, np.concatenate([e.images[1:] for e in episodes]))
+    np.testing.assert_array_equal(frames.images["image"], np.concatenate([e.images[1:] for e in episodes]))
     np.testing.assert_array_equal(frames.proprio, np.concatenate([e.proprio[1:] for e in episodes]))
     heights = np.concatenate([e.signals["object_height"][1:] for e in episodes])
     np.testing.assert_array_equal(frames.success, heights > 0.1)
@@ -253,7 +253,7 @@ def made_frames(success: list[list[int]]) -> LabelledFrames:
     labels = np.concatenate(success).astype(bool)
     numbers = np.repeat(np.arange(len(success)), [len(entry) for entry in success])
     images = np.zeros((len(labels), 8, 8, 3), np.uint8)
-    return LabelledFrames(images, None, labels, np.ones(len(labels), bool), numbers, ())
+    return LabelledFrames({"image": images}, None, labels, np.ones(len(labels), bool), numbers, ())
 
 
 def test_verdicts_count_frames_episodes_and_first_frames():

@@ -44,6 +44,27 @@ def test_frames_signals_and_actions_are_copies():
     assert len(np.unique(plain.signals["place"])) == 4 and plain.signals["place"].dtype == np.float32
 
 
+class Watched(Reused):
+    """The scene with a second camera, in grey."""
+
+    def _see(self):
+        observation, info = super()._see()
+        self.grey = self.__dict__.get("grey", np.zeros((4, 6, 1), np.uint8))
+        self.grey[:] = int(200 * self.place)
+        return {**observation, "wrist": self.grey}, info
+
+
+def test_what_further_cameras_see_is_kept_by_their_names_as_copies():
+    recorder = Recorder(Watched(terminate_on_success=False), 3, "left")
+    for _ in range(3):
+        recorder.step(np.full(8, 0.5, np.float32))
+    episode = recorder.episode("made", {}, 0.0)
+    assert list(episode.pictures()) == ["image", "wrist"] and episode.cameras["wrist"].shape == (4, 4, 6, 1)
+    shown = np.floor(200 * recorder.signal_values()["place"])
+    np.testing.assert_array_equal(episode.cameras["wrist"][:, 0, 0, 0], shown)
+    assert len(np.unique(shown)) == 4
+
+
 def test_success_is_that_of_the_last_frame_and_succeeded_that_of_any():
     _, recorder = recorded([1.0] * 5)
     assert recorder.success and recorder.succeeded

@@ -42,7 +42,8 @@ class Script:
         self.screens = []
         self.waits = []
 
-    def show(self, picture, text):
+    def show(self, picture, text, further):
+        self.further = further
         self.screens.append((picture.copy(), text))
 
     def keys(self, seconds):

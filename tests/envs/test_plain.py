@@ -243,7 +243,6 @@ MISFITS = {
     "Text": (another("observation_space", spaces.Text(4)), "neither a picture .* nor a row of numbers"),
     "Grey": (another("observation_space", spaces.Box(0, 255, (9, 9), np.uint8)), "neither a picture"),
     "Float": (another("observation_space", spaces.Box(0, 1, (9, 9, 3))), "neither a picture"),
-    "Two": (another("observation_space", spaces.Dict(left=PIXELS, right=PIXELS)), "2 pictures: left, right"),
     "Other": (
         another("_see", lambda: np.zeros(3)),
         r"the observation has shape \(3,\), but its space has \(2,\)",

@@ -50,12 +50,12 @@ def policy_of(
     return Policy(network, shape, 1, critic, origin)
 
 
-def observations(policy: Policy, seed: int = 0) -> tuple[np.ndarray | None, np.ndarray]:
+def observations(policy: Policy, seed: int = 0) -> tuple[dict[str, np.ndarray] | None, np.ndarray]:
     """Random observations that fit a policy."""
     rng = np.random.default_rng(seed)
     images = None
     if policy.shape.image is not None:
-        images = rng.integers(0, 256, (ROWS, *policy.shape.image), dtype=np.uint8)
+        images = {"image": rng.integers(0, 256, (ROWS, *policy.shape.image), dtype=np.uint8)}
     return images, rng.normal(size=(ROWS, POSE)).astype(np.float32)
 
 
@@ -104,8 +104,9 @@ def test_every_way_of_acting_leaves_and_acts_the_same(name: str, kind: Any, tmp_
     run = runner(out)
     for row in range(ROWS):
         here = slice(row, row + 1)
-        inputs = [one[here] for one in (images, poses) if one is not None]
-        expected = policy.expects.outputs(policy.act(None if images is None else images[here], poses[here]))
+        seen = None if images is None else images["image"][here]
+        inputs = [poses[here]] if seen is None else [seen, poses[here]]
+        expected = policy.expects.outputs(policy.act(seen, poses[here]))
         np.testing.assert_allclose(run(*inputs), expected, atol=1e-5)
 
 
@@ -119,8 +120,8 @@ def test_the_critics_choice_and_draws_leave_too(kind: Any, images: bool, tmp_pat
     noise = np.random.default_rng(1).normal(size=(ROWS, 1, ACTIONS)).astype(np.float32)
     choose, draw_one, picked = runner(chooser), runner(drawer), set()
     for row in range(ROWS):
-        inputs = [one[row : row + 1] for one in (seen, poses) if one is not None]
-        image = None if seen is None else inputs[0]
+        image = None if seen is None else seen["image"][row : row + 1]
+        inputs = [one for one in (image, poses[row : row + 1]) if one is not None]
         offered = [policy.act(image, poses[row : row + 1], draw[None]) for draw in fixed_draws(4, ACTIONS)]
         offered.append(policy.act(image, poses[row : row + 1]))
         values = [policy.value(image, poses[row : row + 1], action)[0] for action in offered]

@@ -176,8 +176,9 @@ def test_one_picture_of_any_size_is_seen_as_the_data_hold_it(tmp_path: Path) -> 
     assert held is not None
     policy = made(dataclasses.replace(ARM, resize="stretch"), 3, 2)
     for frame, stored in zip(camera, held, strict=True):
-        picture, _ = policy.expects.inputs(frame, np.zeros(3), "rgb")
-        np.testing.assert_array_equal(picture, stored[None])
+        pictures, _ = policy.expects.inputs(frame, np.zeros(3), "rgb")
+        assert pictures is not None
+        np.testing.assert_array_equal(pictures["image"], stored[None])
 
 
 @pytest.mark.parametrize(("device", "words"), [("gpu", "must be cpu, cuda"), ("cuda:77", "CUDA devices")])

@@ -53,7 +53,8 @@ def test_an_episode_has_the_row_of_its_number_and_the_others_stay_empty():
     act = Watched()
     with closing(Environments(SCENE, 5)) as environments:
         act_side_by_side(environments, GROUP, act, 1, STREAM)
-    images, poses, noise = act.batches[0]
+    cameras, poses, noise = act.batches[0]
+    images = cameras["image"]
     assert images.shape == (5, 16, 16, 3) and poses.shape == (5, 1) and noise.shape == (5, 1, 8)
     for rows in (images, poses, noise):
         assert [bool(rows[row].any()) for row in range(5)] == [False, True, False, True, True]  # 6, 8, 4

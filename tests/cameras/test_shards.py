@@ -8,10 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from cog.datasets.episode import Episode, is_camera_name
+from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import open_dataset, write_dataset
 from cog.datasets.storage.problem import DataError
 from cog.datasets.storage.shard import decode_shard, encode_shard
+from cog.signals.pictures import is_camera_name
 
 SIZES = {"wrist": (6, 10, 3), "grey-2": (4, 4, 1)}
 

@@ -1,0 +1,1 @@
+"""Several cameras, from shards to policies."""
