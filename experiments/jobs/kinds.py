@@ -305,7 +305,7 @@ class Train(Job):
                 return NOTHING
             raise CogError(f"{self.config.out}: there is no run")
         found = checkpoint.load(self.config.out)
-        checkpoint.refuse_other(found.config, self.config, found.folder)
+        checkpoint.refuse_other(found.config, self.config, found.folder, found.update)
         return hash_json([found.update, hash_file(found.folder / checkpoint.TENSOR_FILES[0])])
 
     def has_checkpoint(self) -> bool:
