@@ -18,6 +18,7 @@ from cog.users import users_code
 
 OBSERVATIONS = {"image": ("image", "proprio"), "state": ("state",)}
 """Observations of policies, by the scene's argument `observation`."""
+REAL = "fiu"  # kinds of the types of observations
 LARGEST = float(np.finfo(np.float32).max)  # numbers are stored as float32
 SCALE = "give rows, columns and colours (RGB) as whole numbers from 0 to 255"
 RESET = "return (observation, info) from reset(self, *, seed=None, options=None)"
@@ -197,7 +198,7 @@ def check_picture(value: Any, name: str, shape: tuple[int, ...] | None = None) -
     Raises:
         CogError: naming its type and shape.
     """
-    found = _array(value, name)
+    found = as_array(value, name)
     if not is_picture(found.dtype, found.shape) or (shape is not None and found.shape != shape):
         wanted = "(H, W, 3)" if shape is None else shape
         raise CogError(f"{name} must be uint8 {wanted}, found {found.dtype} {found.shape}", remedy=SCALE)
@@ -239,7 +240,7 @@ def number(value: Any) -> float | None:
     if not isinstance(value, float | int):
         try:
             found = np.asarray(value)
-        except ValueError:
+        except (TypeError, ValueError, RuntimeError):
             return None
         if found.size != 1 or found.dtype.kind not in "fiub":
             return None
@@ -261,25 +262,30 @@ def kind(value: Any) -> str:
     return f"{type(value).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}")
 
 
+def as_array(value: Any, name: str) -> np.ndarray:
+    """A value that is called `name` as an array of any type.
+
+    Raises:
+        CogError: it is none, such as rows of several lengths or a tensor that NumPy cannot read.
+    """
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CogError(f"{name} is no array ({' '.join(str(error).split())})") from error
+
+
 def _check_numbers(value: Any, name: str, shape: tuple[int, ...]) -> None:
-    found = _array(value, name)
+    found = as_array(value, name)
     if found.shape != shape:
         rule = f"it observes {name} of shape {found.shape}, but its space has {shape}"
         raise CogError(rule, remedy=ALWAYS)
-    if found.dtype.kind not in "fiu":
-        raise CogError(f"{name} must hold numbers, found type {found.dtype}")
+    if found.dtype.kind not in REAL:
+        raise CogError(f"{name} must hold real numbers, found type {found.dtype}", remedy=ALWAYS)
     with np.errstate(over="ignore"):
         finite = np.isfinite(found.astype(np.float32))
     if not finite.all():
         entry = int(np.flatnonzero(~finite)[0])
         raise CogError(f"{name}[{entry}] is {found[entry]}; it must be finite in float32")
-
-
-def _array(value: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise CogError(f"{name} is no array ({error})") from error
 
 
 def _list(names: Any) -> str:

@@ -18,8 +18,11 @@ import numpy as np
 from gymnasium import spaces
 
 from cog.envs.contract import (
+    ALWAYS,
+    REAL,
     RESET,
     STEP,
+    as_array,
     check_arguments,
     check_picture,
     check_success,
@@ -130,25 +133,30 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def _shown(self) -> dict[str, np.ndarray]:
         """The last observation as a scene's."""
         own = self.seen if isinstance(self.env.observation_space, spaces.Dict) else {WHOLE: self.seen}
-        wanted = {*self._numbers, *([self._picture] if self._picture is not None else [])}
-        if not isinstance(own, Mapping) or not wanted <= own.keys():
+        wanted = [*self._numbers, *([self._picture] if self._picture is not None else [])]
+        if not isinstance(own, Mapping):
             rule = f"it observes {kind(own)}, but its space is {self.env.observation_space}"
-            raise CogError(rule, remedy="make both the same, at every frame")
+            raise CogError(rule, remedy=ALWAYS)
+        if missing := [name for name in wanted if name not in own]:
+            have = f"it has {', '.join(map(repr, own)) or 'nothing'}"
+            raise CogError(f"the observation lacks {', '.join(map(repr, missing))}; {have}", remedy=ALWAYS)
         values = [self._row(own[name], name) for name in self._numbers]
         pose = np.concatenate(values) if values else np.zeros(1)
         with np.errstate(over="ignore"):  # what is too large is refused as not finite
-            pose = pose if pose.dtype == object else pose.astype(np.float32)
+            pose = pose.astype(np.float32)
         if self.size is None:
             return {"state": pose}
         return {"image": _stretched(self._image(own), self.size), "proprio": pose}
 
     def _row(self, value: Any, name: str) -> np.ndarray:
         """The numbers of one entry, of the shape that its space has."""
-        found, wanted = np.asarray(value), self._numbers[name].shape
+        wanted, what = self._numbers[name].shape, f"the observation {name!r}" if name else "the observation"
+        found = as_array(value, what)
         if found.shape != wanted:
-            what = f"the observation {name!r}" if name else "the observation"
             rule = f"{what} has shape {found.shape}, but its space has {wanted}"
-            raise CogError(rule, remedy="make both the same, at every frame")
+            raise CogError(rule, remedy=ALWAYS)
+        if found.dtype.kind not in REAL + "b":  # flags are 0 and 1
+            raise CogError(f"{what} must hold real numbers, found type {found.dtype}", remedy=ALWAYS)
         return found.ravel()
 
     def _image(self, own: Mapping[str, Any]) -> np.ndarray:
