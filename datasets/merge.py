@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, since
+from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, nowhere, since
 from cog.core.inputs import Input
 from cog.core.lock import reserved
 from cog.core.options import usable_path
@@ -183,6 +183,8 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     if not out.exists():
         with reserved(out), contextlib.suppress(Taken):  # what is there by now is compared
             write_sealed(out, "merge", value, new=True)
+    if nowhere(out):
+        raise Taken(out)
     existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
     if existing | {"code_version": ""} != value | {"code_version": ""}:
         raise CogError(f"{out} exists already with other content{since(out)}", remedy=OTHER_NAME)
@@ -200,7 +202,9 @@ def open_merge(path: Path | str) -> Merge:
         path = path / MERGE
     if path.is_dir() or is_container(path) or not path.exists():
         if not path.exists() and "@" not in path.name:
-            raise CogError("there is no merge file or dataset here", where=path, remedy="check the path")
+            raise CogError(
+                f"there is no merge file or dataset here{nowhere(path)}", where=path, remedy="check the path"
+            )
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))

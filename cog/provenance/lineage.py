@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cog.classifier.network import FACTS, WEIGHTS, open_classifier
-from cog.core.files import hash_file, home, read_json
+from cog.core.files import hash_file, home, nowhere, read_json
 from cog.core.inputs import Input, inputs_from_json
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.relabel.request import STORED
@@ -108,7 +108,7 @@ def identify(path: Path) -> tuple[str, Path]:
     if not path.exists():
         if "@" in path.name:
             return "view", path
-        raise CogError("there is nothing here", where=path, remedy="check the path")
+        raise CogError(f"there is nothing here{nowhere(path)}", where=path, remedy="check the path")
     if path.is_dir():
         for kind, names in (
             ("dataset", (MANIFEST, COLLECTION, REFERENCE)),

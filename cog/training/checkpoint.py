@@ -33,6 +33,7 @@ from cog.core.files import (
     hash_json,
     is_pointer,
     make_folder,
+    nowhere,
     sweep,
     write_bytes,
 )
@@ -164,7 +165,9 @@ def find(path: Path) -> Path:
     if (path / STATE).exists():
         return path
     raise CogError(
-        "holds no checkpoint", where=path, remedy="name a run folder or one of its checkpoints/step_* folders"
+        f"holds no checkpoint{nowhere(path)}",
+        where=path,
+        remedy="name a run folder or one of its checkpoints/step_* folders",
     )
 
 

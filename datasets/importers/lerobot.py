@@ -19,6 +19,7 @@ from cog.datasets.importers.source import (
     Recording,
     choose,
     ended_last,
+    exported_bounds,
     robot_facts,
     unsaid_ends,
     untaken,
@@ -95,6 +96,7 @@ class LeRobotSource:
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key), str(choice.terminated)}
         taken |= set(ENDS) if set(ENDS) <= folder.features.keys() else set()
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)
+        self._notes += exported_bounds(folder.origin)
         if folder.told not in (None, len(listed)):
             self._notes.append(f"{INFO} tells of {folder.told} episodes, but the folder lists {len(listed)}")
         if len(self._entries) < len(listed):
