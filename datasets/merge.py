@@ -117,8 +117,7 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
     If the whole text is an existing path, the '@' belongs to the name of the folder.
     """
-    if text.startswith("~"):  # which no shell wrote out
-        text = str(usable_path(Path(text)))
+    text = str(usable_path(Path(text))) if text else text
     folder, at, view = text.rpartition("@")
     if not at or "/" in view or Path(text).exists():
         return Path(text), None
@@ -128,25 +127,35 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
 
 def write_merge(
-    out: Path | str, task: str | Sequence[str], prior: str | Sequence[str] = (), task_share: float = 0.5
+    out: Path | str,
+    task: str | Sequence[str],
+    prior: str | Sequence[str] = (),
+    task_share: float | None = None,
 ) -> Merge:
     """Write a merge of sources given as `FOLDER@VIEW`, one or several of each role.
 
-    Within a role, sources share in proportion to their steps. Without prior sources the task has all.
+    Within a role, sources share in proportion to their steps. The task has `task_share` of a batch: by
+    default half of it beside prior sources, and all without.
 
     Raises:
-        UsageError: no task source, or a share outside (0, 1).
+        UsageError: no task source, a share outside (0, 1), or one without prior sources to share with.
         CogError: a source does not exist or differs in shape from the others, or `out` holds another merge.
     """
     task, prior = ((given,) if isinstance(given, str) else given for given in (task, prior))
     if not task:
         raise UsageError("a merge needs at least one task source")
-    if not 0.0 < task_share < 1.0 and prior:
-        raise UsageError(f"task_share must lie between 0 and 1, got {task_share}")
+    if task_share is not None and not prior:
+        raise UsageError(
+            f"the task's share is {task_share:g}, but there are no prior data to share batches with",
+            remedy="name them with --prior, or leave out --task-share",
+        )
+    share = (0.5 if prior else 1.0) if task_share is None else task_share
+    if prior and not 0.0 < share < 1.0:
+        raise UsageError(f"task_share must lie between 0 and 1, got {share}")
     sources: list[Source] = []
     roles: list[tuple[Role, Sequence[str], float]] = [
-        ("task", task, task_share if prior else 1.0),
-        ("prior", prior, 1.0 - task_share),
+        ("task", task, share),
+        ("prior", prior, 1.0 - share),
     ]
     for role, texts, role_share in roles:
         opened = [_open_source(text) for text in texts]
@@ -197,7 +206,7 @@ def open_merge(path: Path | str) -> Merge:
     Raises:
         CogError: something is missing, malformed, or has changed since the merge was made.
     """
-    path = Path(path)
+    path = usable_path(Path(path))
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
     if path.is_dir() or is_container(path) or not path.exists():

@@ -45,7 +45,7 @@ class ManiSkillOptions(ObservationOptions):
     format: ClassVar[str] = "maniskill"
 
     success: str | None = UNASKED
-    """What marks success: reward>NUMBER, or the name of an array of flags; "none": nothing. Default: theirs."""
+    """What marks success: reward>NUMBER, or an array of flags; "none": nothing. Default: its own."""
 
     def open(self, path: Path) -> "ManiSkillSource":
         return ManiSkillSource(path, self)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cog.core.files import code_version, hash_json, nowhere
 from cog.core.inputs import Input, inputs_from_json, inputs_to_json
+from cog.core.options import usable_path
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
@@ -135,7 +136,7 @@ def open_dataset(path: Path | str) -> Dataset:
     Raises:
         CogError: there is no dataset, its collection is unfinished, or the manifest breaks a rule.
     """
-    path = Path(path)
+    path = usable_path(Path(path))
     manifest = path / MANIFEST
     if is_container(path):
         check_container(path)

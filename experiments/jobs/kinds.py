@@ -228,7 +228,7 @@ class Merge(Job):
     def work(self, help: Help) -> str | None:
         priors = [view.source for view in self.priors]
         share = 1.0 - self.prior_share if self.task_share is None else self.task_share
-        write_merge(self.file, [self.task.source], priors, share)
+        write_merge(self.file, [self.task.source], priors, share if priors else None)
         return None
 
     def content(self) -> str:
