@@ -94,6 +94,14 @@ class Merge:
         task = [source.view for source in self.sources if source.role == "task"]
         if not any(view.reward_sum or view.rule == STORED for view in task):
             found.append("no task source has a reward, so nothing can be learnt; see cog relabel")
+        named = [f"{source.name}@{source.view.name}" for source in self.sources]
+        known = [(source.dataset.hash, source.view.hash()) for source in self.sources]
+        for first, one in enumerate(known):
+            if one in known[first + 1 :] and one not in known[:first]:
+                roles = " and ".join(
+                    source.role for source, other in zip(self.sources, known, strict=True) if other == one
+                )
+                found.append(f"{named[first]} is in the merge {known.count(one)} times, as {roles}")
         scenes = dict.fromkeys(str(source.dataset.environment.get("id")) for source in self.sources)
         if len(scenes) > 1:
             found.append(

@@ -84,6 +84,9 @@ def promised(env: Any, name: str, observation: str) -> Contract:
     for word in ("starts", "signal_names"):
         check_names(word, getattr(scene, word), name)
     check_arguments(scene, name, "reset", "seed", "options")
+    if not isinstance(env.metadata, Mapping):
+        remedy = 'make it a dict, such as {"render_modes": ["rgb_array"], "render_fps": 10}'
+        raise UsageError(f"metadata of {name} is {kind(env.metadata)}", remedy=remedy)
     space, wanted = env.observation_space, OBSERVATIONS[observation]
     if not isinstance(space, spaces.Dict):
         raise UsageError(f"{name} must observe Dict(image=…, proprio=…) or Dict(state=…), not {space}")

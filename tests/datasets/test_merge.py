@@ -124,6 +124,19 @@ def test_the_fingerprint_follows_rewards_and_shares(make_dataset, tmp_path):
     assert len(prints) == 5
 
 
+@pytest.mark.parametrize(
+    ("task", "prior", "said"),
+    [("aa", "", "2 times, as task and task"), ("a", "a", "2 times, as task and prior"), ("a", "b", None)],
+)
+def test_data_that_are_named_twice_are_said(task, prior, said, make_dataset, tmp_path):
+    path = make_dataset().path
+    relabel(path, "grasp_success", "a")
+    relabel(path, "zero", "b")
+    sources = ([f"{path}@{name}" for name in names] for names in (task, prior))
+    twice = [remark for remark in write_merge(tmp_path / "m.json", *sources).remarks() if "times" in remark]
+    assert twice == ([] if said is None else [f"data@a is in the merge {said}"])
+
+
 def test_a_share_without_prior_data_to_share_with_is_refused(make_dataset, tmp_path):
     path = make_dataset().path
     relabel(path, "zero", "none")

@@ -35,8 +35,7 @@ HERE = "tests.envs.test_plain"
 PIXELS = spaces.Box(0, 255, (6, 4, 3), np.uint8)
 PLACE = spaces.Box(-3, 3, (2,), np.float64)
 SPEED = spaces.Box(-3, 3, (), np.float32)
-SEEN: list[Any] = []
-"""What the policy function was shown."""
+SEEN: list[Any] = []  # what the policy function was shown
 
 
 class Cart(gymnasium.Env):
@@ -240,6 +239,8 @@ MISFITS = {
         another("step", lambda a: (np.zeros(2), 0.0, False, False, {"is_success": np.array([False, True])})),
         r"frame 1 of .* success is array\(\[False,  True\]\)\. Make it true or false",
     ),
+    "Unsaid": (another("metadata", None), "metadata of .*Unsaid-v0 is NoneType. Make it a dict"),
+    "Blind": (another("observation_space", spaces.Box(0, 1, (0,))), "Blind-v0 observes no numbers. Record"),
     "Text": (another("observation_space", spaces.Text(4)), "neither a picture .* nor a row of numbers"),
     "Grey": (another("observation_space", spaces.Box(0, 255, (9, 9), np.uint8)), "neither a picture"),
     "Float": (another("observation_space", spaces.Box(0, 1, (9, 9, 3))), "neither a picture"),
