@@ -134,7 +134,9 @@ class Policy:
             CogError: something is missing, has another name, type or shape, or is not finite.
         """
         picture, vector = self.expects.inputs(images, pose, colour)
-        if noise is not None and np.ndim(noise) == 2:
+        if noise is not None:
+            noise = _real(noise, "the noise")
+        if noise is not None and noise.ndim == 2:
             return self.expects.outputs(self.choose(picture, vector, noise[None])[0])
         drawn = None if noise is None else noise[None]
         return self.expects.outputs(self.act(picture, vector, drawn)[0])
@@ -189,7 +191,8 @@ class Policy:
         """
         if self.critic is None:
             raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
-        wanted = (None if self.origin is None else self.origin.actions) or np.shape(actions)[-1]
+        actions = _real(actions, "the actions")
+        wanted = (None if self.origin is None else self.origin.actions) or actions.shape[-1]
         if np.ndim(actions) != 2 or np.shape(actions)[1] != wanted:
             raise CogError(f"the critics need actions (B, {wanted}), got shape {np.shape(actions)}")
         states = self.critic.project(self.critic.encode(*self._inputs(images, proprio)))
@@ -197,7 +200,7 @@ class Policy:
         return _finite(self.critic.q(states, taken)[..., 0].amin(0), "the critics' values")
 
     def _noise(self, noise: np.ndarray, rows: tuple[int, ...]) -> Tensor:
-        wanted = (*rows, self.noise_dimensions)
+        wanted, noise = (*rows, self.noise_dimensions), _real(noise, "the noise")
         if np.shape(noise) != wanted or not np.isfinite(noise).all():
             found = f"shape {np.shape(noise)}" if np.shape(noise) != wanted else "numbers that are not finite"
             raise CogError(f"the policy needs noise of shape {wanted}, standard normal, got {found}")
@@ -209,11 +212,13 @@ class Policy:
         device = next(self.network.parameters()).device
         pictures = poses = None
         if self.shape.image is not None:
+            images = None if images is None else _real(images, "the images")
             if images is None or images.dtype != np.uint8 or images.shape[1:] != self.shape.image:
                 found = "none" if images is None else f"{images.dtype} {images.shape}"
                 raise CogError(f"the policy needs images uint8 (B, {self.shape.image}), got {found}")
             pictures = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
         if self.network.uses_proprio:
+            proprio = None if proprio is None else _real(proprio, "the poses")
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
                 found = "none" if proprio is None else str(proprio.shape)
                 raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
@@ -240,6 +245,21 @@ def chosen(
     actions = torch.cat([policy.mode()[:, None], policy.drawn(noise)], 1)
     q = critic.q(critic.project(critic.encode(images, poses)), actions).amin(0)
     return actions[torch.arange(len(actions), device=actions.device), q.argmax(1)]
+
+
+def _real(given: object, what: str) -> np.ndarray:
+    """What a caller gave, as an array of real numbers.
+
+    Raises:
+        CogError: it is none.
+    """
+    try:
+        found = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CogError(f"{what} are no array ({' '.join(str(error).split())})") from error
+    if found.dtype.kind not in "fiub":
+        raise CogError(f"{what} must be real numbers, found type {found.dtype}")
+    return found
 
 
 def _finite(values: Tensor, what: str) -> np.ndarray:

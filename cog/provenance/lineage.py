@@ -22,6 +22,7 @@ from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS,
 from cog.datasets.storage.elsewhere import KIND as REFERENCE_KIND
 from cog.datasets.storage.elsewhere import REFERENCE
 from cog.errors import CogError
+from cog.evaluation.exported import CARD
 from cog.evaluation.result import RESULT, open_evaluation
 from cog.provenance import summaries
 from cog.training import checkpoint as checkpoints
@@ -122,6 +123,9 @@ def identify(path: Path) -> tuple[str, Path]:
                 if (path / name).exists():
                     inside = kind in ("merge", "summary")
                     return identify(path / name) if inside else (kind, path)
+        if (path / CARD).is_file():
+            rule = "is an exported policy, which does not record what it was made from"
+            raise CogError(rule, where=path, remedy="name the run that it was exported from")
         raise CogError(
             "contains nothing that cog wrote",
             where=path,

@@ -46,6 +46,7 @@ from cog.training.tensors import TENSOR_FILES, refuse_unfit, refuse_unusable
 
 KEPT = 2  # the newest, and the previous one in case the newest is damaged
 LATEST = "latest.json"
+EXPORTS = (".pt2", ".onnx", "policy.json")  # endings and the card of policies without a run
 STATE = "state.json"
 FREE = "Free space, then run the same command again, cog train with --resume."
 
@@ -164,11 +165,12 @@ def find(path: Path) -> Path:
             return latest
     if (path / STATE).exists():
         return path
-    raise CogError(
-        f"holds no checkpoint{nowhere(path)}",
-        where=path,
-        remedy="name a run folder or one of its checkpoints/step_* folders",
-    )
+    if path.suffix in EXPORTS or any((path / name).is_file() for name in EXPORTS):
+        what, remedy = "is an exported policy, not a run", "name the run folder that it was exported from"
+    else:
+        what = f"holds no checkpoint{nowhere(path)}"
+        remedy = "name a run folder or one of its checkpoints/step_* folders"
+    raise CogError(what, where=path, remedy=remedy)
 
 
 def exists(root: Path) -> bool:

@@ -120,6 +120,8 @@ def change(arrays, **changes):
         ({"actions": np.zeros((9, 2), int)}, "field 'actions': must be continuous vectors"),
         ({"actions": np.zeros(9)}, "field 'actions': must be continuous vectors"),
         ({"terminals": np.zeros(8)}, "field 'terminals': must have one row for each of 9 observations"),
+        ({"actions": np.zeros(9, np.float32)}, "(9,). Store single numbers as (rows, 1): actions[:, None]"),
+        ({"actions": np.zeros((9, 0), np.float32)}, "Reshape it to at least one number a row"),
         (
             {"observations": np.zeros((9, 8, 8, 6), np.uint8)},
             "found 6 channels of uint8 (8x8x6), which look like 2 frames stacked",
