@@ -91,14 +91,16 @@ def _describe_dataset(
     dataset: Dataset, on_progress: OnProgress | None, success_by: SuccessBy | None
 ) -> dict[str, Any]:
     views = {name: open_view(dataset, name) for name in view_names(dataset)}
-    total = dataset.episode_count * (1 + sum(_may_run(view) for view in views.values()))
+    episodes = dataset.episode_count
+    kept = [view.episodes for view in views.values() if _may_run(view)]
+    total = episodes + sum(episodes if count is None else count for count in kept)
     done = content = 0
 
     def advance() -> None:
         nonlocal done
-        done += 1
+        done += 1  # every view reads its episodes again; shown is the share of them as episodes of the data
         if on_progress is not None:
-            on_progress(done, total)
+            on_progress(done * episodes // total, episodes)
 
     starts: dict[str, list[int]] = {}
     behaviours: dict[str, list[int]] = {}
@@ -122,7 +124,6 @@ def _describe_dataset(
         _widen(signals, actions, episode)
         advance()
     returns = {name: _returns(dataset, view, advance) for name, view in views.items()}
-    episodes = dataset.episode_count
     return {
         "kind": "dataset",
         "environment": dataset.environment.get("id", "unknown"),

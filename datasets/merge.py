@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, since
+from cog.core.files import OTHER_NAME, Taken, code_version, hash_json, home, nowhere, since
 from cog.core.inputs import Input
 from cog.core.lock import reserved
 from cog.core.options import usable_path
@@ -130,6 +130,14 @@ class Merge:
         task = [source.view for source in self.sources if source.role == "task"]
         if not any(view.reward_sum or view.rule == STORED for view in task):
             found.append("no task source has a reward, so nothing can be learnt; see cog relabel")
+        named = [f"{source.name}@{source.view.name}" for source in self.sources]
+        known = [(source.dataset.hash, source.view.hash()) for source in self.sources]
+        for first, one in enumerate(known):
+            if one in known[first + 1 :] and one not in known[:first]:
+                roles = " and ".join(
+                    source.role for source, other in zip(self.sources, known, strict=True) if other == one
+                )
+                found.append(f"{named[first]} is in the merge {known.count(one)} times, as {roles}")
         scenes = dict.fromkeys(str(source.dataset.environment.get("id")) for source in self.sources)
         if len(scenes) > 1:
             found.append(
@@ -153,8 +161,7 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
     If the whole text is an existing path, the '@' belongs to the name of the folder.
     """
-    if text.startswith("~"):  # which no shell wrote out
-        text = str(usable_path(Path(text)))
+    text = str(usable_path(Path(text))) if text else text
     folder, at, view = text.rpartition("@")
     if not at or "/" in view or Path(text).exists():
         return Path(text), None
@@ -167,27 +174,34 @@ def write_merge(
     out: Path | str,
     task: str | Sequence[str],
     prior: str | Sequence[str] = (),
-    task_share: float = 0.5,
+    task_share: float | None = None,
     cameras: Mapping[str, str] | None = None,
 ) -> Merge:
     """Write a merge of sources given as `FOLDER@VIEW`, one or several of each role.
 
-    Within a role, sources share in proportion to their steps. Without prior sources the task has all.
-    `cameras` renames cameras of datasets in the merge, as `cog.datasets.storage.cameras` explains.
+    Within a role, sources share in proportion to their steps. The task has `task_share` of a batch: by
+    default half of it beside prior sources, and all without. `cameras` renames cameras of datasets in the
+    merge, as `cog.datasets.storage.cameras` explains.
 
     Raises:
-        UsageError: no task source, or a share outside (0, 1).
+        UsageError: no task source, a share outside (0, 1), or one without prior sources to share with.
         CogError: a source does not exist or differs in shape from the others, or `out` holds another merge.
     """
     task, prior = ((given,) if isinstance(given, str) else given for given in (task, prior))
     if not task:
         raise UsageError("a merge needs at least one task source")
-    if not 0.0 < task_share < 1.0 and prior:
-        raise UsageError(f"task_share must lie between 0 and 1, got {task_share}")
+    if task_share is not None and not prior:
+        raise UsageError(
+            f"the task's share is {task_share:g}, but there are no prior data to share batches with",
+            remedy="name them with --prior, or leave out --task-share",
+        )
+    share = (0.5 if prior else 1.0) if task_share is None else task_share
+    if prior and not 0.0 < share < 1.0:
+        raise UsageError(f"task_share must lie between 0 and 1, got {share}")
     sources: list[Source] = []
     roles: list[tuple[Role, Sequence[str], float]] = [
-        ("task", task, task_share if prior else 1.0),
-        ("prior", prior, 1.0 - task_share),
+        ("task", task, share),
+        ("prior", prior, 1.0 - share),
     ]
     for role, texts, role_share in roles:
         opened = [_open_source(text) for text in texts]
@@ -231,6 +245,8 @@ def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
     if not out.exists():
         with reserved(out), contextlib.suppress(Taken):  # what is there by now is compared
             write_sealed(out, "merge", value, new=True)
+    if nowhere(out):
+        raise Taken(out)
     existing = {} if out.is_dir() else read_sealed(out, "merge", "a merge", OTHER_NAME)
     if existing | {"code_version": ""} != value | {"code_version": ""}:
         raise CogError(f"{out} exists already with other content{since(out)}", remedy=OTHER_NAME)
@@ -243,12 +259,14 @@ def open_merge(path: Path | str) -> Merge:
     Raises:
         CogError: something is missing, malformed, or has changed since the merge was made.
     """
-    path = Path(path)
+    path = usable_path(Path(path))
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
     if path.is_dir() or is_container(path) or not path.exists():
         if not path.exists() and "@" not in path.name:
-            raise CogError("there is no merge file or dataset here", where=path, remedy="check the path")
+            raise CogError(
+                f"there is no merge file or dataset here{nowhere(path)}", where=path, remedy="check the path"
+            )
         folder, name = (path, None) if path.exists() else parse_source(str(path))
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))

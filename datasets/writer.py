@@ -305,7 +305,7 @@ class DatasetWriter:
         if values.size == 0:
             remedy = (
                 "leave the episode out: it has no step"
-                if field == "actions"
+                if field == "actions" and len(values) == 0
                 else "reshape it to at least one number a row, or leave it out"
             )
             raise self._problem(field, f"must not be empty, found shape {values.shape}", remedy)

@@ -23,6 +23,7 @@ FURTHER = (
     "leave it out, or make it the picture of a further camera, "
     "Box(0, 255, (H, W, 3), np.uint8), or (H, W, 1) in grey"
 )
+REAL = "fiu"  # kinds of the types of observations
 LARGEST = float(np.finfo(np.float32).max)  # numbers are stored as float32
 SCALE = "give rows, columns and colours (RGB) as whole numbers from 0 to 255"
 RESET = "return (observation, info) from reset(self, *, seed=None, options=None)"
@@ -90,6 +91,9 @@ def promised(env: Any, name: str, observation: str) -> Contract:
     for word in ("starts", "signal_names"):
         check_names(word, getattr(scene, word), name)
     check_arguments(scene, name, "reset", "seed", "options")
+    if not isinstance(env.metadata, Mapping):
+        remedy = 'make it a dict, such as {"render_modes": ["rgb_array"], "render_fps": 10}'
+        raise UsageError(f"metadata of {name} is {kind(env.metadata)}", remedy=remedy)
     space, wanted = env.observation_space, OBSERVATIONS[observation]
     if not isinstance(space, spaces.Dict):
         raise UsageError(f"{name} must observe Dict(image=…, proprio=…) or Dict(state=…), not {space}")
@@ -207,7 +211,7 @@ def check_picture(value: Any, name: str, shape: tuple[int, ...] | None = None) -
     Raises:
         CogError: naming its type and shape.
     """
-    found = _array(value, name)
+    found = as_array(value, name)
     fits = is_picture(found.dtype, found.shape) if shape is None else found.shape == shape
     if found.dtype != np.uint8 or not fits:
         wanted = "(H, W, 3)" if shape is None else shape
@@ -250,7 +254,7 @@ def number(value: Any) -> float | None:
     if not isinstance(value, float | int):
         try:
             found = np.asarray(value)
-        except ValueError:
+        except (TypeError, ValueError, RuntimeError):
             return None
         if found.size != 1 or found.dtype.kind not in "fiub":
             return None
@@ -287,25 +291,30 @@ def _check_camera(word: Any, part: Any, name: str) -> None:
         raise UsageError(rule, remedy=f"name it by {pictures.CAMERA_NAMES}")
 
 
+def as_array(value: Any, name: str) -> np.ndarray:
+    """A value that is called `name` as an array of any type.
+
+    Raises:
+        CogError: it is none, such as rows of several lengths or a tensor that NumPy cannot read.
+    """
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CogError(f"{name} is no array ({' '.join(str(error).split())})") from error
+
+
 def _check_numbers(value: Any, name: str, shape: tuple[int, ...]) -> None:
-    found = _array(value, name)
+    found = as_array(value, name)
     if found.shape != shape:
         rule = f"it observes {name} of shape {found.shape}, but its space has {shape}"
         raise CogError(rule, remedy=ALWAYS)
-    if found.dtype.kind not in "fiu":
-        raise CogError(f"{name} must hold numbers, found type {found.dtype}")
+    if found.dtype.kind not in REAL:
+        raise CogError(f"{name} must hold real numbers, found type {found.dtype}", remedy=ALWAYS)
     with np.errstate(over="ignore"):
         finite = np.isfinite(found.astype(np.float32))
     if not finite.all():
         entry = int(np.flatnonzero(~finite)[0])
         raise CogError(f"{name}[{entry}] is {found[entry]}; it must be finite in float32")
-
-
-def _array(value: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise CogError(f"{name} is no array ({error})") from error
 
 
 def _list(names: Any) -> str:

@@ -19,8 +19,11 @@ import numpy as np
 from gymnasium import spaces
 
 from cog.envs.contract import (
+    ALWAYS,
+    REAL,
     RESET,
     STEP,
+    as_array,
     check_arguments,
     check_picture,
     check_success,
@@ -69,7 +72,7 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.seen: Any = None
         check_arguments(env.unwrapped, name, "reset", "seed", "options")
         pictures, self._numbers = entries(env.observation_space, name)
-        self._entries = pictures.keys() | self._numbers.keys()
+        self._entries = (*self._numbers, *pictures)
         self._sizes: dict[str | None, Any] = {word: part.shape for word, part in pictures.items()}
         first, further = next(iter(pictures), None), list(pictures)[1:]
         self._cameras: dict[str, str | None] = {"image": first, **{word: word for word in further}}
@@ -80,7 +83,8 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.has_pose = width > 0
         """Whether its proprio are numbers of the environment, not a constant."""
         if size is None and not self.has_pose:
-            raise UsageError(f"{name} observes a picture and no numbers", remedy="record images")
+            what = "no numbers" if self._picture is None else "a picture and no numbers"
+            raise UsageError(f"{name} observes {what}", remedy="record images")
         pose = spaces.Box(-np.inf, np.inf, (max(width, 1),), np.float32)
         shown: dict[str, spaces.Space[Any]] = {"state": pose}
         if size is not None:
@@ -140,13 +144,16 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def _shown(self) -> dict[str, np.ndarray]:
         """The last observation as a scene's."""
         own = self.seen if isinstance(self.env.observation_space, spaces.Dict) else {WHOLE: self.seen}
-        if not isinstance(own, Mapping) or not self._entries <= own.keys():
+        if not isinstance(own, Mapping):
             rule = f"it observes {kind(own)}, but its space is {self.env.observation_space}"
-            raise CogError(rule, remedy="make both the same, at every frame")
+            raise CogError(rule, remedy=ALWAYS)
+        if missing := [name for name in self._entries if name not in own]:
+            have = f"it has {', '.join(map(repr, own)) or 'nothing'}"
+            raise CogError(f"the observation lacks {', '.join(map(repr, missing))}; {have}", remedy=ALWAYS)
         values = [self._row(own[name], name) for name in self._numbers]
         pose = np.concatenate(values) if values else np.zeros(1)
         with np.errstate(over="ignore"):  # what is too large is refused as not finite
-            pose = pose if pose.dtype == object else pose.astype(np.float32)
+            pose = pose.astype(np.float32)
         if self.size is None:
             return {"state": pose}
         pictures = {
@@ -156,11 +163,13 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def _row(self, value: Any, name: str) -> np.ndarray:
         """The numbers of one entry, of the shape that its space has."""
-        found, wanted = np.asarray(value), self._numbers[name].shape
+        wanted, what = self._numbers[name].shape, f"the observation {name!r}" if name else "the observation"
+        found = as_array(value, what)
         if found.shape != wanted:
-            what = f"the observation {name!r}" if name else "the observation"
             rule = f"{what} has shape {found.shape}, but its space has {wanted}"
-            raise CogError(rule, remedy="make both the same, at every frame")
+            raise CogError(rule, remedy=ALWAYS)
+        if found.dtype.kind not in REAL + "b":  # flags are 0 and 1
+            raise CogError(f"{what} must hold real numbers, found type {found.dtype}", remedy=ALWAYS)
         return found.ravel()
 
     def _picture(self, own: Mapping[str, Any], entry: str | None) -> np.ndarray:

@@ -80,7 +80,7 @@ class Collect:
     policy: str | None = None
     """Instead of behaviours, a function as module:function, from an observation to an action.
 
-    Both are those of the environment itself."""
+    Both are those of the environment itself. Its method reset(), if any, is called before each episode."""
     noise: float = 0.1
     """Standard deviation of the Gaussian noise added to every action component."""
     keep: Literal["all", "success", "failure"] = "all"

@@ -31,8 +31,10 @@ class Merge:
     """Task sources as FOLDER@RELABEL."""
     prior: tuple[str, ...] = ()
     """Prior sources as FOLDER@RELABEL."""
-    task_share: float = 0.5
-    """Share of each batch from task sources; the rest is from prior sources, in proportion to their steps."""
+    task_share: float | None = None
+    """Share of each batch from task sources; the rest is from prior sources. Default: 0.5, or 1 without them.
+
+    Within a role, sources share in proportion to their steps."""
     camera: tuple[str, ...] = ()
     """Names of cameras in the merge as OLD=NEW, for every source that has OLD; NEW none leaves it out."""
     materialise: Path | None = None

@@ -73,8 +73,19 @@ def write_atomically(path: Path, writer: Callable[[Path], None], new: bool = Fal
             temporary.unlink(missing_ok=True)
 
 
+def nowhere(path: Path) -> str:
+    """That a path is a link to what does not exist, as a part of a sentence; nothing of any other."""
+    try:
+        dangling = path.is_symlink() and not path.exists()
+        return f", a link to {path.readlink()}, which does not exist" if dangling else ""
+    except OSError:  # a loop of links
+        return ""
+
+
 def since(path: Path) -> str:
     """When a file was written, as a part of a sentence; nothing if that cannot be told."""
+    if dangling := nowhere(path):
+        return dangling
     try:
         return time.strftime(", written %Y-%m-%d %H:%M:%S", time.localtime(path.stat().st_mtime))
     except (OSError, OverflowError, ValueError):
@@ -152,7 +163,7 @@ def read_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_b
     try:
         value = json.loads(read(path).decode())
     except (FileNotFoundError, NotADirectoryError):
-        raise CogError(f"no such file; expected {what}", where=path) from None
+        raise CogError(f"no such file{nowhere(path)}; expected {what}", where=path) from None
     except (ValueError, RecursionError, OSError) as error:
         raise CogError(f"{what} cannot be read ({error})", where=path) from error
     if not isinstance(value, dict):
@@ -205,8 +216,8 @@ def make_folder(path: Path) -> None:
             folder.mkdir(exist_ok=True)
             fsync(folder.parent)
     except OSError as error:
-        dangling = path.is_symlink() and not path.exists() and error.errno == errno.EEXIST
-        why = f"it is a link to {path.readlink()}, which does not exist" if dangling else error.strerror
+        dangling = nowhere(path).removeprefix(", ") if error.errno == errno.EEXIST else ""
+        why = f"it is {dangling}" if dangling else error.strerror
         raise CogError(
             f"cannot be used as a folder ({why}); nothing was written into it",
             where=path,

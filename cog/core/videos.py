@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cog.core.files import OTHER_NAME, write_atomically, write_bytes
+from cog.core.files import OTHER_NAME, nowhere, write_atomically, write_bytes
 from cog.errors import CogError, UsageError, missing_extra
 
 FRAMES_PER_SECOND = 12  # half of real time
@@ -83,8 +83,8 @@ def check_new_sheet(path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise UsageError("a film is a PNG image", where=path, remedy="give it a name that ends in .png")
-    if path.exists():
-        raise CogError("exists already; nothing was written", where=path, remedy=OTHER_NAME)
+    if path.exists() or path.is_symlink():
+        raise CogError(f"exists already{nowhere(path)}; nothing was written", where=path, remedy=OTHER_NAME)
 
 
 def write_sheet(path: Path, rows: Sequence[tuple[str, np.ndarray]], new: bool = False) -> None:

@@ -138,7 +138,9 @@ class Policy:
             CogError: something is missing, has another name, type or shape, or is not finite.
         """
         pictures, vector = self.expects.inputs(images, pose, colour)
-        if noise is not None and np.ndim(noise) == 2:
+        if noise is not None:
+            noise = _real(noise, "the noise")
+        if noise is not None and noise.ndim == 2:
             return self.expects.outputs(self.choose(pictures, vector, noise[None])[0])
         drawn = None if noise is None else noise[None]
         return self.expects.outputs(self.act(pictures, vector, drawn)[0])
@@ -195,7 +197,8 @@ class Policy:
         """
         if self.critic is None:
             raise CogError("this policy was loaded without critics", remedy="load it with critics=True")
-        wanted = (None if self.origin is None else self.origin.actions) or np.shape(actions)[-1]
+        actions = _real(actions, "the actions")
+        wanted = (None if self.origin is None else self.origin.actions) or actions.shape[-1]
         if np.ndim(actions) != 2 or np.shape(actions)[1] != wanted:
             raise CogError(f"the critics need actions (B, {wanted}), got shape {np.shape(actions)}")
         states = self.critic.project(self.critic.encode(*self._inputs(images, proprio)))
@@ -203,7 +206,7 @@ class Policy:
         return _finite(self.critic.q(states, taken)[..., 0].amin(0), "the critics' values")
 
     def _noise(self, noise: np.ndarray, rows: tuple[int, ...]) -> Tensor:
-        wanted = (*rows, self.noise_dimensions)
+        wanted, noise = (*rows, self.noise_dimensions), _real(noise, "the noise")
         if np.shape(noise) != wanted or not np.isfinite(noise).all():
             found = f"shape {np.shape(noise)}" if np.shape(noise) != wanted else "numbers that are not finite"
             raise CogError(f"the policy needs noise of shape {wanted}, standard normal, got {found}")
@@ -222,6 +225,7 @@ class Policy:
             seen = tuple(one.permute(0, 3, 1, 2) for one in seen)
             pictures = seen if len(seen) > 1 else seen[0]
         if self.network.uses_proprio:
+            proprio = None if proprio is None else _real(proprio, "the poses")
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
                 found = "none" if proprio is None else str(proprio.shape)
                 raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
@@ -252,19 +256,33 @@ def chosen(
     return actions[torch.arange(len(actions), device=actions.device), q.argmax(1)]
 
 
-def _fitting(
-    images: np.ndarray | None, name: str, size: tuple[int, int, int], shape: ObservationShape
-) -> np.ndarray:
+def _fitting(images: object, name: str, size: tuple[int, int, int], shape: ObservationShape) -> np.ndarray:
     """The images of a camera, if they are of its size.
 
     Raises:
         CogError: they are missing, or of another type or shape.
     """
-    if images is None or images.dtype != np.uint8 or images.shape[1:] != size:
-        found = "none" if images is None else f"{images.dtype} {images.shape}"
-        camera = f" of camera '{name}'" if len(shape.pictures()) > 1 else ""
-        raise CogError(f"the policy needs images{camera} uint8 (B, {size}), got {found}")
-    return np.ascontiguousarray(images)
+    camera = f" of camera '{name}'" if len(shape.pictures()) > 1 else ""
+    found = None if images is None else _real(images, f"the images{camera}")
+    if found is None or found.dtype != np.uint8 or found.shape[1:] != size:
+        told = "none" if found is None else f"{found.dtype} {found.shape}"
+        raise CogError(f"the policy needs images{camera} uint8 (B, {size}), got {told}")
+    return np.ascontiguousarray(found)
+
+
+def _real(given: object, what: str) -> np.ndarray:
+    """What a caller gave, as an array of real numbers.
+
+    Raises:
+        CogError: it is none.
+    """
+    try:
+        found = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CogError(f"{what} are no array ({' '.join(str(error).split())})") from error
+    if found.dtype.kind not in "fiub":
+        raise CogError(f"{what} must be real numbers, found type {found.dtype}")
+    return found
 
 
 def _finite(values: Tensor, what: str) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cog.core.files import code_version, hash_file, write_bytes
+from cog.core.files import code_version, hash_file, nowhere, write_bytes
 from cog.core.lazy import needed
 from cog.core.lock import reserved
 from cog.core.sealed import write_sealed
@@ -133,8 +133,10 @@ def export_policy(
         for package in ("onnx", "onnxscript", "onnxruntime"):
             needed(package, "onnx")
     for file in (out, facts):
-        if file.exists():
-            raise CogError("exists already", where=file, remedy="choose another name, or delete it first")
+        if file.exists() or file.is_symlink():
+            raise CogError(
+                f"exists already{nowhere(file)}", where=file, remedy="choose another name, or delete it first"
+            )
     graph = Graph(policy, acting, candidates).eval().requires_grad_(False)
     noise = np.random.default_rng(0).standard_normal((len(poses), policy.noise_dimensions), np.float32)
     held = {"pose": poses.astype(np.float32), "noise": noise}

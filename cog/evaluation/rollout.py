@@ -4,7 +4,8 @@ Episode i of a start always occupies row i mod B of a batch of B rows, whether o
 use: floating-point results may depend on the size of a batch and on the row, but not on the other rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -122,12 +123,27 @@ def act_side_by_side(
             noise[row] = generators[row].standard_normal(noise.shape[1:], np.float32)
             for name, pictures in images.items():
                 pictures[row] = episode.observation[name]
-        actions = act(images or None, poses, noise)
+        with _frame_named(scene.env, running):
+            actions = act(images or None, poses, noise)
         for row, episode in list(running.items()):
             episode.step(actions[row])
             if episode.over or (end_at_success and episode.success):
                 del running[row]
     return episodes
+
+
+@contextmanager
+def _frame_named(env: str, running: Mapping[int, Recorder]) -> Iterator[None]:
+    """Say at which frame, and with which seeds in which rows of the batch, a policy failed."""
+    try:
+        yield
+    except CogError as error:
+        if error.where is not None:
+            raise
+        frame = max(len(episode) for episode in running.values())
+        seeds = ", ".join(f"{episode.seed} in row {row}" for row, episode in sorted(running.items()))
+        where = f"{env}, frame {frame} of the episodes with seeds {seeds}"
+        raise CogError(error.what, where=where, remedy=error.remedy) from error
 
 
 class Fleet(Environments):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cog.classifier.network import FACTS, WEIGHTS, open_classifier
-from cog.core.files import hash_file, home, read_json
+from cog.core.files import hash_file, home, nowhere, read_json
 from cog.core.inputs import Input, inputs_from_json
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.relabel.request import STORED
@@ -22,6 +22,7 @@ from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS,
 from cog.datasets.storage.elsewhere import KIND as REFERENCE_KIND
 from cog.datasets.storage.elsewhere import REFERENCE
 from cog.errors import CogError
+from cog.evaluation.exported import CARD
 from cog.evaluation.result import RESULT, open_evaluation
 from cog.provenance import summaries
 from cog.training import checkpoint as checkpoints
@@ -108,7 +109,7 @@ def identify(path: Path) -> tuple[str, Path]:
     if not path.exists():
         if "@" in path.name:
             return "view", path
-        raise CogError("there is nothing here", where=path, remedy="check the path")
+        raise CogError(f"there is nothing here{nowhere(path)}", where=path, remedy="check the path")
     if path.is_dir():
         for kind, names in (
             ("dataset", (MANIFEST, COLLECTION, REFERENCE)),
@@ -122,6 +123,9 @@ def identify(path: Path) -> tuple[str, Path]:
                 if (path / name).exists():
                     inside = kind in ("merge", "summary")
                     return identify(path / name) if inside else (kind, path)
+        if (path / CARD).is_file():
+            rule = "is an exported policy, which does not record what it was made from"
+            raise CogError(rule, where=path, remedy="name the run that it was exported from")
         raise CogError(
             "contains nothing that cog wrote",
             where=path,

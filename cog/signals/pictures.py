@@ -88,12 +88,31 @@ def judge(dtype: np.dtype, shape: tuple[int, ...], declared: Declared = UNDECLAR
         remedy = "store a grey picture as uint8; choose a colour camera in place of depth or masks"
         return verdict("unfit", remedy, f"a depth map, a mask or a matrix ({what})")
     if count not in (3, 4):
-        remedy = "store each camera under a key of its own, with its colour channels alone"
-        return verdict("unfit", remedy)
+        looks, remedy = _looks(shape, count)
+        return verdict("unfit", remedy, what + looks)
     if kind.kind in "iu" and kind.itemsize <= 2 and kind != np.uint8:
         return verdict("unfit", "scale and round them to 0 to 255 as uint8")
     plain = kind == np.uint8 and count == 3 and where == "last"
     return verdict("picture" if plain else "convertible")
+
+
+def _looks(shape: tuple[int, ...], count: int) -> tuple[str, str]:
+    """What pictures of no usual number of channels look like, as a part of a sentence, and the remedy."""
+    first, *rest = shape
+    if (
+        len(shape) == 3
+        and count == shape[-1]
+        and first < min(rest)
+        and (first in (1, 3, 4) or first % 3 == 0)
+    ):
+        order = "x".join(map(str, (*rest, first)))
+        remedy = f"move the channels to the last axis, {order}: np.moveaxis(pictures, 1, -1)"
+        return f", which look like {first} channels before height and width", remedy
+    alone = "store each camera under a key of its own, with its colour channels alone"
+    if count % 3 == 0:
+        remedy = f"store the newest frame alone, pictures[..., -3:]; if they are cameras, {alone}"
+        return f", which look like {count // 3} frames stacked", remedy
+    return "", alone
 
 
 def _channels(shape: tuple[int, ...]) -> Channels:

@@ -33,6 +33,7 @@ from cog.core.files import (
     hash_json,
     is_pointer,
     make_folder,
+    nowhere,
     sweep,
     write_bytes,
 )
@@ -45,6 +46,7 @@ from cog.training.tensors import TENSOR_FILES, refuse_unfit, refuse_unusable
 
 KEPT = 2  # the newest, and the previous one in case the newest is damaged
 LATEST = "latest.json"
+EXPORTS = (".pt2", ".onnx", "policy.json")  # endings and the card of policies without a run
 STATE = "state.json"
 FREE = "Free space, then run the same command again, cog train with --resume."
 
@@ -162,9 +164,12 @@ def find(path: Path) -> Path:
             return latest
     if (path / STATE).exists():
         return path
-    raise CogError(
-        "holds no checkpoint", where=path, remedy="name a run folder or one of its checkpoints/step_* folders"
-    )
+    if path.suffix in EXPORTS or any((path / name).is_file() for name in EXPORTS):
+        what, remedy = "is an exported policy, not a run", "name the run folder that it was exported from"
+    else:
+        what = f"holds no checkpoint{nowhere(path)}"
+        remedy = "name a run folder or one of its checkpoints/step_* folders"
+    raise CogError(what, where=path, remedy=remedy)
 
 
 def exists(root: Path) -> bool:
@@ -176,6 +181,16 @@ def exists(root: Path) -> bool:
     return _latest(root) is not None
 
 
+def reached(root: Path) -> int | None:
+    """The update of the latest checkpoint in `root`, None if there is none; its tensors are not read.
+
+    Raises:
+        CogError: the pointer to it, or its state, is damaged.
+    """
+    folder = _latest(root)
+    return None if folder is None else int(_state(folder)["update"])
+
+
 def load(path: Path) -> Checkpoint:
     """Open and verify the checkpoint at `path` (see `find`).
 
@@ -185,7 +200,7 @@ def load(path: Path) -> Checkpoint:
     """
     folder = find(path)
     remedy = f"use another checkpoint of {folder.parent}"
-    state = read_sealed(folder / STATE, "checkpoint", "a checkpoint's state", remedy)
+    state = _state(folder)
     for name, claimed in state["hashes"].items():
         file = folder / name
         if not file.is_file():
@@ -221,7 +236,7 @@ def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, finger
         CogError: the checkpoint was trained with other settings or other data; the message names them.
     """
     assert isinstance(agent.settings, TrainConfig)
-    refuse_other(checkpoint.config, agent.settings, checkpoint.folder)
+    refuse_other(checkpoint.config, agent.settings, checkpoint.folder, checkpoint.update)
     if checkpoint.fingerprint != fingerprint:
         raise CogError(
             f"trained on other data (fingerprint {checkpoint.fingerprint[:12]}, now {fingerprint[:12]})",
@@ -275,9 +290,22 @@ def departures(written: TrainConfig, asked: TrainConfig) -> list[str]:
     return [*(f"{asked.algorithm.name}.{name.removeprefix('algorithm.')}" for name in own), *others]
 
 
-def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path) -> None:
-    """Raise CogError, naming the fields, if the run asked for cannot continue the one that was written."""
-    if differing := departures(written, asked):
+def refuse_other(written: TrainConfig, asked: TrainConfig, where: Path, reached: int | None = None) -> None:
+    """Raise CogError, naming the fields, if the run asked for cannot continue the one that was written.
+
+    `reached` is the update of its last checkpoint, if it has one.
+    """
+    differing = departures(written, asked)
+    if differing == ["updates"]:
+        found = "no checkpoint yet" if reached is None else f"its last checkpoint at update {reached}"
+        fixed = "at least" if asked.schedule == "constant" else f"schedule {asked.schedule}: exactly"
+        raise CogError(
+            f"is a run of {written.updates} updates, {found}; asked for {asked.updates}",
+            where=where,
+            remedy=f"Continue it with --updates {written.updates} ({fixed} as many), or use another output "
+            "folder.",
+        )
+    if differing:
         raise CogError(
             f"trained with another configuration; differing: {', '.join(differing)}",
             where=where,
@@ -311,6 +339,12 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """What the checkpoint in a folder says of itself."""
+    remedy = f"use another checkpoint of {folder.parent}"
+    return read_sealed(folder / STATE, "checkpoint", "a checkpoint's state", remedy)
 
 
 def _latest(root: Path) -> Path | None:

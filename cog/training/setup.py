@@ -48,7 +48,7 @@ def claim(config: TrainConfig, resume: bool) -> None:
     file = config.out / CONFIG
     if resume and file.exists():
         other = read_config(read_sealed(file, RUN, "the configuration of a run", DAMAGED), where=str(file))
-        checkpoint.refuse_other(other, config, config.out)
+        checkpoint.refuse_other(other, config, config.out, checkpoint.reached(config.out / "checkpoints"))
     if file.exists() and not resume:
         raise CogError(
             "already holds a run",

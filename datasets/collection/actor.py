@@ -1,11 +1,13 @@
 """Whoever acts in a collection: a scripted behaviour of the scene, or a user's policy function.
 
 A policy function `module:function` maps an observation, as the environment itself gives it, to an action in
-the environment's own units. Actions of either are checked before the scene sees them.
+the environment's own units. One that keeps something from step to step has a method `reset()`, as policies of
+LeRobot have, which is called before every episode. Actions of all are checked before the scene sees them.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,22 +33,25 @@ class Acting(Protocol):
 
 
 class Actor:
-    """A behaviour in a scene, whose actions are checked; errors name it."""
+    """A behaviour in an episode, whose actions are checked; errors name it, the episode and the frame."""
 
     def __init__(
         self,
         behaviour: Acting,
         name: str,
-        shape: tuple[int, ...],
+        env_name: str,
+        recorder: Recorder,
         to_unit: Callable[[np.ndarray], np.ndarray] = lambda action: action,
     ) -> None:
         """`to_unit` brings its actions (A,) to [-1, 1], where they are in the environment's own units."""
-        self._behaviour, self._name, self._shape, self._to_unit = behaviour, name, shape, to_unit
+        self._behaviour, self._name, self._env_name, self._recorder = behaviour, name, env_name, recorder
+        self._shape: tuple[int, ...] = recorder.env.action_space.shape
+        self._to_unit = to_unit
 
     @property
     def done(self) -> bool:
         """Whether it has finished."""
-        with users_code(f"'done' of {self._name}"):
+        with frame_named(self._env_name, self._recorder), users_code(f"'done' of {self._name}"):
             return bool(self._behaviour.done)
 
     def act(self) -> np.ndarray:
@@ -55,8 +60,13 @@ class Actor:
         Raises:
             CogError: it gives no numbers, another shape, or an action that is not finite.
         """
-        with users_code(self._name):
-            given = self._behaviour.act()
+        with frame_named(self._env_name, self._recorder):
+            with users_code(self._name):
+                given = self._behaviour.act()
+            return self._to_unit(self._checked(given))
+
+    def _checked(self, given: Any) -> np.ndarray:
+        """What it gives as an action (A,) float64."""
         try:
             found = np.asarray(given)
         except (TypeError, ValueError, RuntimeError) as error:  # a tensor of PyTorch that is no array
@@ -71,7 +81,21 @@ class Actor:
             raise CogError(rule, remedy=NUMBERS)
         if not np.isfinite(action).all():
             raise CogError(f"{self._name} gives an action that is not finite: {action.tolist()}")
-        return self._to_unit(action)
+        return action
+
+
+@contextmanager
+def frame_named(env_name: str, recorder: Recorder) -> Iterator[None]:
+    """Say of which episode and frame an error is; requests for what does not exist stay as they are."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except CogError as error:
+        if error.where is not None:
+            raise
+        where = f"{env_name}, frame {len(recorder)} of the episode with seed {recorder.seed}"
+        raise CogError(error.what, where=where, remedy=error.remedy) from error
 
 
 class Following:
@@ -97,25 +121,30 @@ def make_actor(
         UsageError: there is no such behaviour or function, or it does not take its options.
         CogError: it cannot be built.
     """
-    scene, options, shape = env.unwrapped, dict(choice.options), env.action_space.shape
+    scene, options = env.unwrapped, dict(choice.options)
     with users_code(f"'behaviours' of {env_name}"):
         known = choice.name in getattr(scene, "behaviours", {})
     if ":" in choice.name and not known:
         function = load_function(choice.name, "policy")
         _check_takes_one(function, choice.name)
-        follower, name = Following(function, scene, recorder), f"policy {choice.name!r} in {env_name}"
+        name = f"policy {choice.name!r}"
+        if callable(reset := getattr(function, "reset", None)):
+            with frame_named(env_name, recorder), users_code(f"reset() of {name}"):
+                reset()
         own_units = (scene.to_unit,) if isinstance(scene, Plain) else ()
-        return Actor(follower, name, shape, *own_units)
+        return Actor(Following(function, scene, recorder), name, env_name, recorder, *own_units)
     name = f"behaviour {choice.name!r}"
     if isinstance(scene, Plain):
         rule = f"{env_name} is a plain environment and has no {name}"
         raise UsageError(rule, remedy="pass --policy module:function, a function from observation to action")
     try:
-        with users_code(f"building {name}"):
+        with frame_named(env_name, recorder), users_code(f"building {name}"):
             behaviour = make_behaviour(choice.name, scene, rng, options)
     except CogError as error:
-        if isinstance(error.__cause__, TypeError | ValueError):
-            rule = f"{name} does not accept {options}: {error.__cause__}"
+        own = error if error.where is None else error.__cause__  # what `users_code` made of it
+        cause = None if own is None else own.__cause__
+        if isinstance(cause, TypeError | ValueError):
+            rule = f"{name} does not accept {options}: {cause}"
             raise UsageError(rule) from error
         raise
     with users_code(f"'done' of {name} of {env_name}"):
@@ -125,7 +154,7 @@ def make_actor(
         raise UsageError(f"{name} of {env_name} lacks {' and '.join(missing)}")
     if method:
         raise UsageError(f"'done' of {name} is a method", remedy="make it an attribute or a property")
-    return Actor(behaviour, f"{name} of {env_name}", shape)
+    return Actor(behaviour, name, env_name, recorder)
 
 
 def _check_takes_one(function: Callable[[Any], Any], name: str) -> None:

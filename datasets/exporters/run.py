@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from cog.core.files import OTHER_NAME
+from cog.core.files import OTHER_NAME, nowhere
 from cog.core.lock import reserved
 from cog.datasets.exporters.contents import Contents, Progress, Units
 from cog.datasets.merge import Merge
@@ -81,4 +81,4 @@ def refuse_existing(out: Path) -> None:
         CogError: naming it.
     """
     if out.exists() or out.is_symlink():
-        raise CogError("exists already; nothing was written", where=out, remedy=OTHER_NAME)
+        raise CogError(f"exists already{nowhere(out)}; nothing was written", where=out, remedy=OTHER_NAME)

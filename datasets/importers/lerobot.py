@@ -19,6 +19,7 @@ from cog.datasets.importers.source import (
     Recording,
     choose,
     ended_last,
+    exported_bounds,
     robot_facts,
     unsaid_ends,
     untaken,
@@ -31,6 +32,7 @@ BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index
 REWARD = "next.reward"
 ENDS = DONE, _ = ("next.done", "next.truncated")
 RATE_TOLERANCE = 0.1  # share by which timestamps may differ from the declared rate
+GAP_TOLERANCE = 0.5  # share by which one step may differ from the others of its episode
 NUMBERS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))}
 NUMBERS |= {"float16", "float32", "float64"}
 
@@ -83,6 +85,7 @@ class LeRobotSource:
                 )
         self._marked = self._within = 0
         self._odd_rates: dict[str, None] = {}
+        self._gaps: list[tuple[int, int, float]] = []  # episode, frame before, seconds
         self._actions = EpisodeTables([ACTION, "frame_index"])
         self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if kind == "image" else ROWS)
         listed = folder.entries(self._image if self._video else None)
@@ -95,6 +98,7 @@ class LeRobotSource:
         taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key), str(choice.terminated)}
         taken |= set(ENDS) if set(ENDS) <= folder.features.keys() else set()
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)
+        self._notes += exported_bounds(folder.origin)
         if folder.told not in (None, len(listed)):
             self._notes.append(f"{INFO} tells of {folder.told} episodes, but the folder lists {len(listed)}")
         if len(self._entries) < len(listed):
@@ -106,7 +110,8 @@ class LeRobotSource:
         done = [f"{self._image}: {rule}" for rule in (*self._lossy, *self._conversion.rules)]
         rate = f"{INFO} says {self._folder.rate:g} frames a second, which the dataset records"
         odd = [f"frames are {apart} s apart by their timestamps, but {rate}" for apart in self._odd_rates]
-        return self._notes + unsaid_ends(DONE, self._marked, self._within, len(self)) + odd[:1] + done
+        ends = unsaid_ends(DONE, self._marked, self._within, len(self))
+        return self._notes + ends + odd[:1] + self._irregular() + done
 
     def close(self) -> None:
         """Let go of the files that were read last."""
@@ -127,7 +132,7 @@ class LeRobotSource:
         columns = self._columns(entry, self._tables)
         parts = [self._vector(key, columns[key]) for key in self._vectors]
         ended = self._ended(entry, columns)
-        self._clock(columns["timestamp"].reshape(-1).astype(np.float64))
+        self._clock(entry.number, columns["timestamp"].reshape(-1).astype(np.float64))
         return Recording(
             name=f"episode {entry.number}",
             actions=self._vector(ACTION, columns[ACTION]),
@@ -178,11 +183,26 @@ class LeRobotSource:
             raise DataError(Problem(self.path, key, rule, f"correct {INFO}, or write the folder again"))
         return values
 
-    def _clock(self, times: np.ndarray) -> None:
-        """Note timestamps (T,) that are apart by another time than the declared rate says."""
-        apart, said = float(np.median(np.diff(times))) if len(times) > 1 else 0.0, 1 / self._folder.rate
+    def _clock(self, episode: int, times: np.ndarray) -> None:
+        """Note timestamps (T,) apart by another time than the declared rate says, or once by another."""
+        gaps = np.diff(times)
+        apart, said = float(np.median(gaps)) if len(gaps) else 0.0, 1 / self._folder.rate
         if apart > 0 and abs(apart - said) > RATE_TOLERANCE * said:
             self._odd_rates.setdefault(f"{apart:.3g}")
+        for frame in np.flatnonzero(np.abs(gaps - apart) > GAP_TOLERANCE * max(apart, 0.0)):
+            self._gaps.append((episode, int(frame), float(gaps[frame])))
+
+    def _irregular(self) -> list[str]:
+        """The note on steps between timestamps that are not as long as the others, such as dropped frames."""
+        if not self._gaps:
+            return []
+        episode, frame, seconds = self._gaps[0]
+        within = len({gap[0] for gap in self._gaps})
+        return [
+            f"{len(self._gaps)} steps in {within} episodes are not as long as the others by their timestamps "
+            f"(first: {seconds:.3g} s after frame {frame} of episode {episode}; frames dropped?): each was "
+            "taken as one step"
+        ]
 
     def _columns(self, entry: Entry, tables: EpisodeTables) -> dict[str, Any]:
         """The columns of an episode, one row per step: arrays, or Arrow's column of pictures."""

@@ -45,7 +45,7 @@ class ManiSkillOptions(ObservationOptions):
     format: ClassVar[str] = "maniskill"
 
     success: str | None = UNASKED
-    """What marks success: reward>NUMBER, or the name of an array of flags. Default: ManiSkill's own."""
+    """What marks success: reward>NUMBER, or an array of flags; "none": nothing. Default: its own."""
 
     def open(self, path: Path) -> "ManiSkillSource":
         return ManiSkillSource(path, self)
@@ -205,7 +205,7 @@ class ManiSkillSource:
             )
             remedy = (
                 "replay all of them alike with mani_skill.trajectory.replay_trajectory, or take another mark "
-                "or none (--success reward>NUMBER, --success None)"
+                "or none (--success reward>NUMBER, --success none)"
             )
             raise DataError(Problem(self.path, lacking[0], rule, remedy))
         if key is UNASKED:

@@ -25,9 +25,11 @@ from cog.datasets.importers.held import Held, counted
 from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import (
+    OURS,
     ObservationOptions,
     Recording,
     ended_last,
+    exported_bounds,
     robot_facts,
 )
 from cog.datasets.storage.problem import DataError, Problem
@@ -80,6 +82,8 @@ class MinariSource:
         if (declared := declared_bounds(metadata)) is not None:
             told = f"the action space declares bounds of {declared} (--action-low and --action-high)"
             self._notes.append(told)
+        else:
+            self._notes += exported_bounds(metadata.get(OURS))
         self.environment = {"id": str(metadata.get("dataset_id", "unknown")), **self._facts}
 
     @property

@@ -147,7 +147,10 @@ class OGBenchSource:
         kind, shape = arrays[ACTIONS]
         if kind.kind != "f" or len(shape) != 2:
             rule = f"must be continuous vectors (rows, A), found {kind} of shape {shape}"
-            raise DataError(Problem(self.path, ACTIONS, rule, "import a dataset with continuous actions"))
+            remedy = "import a dataset with continuous actions"
+            if kind.kind == "f" and len(shape) == 1:
+                remedy = "store single numbers as (rows, 1): actions[:, None]"
+            raise DataError(Problem(self.path, ACTIONS, rule, remedy))
         kind, shape = arrays[OBSERVATIONS]
         if len(shape) != 4 and (len(shape) > 2 or kind.kind not in "fiu"):
             rule = f"must be states (rows, S) or pictures (rows, H, W, 3), found {kind} of shape {shape}"

@@ -17,6 +17,7 @@ from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.held import Held, counted, some
 from cog.datasets.importers.pictures import Array, Conversion, UnfitError, sort_observations
 from cog.datasets.importers.source import (
+    OURS,
     Following,
     LastFrame,
     ObservationOptions,
@@ -32,7 +33,6 @@ from cog.datasets.importers.source import (
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
-OURS = "cog"  # where an export of cog records its origin
 DONES = "dones"
 TAKEN = {"actions", "obs", "next_obs", "rewards"}
 EXTRACT = (

@@ -17,7 +17,7 @@ from cog.datasets.importers.detect import open_source
 from cog.datasets.importers.held import Alike
 from cog.datasets.importers.left_out import LeftOut
 from cog.datasets.importers.pictures import Preparation
-from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, Source, followed
+from cog.datasets.importers.source import NONE, ImportOptions, LastFrame, Recording, Source, followed
 from cog.datasets.robot_interface import KEY, Colour, Flip
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
@@ -134,6 +134,8 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
+    if options.success == NONE:
+        options = replace(options, success=None)
     with contextlib.closing(open_source(path, options)) as source:
         if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
             raise UsageError(

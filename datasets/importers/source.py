@@ -15,6 +15,7 @@ from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
+OURS = "cog"  # under which an export of cog records its origin
 UNITS = ("unit", "robot")  # of the actions in an export of cog
 NONE = "none"  # as an option: take nothing
 LastFrame = Literal["next", "drop", "repeat"]
@@ -32,7 +33,7 @@ class ImportOptions(ABC):
     """Name of the format."""
 
     success: str | None = None
-    """What marks success: reward>NUMBER, or the key of an array that is positive at success."""
+    """What marks success: reward>NUMBER, or the key of an array, positive at success; "none": nothing."""
 
     @abstractmethod
     def open(self, path: Path) -> "Source":
@@ -279,10 +280,10 @@ def unsaid_ends(key: str, marked: int, within: int, episodes: int) -> list[str]:
     ]
 
 
-def exported_bounds(origin: str | None) -> list[str]:
-    """The note on the robot's bounds that an export of cog names beside actions in [-1, 1], if it does."""
+def exported_bounds(origin: object) -> list[str]:
+    """The note on the robot's bounds that an export of cog names, if any; `origin` is JSON or its text."""
     try:
-        told = json.loads(origin or "{}")
+        told: Any = json.loads(origin) if isinstance(origin, str) else origin
         scale = told["sources"][0]["environment"][FACT] if told["action_units"] in UNITS else None
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return []

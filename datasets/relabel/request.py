@@ -6,6 +6,7 @@ import re
 from cog.errors import UsageError
 
 STORED = "stored"  # the name of rewards that lie in the shards of materialised data
+LONGEST = 255  # bytes of a file's name
 NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -21,6 +22,11 @@ def refuse_invalid(rule: str, name: str, scale: float, terminate: bool) -> None:
         raise UsageError(
             f"invalid view name {name!r}",
             remedy=f"use letters, digits, '_', '-' and '.'; '{STORED}' is reserved",
+        )
+    if (length := len(f"{name}.json".encode())) > LONGEST:
+        raise UsageError(
+            f"the view name {name[:20]}... is too long: its file's name would have {length} bytes",
+            remedy=f"choose one of at most {LONGEST - len('.json')} bytes",
         )
     if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
         raise UsageError(f"scale must be finite and positive, got {scale!r}")

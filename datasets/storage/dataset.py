@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cog.core.files import code_version, hash_json
+from cog.core.files import code_version, hash_json, nowhere
 from cog.core.inputs import Input, inputs_from_json, inputs_to_json
+from cog.core.options import usable_path
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
@@ -135,7 +136,7 @@ def open_dataset(path: Path | str) -> Dataset:
     Raises:
         CogError: there is no dataset, its collection is unfinished, or the manifest breaks a rule.
     """
-    path = Path(path)
+    path = usable_path(Path(path))
     manifest = path / MANIFEST
     if is_container(path):
         check_container(path)
@@ -156,7 +157,9 @@ def open_dataset(path: Path | str) -> Dataset:
                 "this takes a dataset, not a view", where=path, remedy=f"pass {path.with_name(name)}"
             )
         remedy = f"pass its folder: {path.parent}" if path.name == MANIFEST else "check the path"
-        raise CogError(f"there is no dataset here ({MANIFEST} is missing)", where=path, remedy=remedy)
+        raise CogError(
+            f"there is no dataset here ({MANIFEST} is missing){nowhere(path)}", where=path, remedy=remedy
+        )
     remedy = MANIFEST_AGAIN
     value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)
     try:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cog.core.files import OTHER_NAME, write_bytes
+from cog.core.files import OTHER_NAME, nowhere, write_bytes
 from cog.core.lock import reserved
 from cog.datasets.merge import MERGE
 from cog.datasets.relabel.request import STORED
@@ -69,8 +69,8 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
 
 
 def _refuse_existing(out: Path) -> None:
-    if out.exists():
-        raise CogError(f"{out} exists already; nothing was written", remedy=OTHER_NAME)
+    if out.exists() or out.is_symlink():
+        raise CogError(f"{out} exists already{nowhere(out)}; nothing was written", remedy=OTHER_NAME)
 
 
 def unpack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -> Dataset:

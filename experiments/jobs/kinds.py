@@ -228,7 +228,7 @@ class Merge(Job):
     def work(self, help: Help) -> str | None:
         priors = [view.source for view in self.priors]
         share = 1.0 - self.prior_share if self.task_share is None else self.task_share
-        write_merge(self.file, [self.task.source], priors, share)
+        write_merge(self.file, [self.task.source], priors, share if priors else None)
         return None
 
     def content(self) -> str:
@@ -305,7 +305,7 @@ class Train(Job):
                 return NOTHING
             raise CogError(f"{self.config.out}: there is no run")
         found = checkpoint.load(self.config.out)
-        checkpoint.refuse_other(found.config, self.config, found.folder)
+        checkpoint.refuse_other(found.config, self.config, found.folder, found.update)
         return hash_json([found.update, hash_file(found.folder / checkpoint.TENSOR_FILES[0])])
 
     def has_checkpoint(self) -> bool:

@@ -45,6 +45,29 @@ def refused(arguments: list[str], folder: Path, capsys) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
+LEADING_NOWHERE = {
+    "merge": ["merge", "--task", "DATA@success", "--out", "LINK"],
+    "export": ["export", "robomimic", "DATA@success", "--out", "LINK"],
+    "pack": ["pack", "DATA", "--out", "LINK"],
+    "filter": ["filter", "DATA", "--min-length", "1", "--out", "LINK"],
+    "collect": [*COLLECT, "--out", "LINK"],
+    "train": [*TRAIN, "--data", "DATA@success", "--out", "LINK"],
+    "read a dataset": ["info", "LINK"],
+    "read a merge": [*TRAIN, "--data", "LINK", "--out", "run"],
+    "read a run": ["why", "LINK"],
+}
+
+
+@pytest.mark.parametrize("command", LEADING_NOWHERE)
+def test_a_link_to_what_does_not_exist_is_called_that_with_where_it_points(command, chain, tmp_path, capsys):
+    (link := tmp_path / "link").symlink_to(tmp_path / "gone")
+    words = {"LINK": str(link), "DATA": str(chain / "data")}
+    arguments = [words.get(word, word.replace("DATA", words["DATA"])) for word in LEADING_NOWHERE[command]]
+    message = refused(arguments, tmp_path, capsys)
+    assert f"a link to {tmp_path / 'gone'}, which does not exist" in message
+    assert link.is_symlink() and not (tmp_path / "gone").exists()
+
+
 def truncate(shard: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-1000])
 

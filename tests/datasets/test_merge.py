@@ -124,6 +124,53 @@ def test_the_fingerprint_follows_rewards_and_shares(make_dataset, tmp_path):
     assert len(prints) == 5
 
 
+@pytest.mark.parametrize(
+    ("task", "prior", "said"),
+    [("aa", "", "2 times, as task and task"), ("a", "a", "2 times, as task and prior"), ("a", "b", None)],
+)
+def test_data_that_are_named_twice_are_said(task, prior, said, make_dataset, tmp_path):
+    path = make_dataset().path
+    relabel(path, "grasp_success", "a")
+    relabel(path, "zero", "b")
+    sources = ([f"{path}@{name}" for name in names] for names in (task, prior))
+    twice = [remark for remark in write_merge(tmp_path / "m.json", *sources).remarks() if "times" in remark]
+    assert twice == ([] if said is None else [f"data@a is in the merge {said}"])
+
+
+def test_a_share_without_prior_data_to_share_with_is_refused(make_dataset, tmp_path):
+    path = make_dataset().path
+    relabel(path, "zero", "none")
+    with pytest.raises(
+        UsageError, match=r"share is 0\.3, but there are no prior data.*leave out --task-share"
+    ):
+        write_merge(tmp_path / "m.json", [f"{path}@none"], task_share=0.3)
+    assert not (tmp_path / "m.json").exists()
+    assert write_merge(tmp_path / "m.json", [f"{path}@none"]).sources[0].share == 1.0
+    both = write_merge(tmp_path / "b.json", [f"{path}@none"], [f"{path}@none"])
+    assert [source.share for source in both.sources] == [0.5, 0.5]
+
+
+def test_names_that_no_file_can_have_are_one_clear_line(make_dataset, tmp_path):
+    path = make_dataset().path
+    relabel(path, "zero", "b" * 250)
+    for name in ("a" * 251, "a" * 5000, "ä" * 126):
+        with pytest.raises(UsageError, match=r"view name .{20}\.\.\. is too long"):
+            relabel(path, "zero", name)
+    for opening in (open_merge, open_dataset, parse_source):
+        with pytest.raises(CogError, match=r"File name too long\. Choose a shorter name"):
+            opening(f"{path}@{'a' * 300}")
+
+
+def test_describing_tells_its_progress_in_episodes_whatever_the_views(make_dataset):
+    path = make_dataset(episodes=6).path
+    relabel(path, "zero", "none")
+    relabel(path, "grasp_success", "some", only="grasp_success")
+    told = []
+    describe(path, lambda *step: told.append(step))
+    assert told[-1] == (6, 6) and {total for _, total in told} == {6}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
 def test_sources_are_written_as_folder_at_view():
     assert parse_source("a/b@c") == parse_source("a/b@c")
     assert [str(part) for part in parse_source("a@x/b@c")] == ["a@x/b", "c"]

@@ -138,7 +138,7 @@ def test_a_behaviour_that_gives_no_real_numbers_is_refused(
 ) -> None:
     giving = type("Go", (Go,), {"act": lambda self: given})
     monkeypatch.setattr(Breaking, "behaviours", {"go": giving})
-    with pytest.raises(UsageError, match=rf"behaviour 'go' of {ENV} .*{said}"):
+    with pytest.raises(UsageError, match=rf"{ENV}, frame 0 .*: behaviour 'go' .*{said}"):
         collect(SPEC, tmp_path / "data", workers=1)
     assert not (tmp_path / "data").exists()
 

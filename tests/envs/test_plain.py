@@ -35,8 +35,7 @@ HERE = "tests.envs.test_plain"
 PIXELS = spaces.Box(0, 255, (6, 4, 3), np.uint8)
 PLACE = spaces.Box(-3, 3, (2,), np.float64)
 SPEED = spaces.Box(-3, 3, (), np.float32)
-SEEN: list[Any] = []
-"""What the policy function was shown."""
+SEEN: list[Any] = []  # what the policy function was shown
 
 
 class Cart(gymnasium.Env):
@@ -240,6 +239,8 @@ MISFITS = {
         another("step", lambda a: (np.zeros(2), 0.0, False, False, {"is_success": np.array([False, True])})),
         r"frame 1 of .* success is array\(\[False,  True\]\)\. Make it true or false",
     ),
+    "Unsaid": (another("metadata", None), "metadata of .*Unsaid-v0 is NoneType. Make it a dict"),
+    "Blind": (another("observation_space", spaces.Box(0, 1, (0,))), "Blind-v0 observes no numbers. Record"),
     "Text": (another("observation_space", spaces.Text(4)), "neither a picture .* nor a row of numbers"),
     "Grey": (another("observation_space", spaces.Box(0, 255, (9, 9), np.uint8)), "neither a picture"),
     "Float": (another("observation_space", spaces.Box(0, 1, (9, 9, 3))), "neither a picture"),
@@ -330,14 +331,15 @@ def leaving(seen: Any) -> None:
     [
         (
             "crooked",
-            r"policy .*:crooked' in .*Cart-v0 gives an action of shape \(3,\), but the scene takes \(2,",
+            r"Cart-v0, frame 0 of the episode with seed 0: policy .*:crooked' gives an action of shape \(3,\)"
+            r", but the scene takes \(2,",
         ),
-        ("endless", r"endless' in .* gives an action that is not finite: \[inf, 0\.0\]"),
-        ("wordy", "wordy' in .* gives an action of type <U5, not of real numbers"),
+        ("endless", r"endless' gives an action that is not finite: \[inf, 0\.0\]"),
+        ("wordy", "wordy' gives an action of type <U5, not of real numbers"),
         ("hurried", r"hurried' must take one argument, the observation, but it takes \(seen.*speed"),
-        ("turning", "turning' in .* type complex128, not of real numbers"),
-        ("deciding", "deciding' in .* type bool, not of real numbers"),
-        ("leaving", r"leaving' in .* ends the program: sys\.exit\(5\)"),
+        ("turning", "turning' .* type complex128, not of real numbers"),
+        ("deciding", "deciding' .* type bool, not of real numbers"),
+        ("leaving", r"leaving' ends the program: sys\.exit\(5\)"),
         ("nowhere", "has nothing of that name"),
         ("SEEN", "has a list, no function"),
     ],

@@ -189,6 +189,13 @@ def test_an_exported_policy_needs_data_to_be_compared_on(
     line = ["export", "policy", str(tmp_path / "small"), "--out", str(tmp_path / "p.pt2")]
     assert cli.run(line) == 1 and "--data" in capsys.readouterr().err
     assert cli.run([*line, "--data", str(data), "--observations", "5"]) == 0
+    capsys.readouterr()
+    for command in (
+        ["why", "small"],
+        *(["evaluate", "--out", "e", "--checkpoint", x] for x in ("small", "p.pt2")),
+    ):
+        assert cli.run([*command[:-1], str(tmp_path / command[-1])]) == 1
+        assert "is an exported policy" in capsys.readouterr().err
     data.rename(tmp_path / "gone")
     line[2], line[4] = str(tmp_path / "run"), str(tmp_path / "q.pt2")
     assert cli.run(line) == 1 and "--data" in capsys.readouterr().err

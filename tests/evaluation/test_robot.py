@@ -235,6 +235,7 @@ def test_channels_are_taken_in_the_order_of_the_data_s_source(tmp_path: Path, co
         ({"colour": "bgra"}, "rgb or bgr"),
         ({"noise": np.zeros(5)}, r"noise of shape \(1, 2\)"),
         ({"noise": np.full(2, np.inf)}, "not finite"),
+        ({"noise": "left"}, "the noise must be real numbers, found type <U4"),
     ],
 )
 def test_what_a_policy_cannot_use_is_named_with_what_it_wants(given: dict[str, Any], words: str) -> None:
@@ -243,6 +244,26 @@ def test_what_a_policy_cannot_use_is_named_with_what_it_wants(given: dict[str, A
     policy.act_robot(**sound)
     with pytest.raises(CogError, match=words):
         policy.act_robot(**sound | given)
+
+
+@pytest.mark.filterwarnings("error::numpy.exceptions.ComplexWarning")
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"proprio": np.zeros((1, 3)) * 1j}, "the poses must be real numbers, found type complex128"),
+        ({"proprio": np.array([["a", "b", "c"]])}, "the poses must be real numbers, found type <U1"),
+        ({"proprio": [[0, 0], [0]]}, "the poses are no array"),
+        ({"images": [1]}, r"images uint8 .* got int64 \(1,\)"),
+        ({"noise": np.array([["a", "b"]])}, "the noise must be real numbers, found type <U1"),
+    ],
+)
+def test_what_a_batch_cannot_be_is_named_with_its_type(given: dict[str, Any], words: str) -> None:
+    policy = made(None, 3, 2)
+    sound: dict[str, Any] = {"images": np.zeros((1, SIZE, SIZE, 3), np.uint8), "proprio": np.zeros((1, 3))}
+    listed = sound | {"proprio": [[0.0, 0.0, 0.0]]}
+    np.testing.assert_array_equal(policy.act(**listed), policy.act(**sound))
+    with pytest.raises(CogError, match=words):
+        policy.act(**sound | given)
 
 
 def test_data_that_kept_the_size_of_their_pictures_want_that_size() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cog.envs.make import Environments, Scene, make_environment
+from cog.errors import CogError
 from cog.evaluation.rollout import Group, act_side_by_side
 from tests.helpers.toy_recipe import ENV
 
@@ -77,3 +78,15 @@ def test_an_episode_ends_at_success_only_where_that_is_asked_for():
         (ended,) = act_side_by_side(environments, group, right, 0, STREAM, end_at_success=True)
     assert len(whole) == 9 and whole.truncated
     assert len(ended) < 9 and ended.success and not ended.over
+
+
+def test_a_policy_that_fails_late_is_named_with_the_frame_and_the_seeds():
+    def failing(images, poses, noise, seen=[]):  # noqa: B006 - counts its calls
+        seen.append(1)
+        if len(seen) == 4:
+            raise CogError("the policy's actions in row 3 are not finite")
+        return np.zeros((5, 8), np.float32)
+
+    said = rf"{ENV}, frame 3 of the episodes with seeds 32 in row 1, 33 in row 3, 31 in row 4: the policy's"
+    with closing(Environments(SCENE, 5)) as environments, pytest.raises(CogError, match=said):
+        act_side_by_side(environments, GROUP, failing, 1, STREAM)

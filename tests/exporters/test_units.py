@@ -135,19 +135,23 @@ def test_a_tuple_of_observations_is_said_and_a_pose_that_is_absent_is_not_writte
     assert open_dataset(tmp_path / "blind").environment["proprio_absent"] is True
 
 
+@pytest.mark.parametrize("kind", ["robomimic", "lerobot", "minari"])
 @pytest.mark.parametrize("units", ["unit", "robot"])
-def test_bounds_that_an_export_names_beside_unit_actions_are_said_at_import(units, tmp_path, capsys):
+def test_bounds_that_an_export_names_are_said_at_import(kind, units, tmp_path, capsys):
     scale = ActionScale((-2.0, -4.0), (2.0, 0.5))
     with DatasetWriter(tmp_path / "data", action_scale=scale) as writer:
         writer.add_episode(np.zeros((3, 2)), state=np.eye(4), success=True)
     relabel(tmp_path / "data", "recorded_success", "s")
-    out = tmp_path / "e.hdf5"
-    export = ["export", "robomimic", f"{tmp_path / 'data'}@s", "--out", str(out), "--units", units]
+    out = target(kind, tmp_path / "e")
+    more = [f"--{name}={value}" for name, value in NEEDED.get(kind, {}).items()]
+    export = ["export", kind, f"{tmp_path / 'data'}@s", "--out", str(out), "--units", units, *more]
     assert cli.run(export) == 0
     capsys.readouterr()
     bounds = ["--action-low", "-2", "-4", "--action-high", "2", "0.5"] if units == "robot" else []
-    assert cli.run(["import", "robomimic", str(out), "--out", str(tmp_path / "back"), *bounds]) == 0
-    told = (
-        "not taken over" if units == "unit" else "--action-low and"
-    ) and "names the robot's bounds, [-2.0, -4.0] to [2.0, 0.5]" in " ".join(capsys.readouterr().out.split())
-    assert told
+    assert cli.run(["import", kind, str(out), "--out", str(tmp_path / "back"), *bounds]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("which are not taken over" if units == "unit" else "(--action-low and --action-high)") in told
+    names = "declares bounds of" if (kind, units) == ("minari", "robot") else "names the robot's bounds, "
+    assert names in told
+    if kind != "minari" or units == "unit":
+        assert "[-2.0, -4.0] to [2.0, 0.5]" in told

@@ -111,7 +111,8 @@ def test_fewer_updates_or_another_end_of_the_schedule_are_another_run(
     tmp_path: Path, updates: int, schedule: str
 ) -> None:
     train(config(tmp_path / "run", updates=5, schedule=schedule), noise())
-    with pytest.raises(CogError, match="differing: updates"):
+    told = f"run of 5 updates, its last checkpoint at update 5; asked for {updates}.* --updates 5 "
+    with pytest.raises(CogError, match=told):
         train(config(tmp_path / "run", updates=updates, schedule=schedule), noise(), resume=True)
     assert checkpoint.load(tmp_path / "run").update == 5
 

@@ -10,6 +10,7 @@ import numpy as np
 from cog.core.files import read_json
 from cog.datasets.importers.folders.tables import ANOTHER, read_lines, read_table
 from cog.datasets.importers.pictures import Declared, Verdict, judge
+from cog.datasets.importers.source import OURS
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError
 
@@ -66,6 +67,8 @@ class Folder:
     """Episodes in one folder of version 2."""
     told: int | None
     """Number of episodes that the description tells, if it does."""
+    origin: object = None
+    """Where an export of cog records its origin."""
 
     @staticmethod
     def read(path: Path) -> "Folder":
@@ -104,7 +107,7 @@ class Folder:
             raise refuse("chunks_size", f"must be a positive whole number, found {chunk}")
         robot, told = str(info.get("robot_type") or "unknown"), info.get("total_episodes")
         told = told if isinstance(told, int) else None
-        return Folder(path, version, features, float(rate), robot, chunk, told)
+        return Folder(path, version, features, float(rate), robot, chunk, told, info.get(OURS))
 
     def pictures(self) -> dict[str, Verdict]:
         """The verdict on every camera, by what is declared of it."""

@@ -293,6 +293,31 @@ def test_timestamps_at_another_rate_than_declared_are_said(factor, told, tmp_pat
     assert (f"but meta/info.json says {RATE} frames a second" in said(capsys)) == told
 
 
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        ([0, 1, 2, 3, 4, 5], None),
+        ([0, 1.2, 1.9, 3, 4.1, 5], None),
+        ([0, 1, 3, 4, 5, 6], "1 steps in 1 episodes are not as long"),
+        ([0, 1, 3, 4, 6, 7], "2 steps in 1 episodes are not as long"),
+        ([0, 1, 1, 2, 3, 4], "1 steps in 1 episodes are not as long"),
+    ],
+)
+def test_frames_dropped_within_an_episode_are_said_with_their_number(frames, told, tmp_path, out, capsys):
+    source = write_lerobot(tmp_path / "source", episodes((4, 6)), video=False, files=((0, 1),))
+    path = source / "data/chunk-000/file-000.parquet"
+    table = parquet.read_table(path)
+    times = np.concatenate([np.arange(4), frames]) / RATE
+    column = table.column_names.index("timestamp")
+    parquet.write_table(table.set_column(column, "timestamp", pyarrow.array(times, pyarrow.float32())), path)
+    assert run(source, "--out", out, *KEYS) == 0
+    text = said(capsys)
+    assert ("not as long" in text) == (told is not None)
+    if told:
+        gap = int(np.argmax(np.abs(np.diff(frames) - 1)))
+        assert told in text and f"after frame {gap} of episode 1" in text
+
+
 @pytest.mark.parametrize("times", [[0, 0, 0, 0], [0, 0.1, 0.1, 0.3], [0, 0.2, 0.1, 0.3]])
 def test_timestamps_that_do_not_rise_choose_no_pictures_of_a_video(times, tmp_path, out, capsys):
     source = write_lerobot(tmp_path / "source", episodes((4,)), video=True, files=((0,),))

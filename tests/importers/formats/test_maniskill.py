@@ -136,6 +136,14 @@ def test_trajectories_without_observations_say_how_to_record_them(bring, tmp_pat
     np.testing.assert_array_equal(found.episodes[0].state, one["env_states/actors/cube"])
 
 
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_none_takes_no_success_where_the_format_has_its_own(word, tmp_path, bring):
+    source = save(tmp_path / "a.h5", list(trajectories([4, 3])))
+    found = bring("maniskill", source, "--image", "none", "--proprio", POSE[0], "--success", word)
+    assert [one.success for one in found.episodes] == [False, False]
+    assert found.dataset.spec["origin"]["success"] is None
+
+
 def test_a_task_without_success_is_said(tmp_path):
     one = next(trajectories([4]))
     del one["success"]

@@ -120,7 +120,25 @@ def change(arrays, **changes):
         ({"actions": np.zeros((9, 2), int)}, "field 'actions': must be continuous vectors"),
         ({"actions": np.zeros(9)}, "field 'actions': must be continuous vectors"),
         ({"terminals": np.zeros(8)}, "field 'terminals': must have one row for each of 9 observations"),
-        ({"observations": np.zeros((9, 8, 8, 6), np.uint8)}, "found 6 channels of uint8"),
+        ({"actions": np.zeros(9, np.float32)}, "(9,). Store single numbers as (rows, 1): actions[:, None]"),
+        ({"actions": np.zeros((9, 0), np.float32)}, "Reshape it to at least one number a row"),
+        (
+            {"observations": np.zeros((9, 8, 8, 6), np.uint8)},
+            "found 6 channels of uint8 (8x8x6), which look like 2 frames stacked",
+        ),
+        (
+            {"observations": np.zeros((9, 8, 8, 9), np.uint8)},
+            "which look like 3 frames stacked. Store the newest frame alone, pictures[..., -3:]",
+        ),
+        (
+            {"observations": np.zeros((9, 3, 64, 64), np.uint8)},
+            "found 64 channels of uint8 (3x64x64), which look like 3 channels before height and width. Move "
+            "the channels to the last axis, 64x64x3: np.moveaxis(pictures, 1, -1)",
+        ),
+        (
+            {"observations": np.zeros((9, 9, 64, 64), np.uint8)},
+            "found 64 channels of uint8 (9x64x64), which look like 9 channels before height and width",
+        ),
         ({"observations": np.zeros((9, 4, 4))}, "must be states (rows, S) or pictures"),
         ({"observations": np.full((9, 3), np.nan)}, "must be finite"),
         ({"valids": None}, "there are no 'valids'"),
