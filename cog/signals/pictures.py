@@ -102,19 +102,19 @@ def _channels(shape: tuple[int, ...]) -> Channels:
     return "last"
 
 
-def check_picture(dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Admit a finished picture alone: (H, W, 3) uint8.
+def check_picture(dtype: np.dtype, shape: tuple[int, ...], grey: bool = False) -> None:
+    """Admit a finished picture alone: (H, W, 3) uint8, or with `grey` also (H, W, 1).
 
     Raises:
         UnfitError: it has another type or shape.
     """
     if dtype != np.uint8:
         raise UnfitError(f"must be uint8, found {dtype}", "scale and round them to 0 to 255")
-    if len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        remedy = (
-            "move the colour channels to the end, repeat a grey channel three times or leave out a fourth"
-        )
-        raise UnfitError(f"each must be (H, W, 3), found {shape}", remedy)
+    if len(shape) != 3 or shape[2] not in ((1, 3) if grey else (3,)) or 0 in shape:
+        form = "(H, W, 3) or (H, W, 1)" if grey else "(H, W, 3)"
+        alone = "give a grey picture one channel" if grey else "repeat a grey channel three times"
+        remedy = f"move the colour channels to the end, {alone} or leave out a fourth"
+        raise UnfitError(f"each must be {form}, found {shape}", remedy)
 
 
 def encoding(row: np.ndarray) -> str | None:

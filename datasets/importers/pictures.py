@@ -147,16 +147,23 @@ class Preparation:
         return [rule for rule in rules if rule]
 
 
-def fit(pictures: Iterable[np.ndarray], size: int | None, colour: Colour) -> np.ndarray:
+def fit(
+    pictures: Iterable[np.ndarray], size: int | None, colour: Colour, *, grey: bool = False
+) -> np.ndarray:
     """Pictures (H, W, 3) uint8 as frames (T, size, size, 3), stretched to the square.
 
-    `colour` is their channel order; `size` None keeps their size. Shrinking averages, so that small objects
-    are not lost.
+    `colour` is their channel order; `size` None keeps their size; with `grey` they may have one channel, as
+    the frames then have. Shrinking averages, so that small objects are not lost.
 
     Raises:
         UnfitError: a picture has another form.
+        ValueError: they are of several sizes, and `size` is None.
     """
-    return np.stack([_fit_one(np.asarray(picture), size, colour) for picture in pictures])
+    frames = [_fit_one(np.asarray(picture), size, colour, grey) for picture in pictures]
+    if len({frame.shape[2] for frame in frames}) > 1:
+        rule = "must all have the same channels, found some of 1 and some of 3"
+        raise UnfitError(rule, "store all of a camera's pictures in grey, or all in colour")
+    return np.stack(frames)
 
 
 def resizing(shape: tuple[int, ...], size: int | None) -> str:
@@ -169,12 +176,13 @@ def resizing(shape: tuple[int, ...], size: int | None) -> str:
     return f"pictures of {height}x{width} (height x width) were stretched to {size}x{size}, {how}{aspect}"
 
 
-def _fit_one(picture: np.ndarray, size: int | None, colour: Colour) -> np.ndarray:
-    check_picture(picture.dtype, picture.shape)
+def _fit_one(picture: np.ndarray, size: int | None, colour: Colour, grey: bool) -> np.ndarray:
+    check_picture(picture.dtype, picture.shape, grey)
     if colour == "bgr":
         picture = picture[:, :, ::-1]
     if size is not None and picture.shape[:2] != (size, size):
         shrinks = size <= min(picture.shape[:2])
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        picture = cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=method)
+        stretched = cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=method)
+        picture = stretched.reshape(size, size, picture.shape[2])  # OpenCV drops the axis of one channel
     return picture

@@ -21,7 +21,8 @@ from cog.datasets.importers.source import ImportOptions, LastFrame, Recording, S
 from cog.datasets.robot_interface import KEY, Colour, Flip
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
-from cog.datasets.writer import MERGED, DatasetWriter
+from cog.datasets.writer import DatasetWriter
+from cog.datasets.writing.checks import MERGED
 from cog.errors import UsageError
 from cog.signals.success import FACT as SUCCESS_BY
 from cog.signals.success import SuccessBy
