@@ -128,8 +128,9 @@ def encoding(row: np.ndarray) -> str | None:
 class Conversion:
     """The exact conversion of one camera's pictures, the same for all its episodes."""
 
-    def __init__(self, declared: Declared = UNDECLARED) -> None:
-        self._declared = declared
+    def __init__(self, declared: Declared = UNDECLARED, *, grey: bool = False) -> None:
+        """Begin; with `grey` one grey channel stays one, else it is repeated three times."""
+        self._declared, self._grey = declared, grey
         self._factor = {1.0: _LEVELS, 255.0: 1}.get(declared.high or 0.0)  # None until the values show it
         self._rules: dict[str, None] = {}
 
@@ -139,7 +140,7 @@ class Conversion:
         return tuple(self._rules)
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures (T, ...) of any form as (T, H, W, 3) uint8.
+        """Pictures (T, ...) of any form as (T, H, W, 3) uint8, or in grey, if it may stay, as (T, H, W, 1).
 
         Raises:
             UnfitError: they cannot be converted without loss or doubt.
@@ -155,7 +156,7 @@ class Conversion:
             values = values[..., None]
         if values.dtype != np.uint8:
             values = self._bytes(values)
-        if values.shape[-1] == 1:
+        if values.shape[-1] == 1 and not self._grey:
             self._rules["one grey channel was repeated three times"] = None
             values = np.repeat(values, 3, axis=-1)
         if values.shape[-1] == 4:
