@@ -230,7 +230,16 @@ def _import(
         if len(writer) == 0:
             raise tally.nothing()
     assert writer.dataset is not None
-    notes = [*source.notes, *prepare.notes(), *tally.notes(), *_facts(writer.dataset, options), *mapped.notes]
+    named = [f"{name} ({key})" for name, key in source.cameras.items()]
+    told = [f"cameras: {', '.join(named)}"] if len(named) > 1 else []
+    notes = [
+        *source.notes,
+        *told,
+        *prepare.notes(),
+        *tally.notes(),
+        *_facts(writer.dataset, options),
+        *mapped.notes,
+    ]
     if mapped.scale is None:
         notes.append(survey.range_note())
     return Imported(writer.dataset, (*notes, *survey.switch_notes()))

@@ -49,7 +49,7 @@ class ObservationOptions(ImportOptions):
     """The same for formats with named observations."""
 
     image: tuple[str, ...] = ()
-    """Keys of images: the first are the camera "image"; all, none, NAME=KEY. Default: the only ones."""
+    """Keys of the images, also as NAME=KEY; "all" takes all, "none" none. Default: the only ones."""
     proprio: tuple[str, ...] = ()
     """Keys of the vectors, joined in this order: the pose next to images, or the state; "none" takes none."""
 
