@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from cog.datasets.importers.foreign.cameras import NONE, Cameras, asked
+from cog.datasets.importers.foreign.cameras import IMAGE, NONE, Cameras, asked
 from cog.datasets.importers.pictures import Array
 from cog.datasets.importers.source import ObservationOptions, Recording, choose
 from cog.datasets.storage.problem import DataError, Problem
@@ -121,7 +121,12 @@ class Held:
         taken = [key for key in cameras.values() if not self._lacking(key)]
         if len(taken) < len(cameras):
             taken = taken or [key for key in images if not self._lacking(key)][:1]
-            options.append(f"--image {shlex.join(taken or [NONE])}")
+            given = {
+                key: text
+                for text, (_, key) in zip(choice.image, asked(choice.image, self.arrays), strict=False)
+            }
+            named = given if cameras[IMAGE] in taken else {}
+            options.append(f"--image {shlex.join([named.get(key, key) for key in taken] or [NONE])}")
         kept = [key for key in chosen if not self._lacking(key)]
         if not kept and not taken:
             kept = [key for key in vectors if not self._lacking(key)]

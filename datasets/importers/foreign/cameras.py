@@ -111,10 +111,10 @@ def _image_first(keys: Sequence[str]) -> list[tuple[str | None, str]]:
 
 def _named_by_keys(path: Path, keys: Sequence[str], taken: Collection[str]) -> dict[str, str]:
     """Names of further cameras: as few last parts of their keys as tell them apart, as many of each."""
-    longest = max((len(list(_names(key))) for key in keys), default=0)
-    for level in range(longest):
-        names = [_level(key, level) for key in keys]
-        if len({*names, *taken}) == len(names) + len(taken) and all(map(is_camera_name, names)):
+    offered = {key: list(filter(is_camera_name, _names(key))) for key in keys}
+    for level in range(max(map(len, offered.values()), default=0)):
+        names = [found[min(level, len(found) - 1)] for found in offered.values() if found]
+        if len({*names, *taken}) == len(keys) + len(taken):
             return dict(zip(names, keys, strict=True))
     if not keys:
         return {}
@@ -122,16 +122,10 @@ def _named_by_keys(path: Path, keys: Sequence[str], taken: Collection[str]) -> d
     raise UsageError(rule, where=path, remedy=f"name them as NAME=KEY, such as --image wrist={keys[0]}")
 
 
-def _level(key: str, level: int) -> str:
-    names = list(_names(key))
-    return names[min(level, len(names) - 1)]
-
-
 def _names(key: str) -> Iterator[str]:
-    """Names for a camera, from the shortest to the whole key."""
-    below = key.removeprefix(PREFIX)
-    if below != key and is_camera_name(below):
-        yield below
+    """Names for a camera, from the shortest to the whole key; not all of them may be allowed."""
+    if key.startswith(PREFIX):
+        yield _plain(key.removeprefix(PREFIX))
     else:
         parts = [part for part in re.split(r"[/.]", key) if part]
         while len(parts) > 1 and parts[-1] in KINDS:
