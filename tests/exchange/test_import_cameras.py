@@ -291,6 +291,11 @@ def test_all_calls_the_camera_image_that_is_called_so_already(tmp_path: Path) ->
     }
 
 
+def test_all_of_no_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there are no images; it has vectors"):
+        name_cameras(tmp_path, ("all",), (), "it has vectors")
+
+
 def test_keys_without_names_of_their_own_are_refused_with_the_way_to_name_them(tmp_path: Path) -> None:
     for keys in (("top", "a b", "a_b"), ("top", "image")):
         with pytest.raises(UsageError, match="Name them as NAME=KEY, such as --image wrist="):

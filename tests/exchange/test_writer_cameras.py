@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cog.datasets.resize import stretched
 from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError
@@ -78,6 +79,17 @@ def test_grey_pictures_are_stretched_in_grey(tmp_path: Path) -> None:
         cv2.resize(one[:, :, 0], (12, 12), interpolation=cv2.INTER_LINEAR) for one in given["cameras"]["grey"]
     ]
     np.testing.assert_array_equal(episode.cameras["grey"][..., 0], wanted)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(6, 6, 12), (40, 31, 12), (24, 24, 12), (9, 30, 12)])
+def test_a_robot_s_computer_stretches_grey_pictures_to_the_same_bytes(
+    height: int, width: int, size: int, tmp_path: Path
+) -> None:
+    given = arrays()
+    grey = np.random.default_rng(1).integers(0, 256, (STEPS + 1, height, width, 1), dtype=np.uint8)
+    dataset = written(tmp_path / "data", given | {"cameras": {"grey": grey}}, image_size=size)
+    found = next(dataset.episodes()).cameras["grey"]
+    np.testing.assert_array_equal(found, [stretched(one, size, size) for one in grey])
 
 
 def test_colours_are_put_red_first_for_every_camera(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def name_cameras(path: Path, given: Sequence[str], images: Sequence[str], have: 
     part of their key that says which camera it is.
 
     Raises:
-        UsageError: a key does not exist or is named twice, a name is invalid or taken, or several images are
-            there and none is chosen.
+        UsageError: a key does not exist or is named twice, a name is invalid or taken, several images are
+            there and none is chosen, or none is there and all are asked for.
     """
     if not given and len(images) > 1:
         remedy = f"choose images with --image: one or several of {', '.join(images)}, or all"
@@ -50,6 +50,8 @@ def name_cameras(path: Path, given: Sequence[str], images: Sequence[str], have: 
         if word in given and len(given) > 1 and word not in images:
             raise UsageError(f"--image names '{word}' beside others", where=path, remedy="name it alone")
     every = not given or list(given) == [ALL]
+    if given and every and not images:
+        raise UsageError(f"there are no images; {have}", where=path, remedy="leave out --image all")
     pairs = _image_first(images) if every else asked(given, images)
     keys = [key for _, key in pairs]
     for name, key in pairs:
