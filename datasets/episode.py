@@ -104,3 +104,9 @@ class Episode:
 def further(names: Iterable[str]) -> list[str]:
     """The further cameras among the names of observations, in order."""
     return sorted(name for name in names if name not in OBSERVED)
+
+
+def cameras_of(observations: Iterable[str]) -> tuple[str, ...]:
+    """The cameras among the names of observations, in the order of `Episode.pictures`: "image" first."""
+    named = list(observations)
+    return (*(("image",) if "image" in named else ()), *further(named))

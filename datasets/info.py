@@ -9,13 +9,12 @@ import numpy as np
 
 from cog.core.videos import side_by_side
 from cog.datasets.edit.subset import OnProgress, pick
-from cog.datasets.episode import Episode
+from cog.datasets.episode import Episode, cameras_of
 from cog.datasets.merge import Merge, open_merge
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.rules import reads_signals_alone
 from cog.datasets.relabel.terms import ZERO
 from cog.datasets.relabel.view import View, labelled, open_view, view_names
-from cog.datasets.storage.cameras import cameras_of
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.success import counted_by, counts
@@ -107,7 +106,7 @@ def _describe_dataset(
     signals = {name: _Range() for name in dataset.signal_names}
     actions: dict[str, _Range] = {}
     shapes = dataset.environment["observations"]
-    picture = sum(math.prod(shapes[name]) for name in cameras_of(dataset))  # bytes of one frame
+    picture = sum(math.prod(shapes[name]) for name in cameras_of(shapes))  # bytes of one frame
     lengths = []
     successes = 0
     ends = {"by the environment": 0, "cut off": 0, "not recorded": 0}

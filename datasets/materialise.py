@@ -1,10 +1,12 @@
 """Materialise: copy a view or a merge into shards that contain the rewards and load to the same arrays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import labelled, open_view
+from cog.datasets.robot_interface import KEY
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, write_dataset
 from cog.datasets.storage.folder import new_folder, refuse_inside
@@ -45,6 +47,7 @@ def _copy(source: Source, folder: Path) -> Dataset:
     }
     largest = max(shard.episodes for shard in source.dataset.shards)
     episodes = map(source.as_merged, labelled(source.dataset, source.view))
-    return write_dataset(
-        folder, episodes, spec, source.dataset.environment, largest, [source.as_input(folder)]
-    )
+    environment = dict(source.dataset.environment)
+    if source.cameras:
+        environment[KEY] = replace(source.interface, scale=None).to_json()
+    return write_dataset(folder, episodes, spec, environment, largest, [source.as_input(folder)])

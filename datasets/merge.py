@@ -15,11 +15,11 @@ from cog.core.lock import reserved
 from cog.core.options import usable_path
 from cog.core.sealed import SealError, read_sealed, write_sealed
 from cog.datasets.action_scale import FACT, ActionScale
-from cog.datasets.episode import Episode, further
+from cog.datasets.episode import Episode, cameras_of, further
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
-from cog.datasets.storage.cameras import cameras_of, renamed, renaming, unused
+from cog.datasets.storage.cameras import renamed, renaming, unused
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
 from cog.datasets.storage.folder import refuse_inside
@@ -63,7 +63,7 @@ class Source:
     @property
     def camera_names(self) -> list[str]:
         """The names of its cameras in the merge, "image" first."""
-        return list(renamed(dict.fromkeys(cameras_of(self.dataset)), self.cameras))
+        return list(cameras_of(self.observations))
 
     def as_merged(self, episode: Episode) -> Episode:
         """The episode with its cameras as the merge calls them."""
@@ -83,8 +83,13 @@ class Source:
 
     @property
     def interface(self) -> RobotInterface:
-        """What the dataset records of the robot."""
-        return recorded(self.dataset.environment, self.dataset.spec)
+        """What the dataset records of the robot, its cameras in the order of `camera_names`."""
+        known = recorded(self.dataset.environment, self.dataset.spec)
+        if not (self.cameras and known.cameras):
+            return known
+        there = cameras_of(self.dataset.environment["observations"])
+        named = renamed(dict(zip(there, known.cameras, strict=True)), self.cameras)
+        return replace(known, cameras=tuple(named[name] for name in self.camera_names))
 
     def as_input(self, folder: Path) -> Input:
         """The view as an input, its path relative to `folder`."""
@@ -328,7 +333,7 @@ def _read_source(path: Path, number: int, entry: Any) -> Source:
             rule = f"{dataset.path} has changed since the merge was made"
             raise DataError(Problem(path, f"sources[{number}].{name}", rule, AGAIN))
     cameras = entry.get("cameras", {})
-    if not isinstance(cameras, dict) or not set(cameras) <= set(cameras_of(dataset)):
+    if not isinstance(cameras, dict) or not set(cameras) <= set(dataset.environment["observations"]):
         rule = "must map names of the dataset's cameras to their names in the merge"
         raise DataError(Problem(path, f"sources[{number}].cameras", rule, AGAIN))
     return Source(dataset, view, entry["role"], float(share), cameras)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from cog.datasets.action_scale import ActionScale
+from cog.datasets.episode import cameras_of
 from cog.errors import CogError, UsageError
 
 KEY = "robot_interface"  # among a dataset's environment facts and a checkpoint's scene facts
@@ -26,9 +27,9 @@ class RobotInterface:
     """What a robot's own pictures, pose and actions are called, and how the data hold them."""
 
     cameras: tuple[str, ...] = ()
-    """Names of the cameras; empty if unknown or if there are none."""
+    """The robot's names of the cameras, in the order of `Episode.pictures`; empty if unknown or if none."""
     resize: Resize | None = None
-    """Whether pictures were stretched to the data's size or kept theirs; None if unknown."""
+    """Whether pictures of any camera were stretched to the data's size, or kept theirs; None if unknown."""
     flip: Flip = "none"
     """How pictures were turned over before that."""
     pose: tuple[tuple[str, int], ...] | None = None
@@ -101,16 +102,23 @@ class RobotInterface:
         except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
             raise CogError(f"the recorded {KEY} is malformed: {value}") from error
 
-    def check(self, image: bool, pose: int, actions: int) -> None:
-        """Compare it with the shapes of the data: whether there are images, P and A.
+    def check(self, cameras: Sequence[str], pose: int, actions: int) -> None:
+        """Compare it with the data: their cameras, "image" first, and the shapes P and A.
 
         Raises:
             UsageError: naming the field, what it says and what the data hold.
         """
         parts = sum(size for _, size in self.pose or ())
         for wrong, rule in (
-            (self.cameras and not image, f"cameras {_text(self.cameras)} are named, but there are no images"),
-            (image and len(self.cameras) > 1, f"{len(self.cameras)} cameras are named for one picture"),
+            (
+                self.cameras and not cameras,
+                f"cameras {_text(self.cameras)} are named, but there are no images",
+            ),
+            (
+                self.cameras and len(self.cameras) != len(cameras),
+                f"{_count(self.cameras)} named ({_text(self.cameras)}), but the data have "
+                f"{len(cameras)} ({_text(tuple(cameras))})",
+            ),
             (
                 len(set(self.action_names)) < len(self.action_names),
                 f"action_names {_text(self.action_names)} name one twice",
@@ -152,12 +160,12 @@ def held_fact(
         UsageError: the interface does not fit the episodes.
     """
     shapes = facts["observations"]
-    images = "image" in shapes
-    known = dataclasses.replace(known, scale=None, resize=resize if images else None)
-    known = dataclasses.replace(known, colour=colour if images else "rgb")
+    cameras = cameras_of(shapes)
+    known = dataclasses.replace(known, scale=None, resize=resize if cameras else None)
+    known = dataclasses.replace(known, colour=colour if cameras else "rgb")
     if no_proprio:
         known = dataclasses.replace(known, pose=())
-    known.check(images, shapes["proprio" if images else "state"][0], facts["action"][0])
+    known.check(cameras, shapes["proprio" if cameras else "state"][0], facts["action"][0])
     return known.to_json()
 
 
@@ -234,6 +242,10 @@ def _before(environment: Mapping[str, Any], spec: Mapping[str, Any]) -> RobotInt
         pose=pose,
         rate=float(rate) if isinstance(rate, int | float) and _positive(rate) else None,
     )
+
+
+def _count(cameras: Sequence[str]) -> str:
+    return "1 camera is" if len(cameras) == 1 else f"{len(cameras)} cameras are"
 
 
 def _whole(value: Any) -> bool:

@@ -1,9 +1,6 @@
 """The writer: turn any episodes, including those of real robots, into a dataset, one call per episode."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -14,18 +11,18 @@ from cog.core.bounds import refuse_type
 from cog.core.inputs import Input
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
-from cog.datasets.importers import pictures
-from cog.datasets.labels import as_json, is_unicode
-from cog.datasets.precision import merged
-from cog.datasets.robot_interface import KEY, Colour, Resize, RobotInterface, held_fact
+from cog.datasets.labels import as_json
+from cog.datasets.robot_interface import KEY, Colour, RobotInterface, held_fact
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts
 from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.writing.cameras import Cameras
+from cog.datasets.writing.checks import SUCCESS, Checks, Values
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT as SUCCESS_BY
 from cog.signals.success import SuccessBy, decides, succeeded
 
-REWARD, SUCCESS, FRAME = "reward", "success", "frame"
+REWARD, FRAME = "reward", "frame"
 ALIKE = {
     "observations": "write another dataset for other poses or states; image_size brings pictures to one size",
     "action": "write another dataset for another robot",
@@ -33,8 +30,6 @@ ALIKE = {
     "rewards": "write another dataset",
 }
 """What to do where episodes differ, by the fact in which they do."""
-MERGED = "subtract a start value from it and store the differences, or leave it out"
-Values = np.ndarray | Sequence[Any]
 
 
 class DatasetWriter:
@@ -59,6 +54,7 @@ class DatasetWriter:
         folder: str | Path,
         *,
         image_size: int | None = 48,
+        camera_sizes: Mapping[str, int | None] | None = None,
         colour: Colour = "rgb",
         action_scale: ActionScale | None = None,
         interface: RobotInterface | None = None,
@@ -73,6 +69,7 @@ class DatasetWriter:
         Args:
             folder: folder of the dataset, new or empty.
             image_size: height and width to which images are stretched; None keeps theirs.
+            camera_sizes: name of a camera -> another size for its images; "image" is the camera of `images`.
             colour: order of the images' channels; "bgr" is OpenCV's.
             action_scale: bounds of the robot's actions, which become -1 and 1; None stores them unchanged.
             interface: names of cameras, parts of the pose and of the action, and the rate, for a robot
@@ -86,7 +83,8 @@ class DatasetWriter:
         Raises:
             UsageError: an option is invalid, or facts are not JSON.
         """
-        pictures.check_options(image_size, colour)
+        self._checks = Checks(self._problem)
+        self._cameras = Cameras(image_size, camera_sizes, colour, self._checks)
         refuse_type("action_scale", action_scale, ActionScale)
         refuse_type("interface", interface, RobotInterface)
         if success_by not in get_args(SuccessBy):
@@ -99,9 +97,12 @@ class DatasetWriter:
         scale = None if action_scale is None else action_scale.to_json()
         spec: dict[str, Any] = {"kind": "written", "origin": as_json("origin", origin or {}), FACT: scale}
         spec |= {"image_size": image_size, "colour": colour}
+        if self._cameras.sizes:
+            spec["camera_sizes"] = self._cameras.sizes
         self._new = NewDataset(self.folder, spec, episodes_per_shard)
         self._place = new_folder(self.folder)
-        self._image_size, self._colour, self._scale = image_size, colour, action_scale
+        self._colour: Colour = colour
+        self._scale = action_scale
         self._success_by, self._inputs = success_by, tuple(inputs)
         self._environment = {"id": "unknown", **as_json("environment", environment or {})}
         held = self._environment.pop(KEY, None)
@@ -145,6 +146,7 @@ class DatasetWriter:
         actions: Values,
         *,
         images: Iterable[np.ndarray] | None = None,
+        cameras: Mapping[str, Iterable[np.ndarray]] | None = None,
         proprio: Values | None = None,
         state: Values | None = None,
         rewards: Values | None = None,
@@ -159,13 +161,15 @@ class DatasetWriter:
     ) -> None:
         """Add an episode of T actions and T + 1 observations, before, between and after them.
 
-        Give `images`, with or without `proprio`, or `state` alone. Missing `proprio` is stored as one
-        constant 0. Rewards become the signal `reward`, success the signal `success`, for rules to use; an
-        episode without any signal gets `frame`, the number of each frame.
+        Give `images`, with or without `proprio` and those of further `cameras`, or `state` alone. Missing
+        `proprio` is stored as one constant 0. Rewards become the signal `reward`, success the signal
+        `success`, for rules to use; an episode without any signal gets `frame`, the number of each frame.
 
         Args:
             actions: (T, A) in the robot's units, or in [-1, 1] if there is no action scale.
             images: (T+1, H, W, 3) uint8, or that many (H, W, 3) in an iterable.
+            cameras: name -> (T+1, H, W, 3) uint8, or (T+1, H, W, 1) in grey, or that many in an iterable, of
+                further cameras; the same ones in every episode, each of its own size.
             proprio: (T+1, P), the robot's pose, along with the images.
             state: (T+1, S), the full state, instead of images.
             rewards: (T,), the reward of each step.
@@ -203,22 +207,23 @@ class DatasetWriter:
             raise self._problem("proprio", "must come with images", "join it to the state")
         pose = None
         if images is not None:
-            pose = np.zeros((frames, 1)) if proprio is None else self._numbers("proprio", proprio, frames, 2)
+            pose = np.zeros((frames, 1)) if proprio is None else self._pose("proprio", proprio, frames)
         named = self._signals(rewards, success, signals, frames)
-        self._check_labels(seed, options or {}, start=start, behaviour=behaviour)
+        self._checks.labels(seed, options or {}, start=start, behaviour=behaviour)
         episode = Episode(
             actions=unit,
             signals=named,
-            images=None if images is None else self._images(images, frames),
+            images=None if images is None else self._cameras.images(images, frames),
+            cameras=self._cameras.further(cameras, frames, alone=images is None),
             proprio=None if pose is None else pose.astype(np.float32),
-            state=None if state is None else self._numbers("state", state, frames, 2).astype(np.float32),
+            state=None if state is None else self._pose("state", state, frames).astype(np.float32),
             seed=seed,
             start=start,
             behaviour=behaviour,
             options=dict(options or {}),
             success=SUCCESS in named and succeeded(named[SUCCESS][1:], self._success_by),
-            terminated=self._flag("terminated", terminated),
-            truncated=self._flag("truncated", truncated),
+            terminated=self._checks.flag("terminated", terminated),
+            truncated=self._checks.flag("truncated", truncated),
         )
         self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
@@ -228,7 +233,7 @@ class DatasetWriter:
 
     def _actions(self, actions: Values) -> np.ndarray:
         """The toolkit's actions (T, A), checked."""
-        values = self._numbers("actions", actions, None, 2)
+        values = self._checks.numbers("actions", actions, None, 2)
         if self._scale is None:
             bounds = ActionScale((-1.0,) * values.shape[1], (1.0,) * values.shape[1])
             remedy = "give action_scale=ActionScale(low, high) with the bounds of the robot's actions"
@@ -246,26 +251,9 @@ class DatasetWriter:
             return np.clip(values, -1.0, 1.0).astype(np.float32)
         return bounds.to_unit(values)
 
-    def _images(self, images: Iterable[np.ndarray], frames: int) -> np.ndarray:
-        try:
-            frames_given = iter(images)
-        except TypeError as error:
-            rule = f"must be pictures (T + 1, H, W, 3), found {type(images).__name__}"
-            raise self._problem("images", rule, "pass an array or an iterable of pictures") from error
-        first = next(frames_given, None)
-        if first is None:
-            rule = f"must be {frames} pictures for {frames - 1} actions, found none"
-            raise self._problem("images", rule, "add the pictures, or pass a state instead")
-        try:
-            fitted = pictures.fit(chain([first], frames_given), self._image_size, self._colour)
-        except pictures.UnfitError as error:
-            rule, remedy = error.args
-            raise self._problem("images", rule, remedy) from error
-        except ValueError as error:
-            rule = f"must be pictures of one size ({error})"
-            raise self._problem("images", rule, "give an image_size to which they are stretched") from error
-        self._check_rows("images", len(fitted), frames)
-        return fitted
+    def _pose(self, field: str, given: Values, frames: int) -> np.ndarray:
+        """The pose or the state (T+1, P), whose parts the interface may name."""
+        return self._checks.numbers(field, given, frames, 2, self._interface.pose or ())
 
     def _signals(
         self,
@@ -277,111 +265,33 @@ class DatasetWriter:
         """All signals, name -> (T+1,) float32."""
         named: dict[str, np.ndarray] = {}
         if rewards is not None:
-            earned = self._numbers("rewards", rewards, frames - 1, 1)
+            earned = self._checks.numbers("rewards", rewards, frames - 1, 1)
             named[REWARD] = np.concatenate([[0.0], earned])
-        shown = None if success is None else self._array(SUCCESS, success)
+        shown = None if success is None else self._checks.array(SUCCESS, success)
         if shown is not None and shown.ndim == 0:
             named[SUCCESS] = np.zeros(frames)
-            named[SUCCESS][-1] = self._flag(SUCCESS, shown)
+            named[SUCCESS][-1] = self._checks.flag(SUCCESS, shown)
         elif shown is not None:
-            named[SUCCESS] = self._numbers(SUCCESS, shown, frames, 1) > 0
+            named[SUCCESS] = self._checks.numbers(SUCCESS, shown, frames, 1) > 0
         for name, values in (signals or {}).items():
             if name in named or not name or not isinstance(name, str):
                 rule = f"the name {name!r} is not text, is empty, or is taken by the rewards or the success"
                 raise self._problem("signals", rule, "choose another name")
-            named[name] = self._numbers(f"signals[{name}]", values, frames, 1)
+            named[name] = self._checks.numbers(f"signals[{name}]", values, frames, 1)
         named = named or {FRAME: np.arange(frames)}
         return {name: values.astype(np.float32) for name, values in named.items()}
 
-    def _numbers(self, field: str, given: Values, rows: int | None, axes: int) -> np.ndarray:
-        """Finite numbers with `axes` axes and, if given, `rows` rows, float64."""
-        values = self._array(field, given)
-        if values.ndim != axes:
-            rule = f"must have {axes} ax{'e' if axes > 1 else 'i'}s, found shape {values.shape}"
-            remedy = "reshape it: one row per step for actions and rewards, one row per frame for all else"
-            if (values.ndim, axes) == (1, 2):
-                remedy = "reshape it: one number a row is values[:, None]"
-            raise self._problem(field, rule, remedy)
-        if values.size == 0:
-            remedy = (
-                "leave the episode out: it has no step"
-                if field == "actions" and len(values) == 0
-                else "reshape it to at least one number a row, or leave it out"
-            )
-            raise self._problem(field, f"must not be empty, found shape {values.shape}", remedy)
-        if rows is not None:
-            self._check_rows(field, len(values), rows)
-        stored, values = values, values.astype(np.float64)
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1)
-        broken = np.flatnonzero(~finite.all(axis=1))
-        if len(broken):
-            row = values[broken[0]].reshape(-1)
-            found = row[~finite[broken[0]]][0]
-            rule = f"must be finite in float32, found {found:g} in row {broken[0]}"
-            raise self._problem(field, rule, "leave the episode out, or repair the recording")
-        parts = self._interface.pose if field in ("proprio", "state") else ()
-        if field not in ("actions", SUCCESS) and (fault := merged(stored, parts or ())) is not None:
-            raise self._problem(field, fault, MERGED)
-        return values
-
-    def _array(self, field: str, given: Any) -> np.ndarray:
-        """Numbers or booleans of any shape."""
-        if np.ma.is_masked(given):
-            remedy = "put what is meant in their place, or leave the episode out"
-            raise self._problem(field, "must have no masked entries", remedy)
-        try:
-            values = np.asarray(given)
-        except ValueError as error:
-            raise self._problem(field, f"must be an array ({error})", "give rows of one length") from error
-        if values.dtype.kind not in "fiub":
-            rule = f"must be numbers or booleans, found type {values.dtype}"
-            raise self._problem(field, rule, "convert it, such as by np.asarray(values, np.float32)")
-        return values
-
-    def _flag(self, field: str, given: Any) -> bool:
-        """One boolean, or a number instead."""
-        values = self._array(field, given)
-        if values.size != 1 or values.item() not in (0, 1):
-            raise self._problem(field, f"must be True or False, found {values.tolist()}", "convert it")
-        return bool(values.item())
-
-    def _check_labels(self, seed: int, options: Mapping[str, Any], **texts: str) -> None:
-        """Refuse labels that a shard cannot hold."""
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-            rule = f"must lie in [0, 2^63) and be a whole number, got {seed!r}"
-            raise self._problem("seed", rule, "leave it out")
-        for field, text in texts.items():
-            if not isinstance(text, str) or "\0" in text or not is_unicode(text):
-                raise self._problem(field, f"must be UTF-8 text without NUL, got {text!r}", "leave it out")
-        try:
-            json.dumps(dict(options), sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise self._problem(
-                "options", f"must be JSON ({error})", "leave out values that are not"
-            ) from error
-
-    def _check_rows(self, field: str, found: int, expected: int) -> None:
-        if found != expected:
-            steps = expected - 1 if field != "rewards" else expected
-            rule = f"must have {expected} rows for {steps} actions, found {found}"
-            remedy = "add or drop rows: there is one for each frame before, between and after the actions"
-            if field == "rewards":
-                remedy = "give each action its reward, and no more"
-            elif found == steps:
-                remedy = "add the observation after the last action, or drop that action and its reward"
-            raise self._problem(field, rule, remedy)
-
     def _check_consistent(self, episode: Episode, no_proprio: bool) -> None:
         """Refuse an episode whose shapes or signals differ from the first."""
+        self._cameras.check_alike(episode.pictures())
         facts = {"proprio_absent": no_proprio} | episode_facts(episode)
         if self._facts is None:
             self._facts = facts
             self._environment |= {"proprio_absent": True} if no_proprio else {}
             if self._scale is not None:
                 self._environment[FACT] = self._scale.to_json()
-            resize: Resize = "stretch" if self._image_size else "keep"
-            self._environment[KEY] = held_fact(self._interface, facts, resize, self._colour, no_proprio)
+            known = held_fact(self._interface, facts, self._cameras.resize, self._colour, no_proprio)
+            self._environment[KEY] = known
         if no_proprio != self._facts["proprio_absent"]:
             held = "one" if no_proprio else "none"
             rule = f"must be given with all episodes or with none; the first has {held}"

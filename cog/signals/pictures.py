@@ -127,19 +127,19 @@ def _channels(shape: tuple[int, ...]) -> Channels:
     return "last"
 
 
-def check_picture(dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Admit a finished picture alone: (H, W, 3) uint8.
+def check_picture(dtype: np.dtype, shape: tuple[int, ...], grey: bool = False) -> None:
+    """Admit a finished picture alone: (H, W, 3) uint8, or with `grey` also (H, W, 1).
 
     Raises:
         UnfitError: it has another type or shape.
     """
     if dtype != np.uint8:
         raise UnfitError(f"must be uint8, found {dtype}", "scale and round them to 0 to 255")
-    if len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        remedy = (
-            "move the colour channels to the end, repeat a grey channel three times or leave out a fourth"
-        )
-        raise UnfitError(f"each must be (H, W, 3), found {shape}", remedy)
+    if len(shape) != 3 or shape[2] not in ((1, 3) if grey else (3,)) or 0 in shape:
+        form = "(H, W, 3) or (H, W, 1)" if grey else "(H, W, 3)"
+        alone = "give a grey picture one channel" if grey else "repeat a grey channel three times"
+        remedy = f"move the colour channels to the end, {alone} or leave out a fourth"
+        raise UnfitError(f"each must be {form}, found {shape}", remedy)
 
 
 def is_further_picture(dtype: np.dtype, shape: tuple[int, ...]) -> bool:
@@ -163,8 +163,9 @@ def encoding(row: np.ndarray) -> str | None:
 class Conversion:
     """The exact conversion of one camera's pictures, the same for all its episodes."""
 
-    def __init__(self, declared: Declared = UNDECLARED) -> None:
-        self._declared = declared
+    def __init__(self, declared: Declared = UNDECLARED, *, grey: bool = False) -> None:
+        """Begin; with `grey` one grey channel stays one, else it is repeated three times."""
+        self._declared, self._grey = declared, grey
         self._factor = {1.0: _LEVELS, 255.0: 1}.get(declared.high or 0.0)  # None until the values show it
         self._rules: dict[str, None] = {}
 
@@ -174,7 +175,7 @@ class Conversion:
         return tuple(self._rules)
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures (T, ...) of any form as (T, H, W, 3) uint8.
+        """Pictures (T, ...) of any form as (T, H, W, 3) uint8, or in grey, if it may stay, as (T, H, W, 1).
 
         Raises:
             UnfitError: they cannot be converted without loss or doubt.
@@ -190,7 +191,7 @@ class Conversion:
             values = values[..., None]
         if values.dtype != np.uint8:
             values = self._bytes(values)
-        if values.shape[-1] == 1:
+        if values.shape[-1] == 1 and not self._grey:
             self._rules["one grey channel was repeated three times"] = None
             values = np.repeat(values, 3, axis=-1)
         if values.shape[-1] == 4:

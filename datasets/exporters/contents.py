@@ -12,6 +12,7 @@ from cog.datasets.episode import Episode
 from cog.datasets.merge import Merge, Source
 from cog.datasets.relabel.view import labelled
 from cog.datasets.storage.problem import DataError, Problem
+from cog.errors import UsageError
 
 ORIGIN = "cog"  # name under which every export records its origin
 
@@ -31,11 +32,15 @@ class Numbered:
     """Number of its source."""
     episode: Episode
     """The episode, with rewards and terminals."""
+    cameras: tuple[str, ...]
+    """Names of the cameras that are exported."""
 
     def observations(self) -> dict[str, np.ndarray]:
-        """Name -> (T+1, ...): `image` (H, W, 3) uint8 and `proprio` (P,) float32, or `state` (N,) float32."""
-        episode = self.episode
-        found = {"image": episode.images, "proprio": episode.proprio, "state": episode.state}
+        """Name -> (T+1, ...): `image` (H, W, 3) uint8, each further camera by its name, (H, W, 3 or 1) uint8,
+        and `proprio` (P,) float32, or `state` (N,) float32.
+        """
+        pictures = {name: self.episode.pictures()[name] for name in self.cameras}
+        found = {**pictures, "proprio": self.episode.proprio, "state": self.episode.state}
         return {name: values for name, values in found.items() if values is not None}
 
     def truncated(self) -> bool:
@@ -58,11 +63,24 @@ class Contents:
     """Called after every episode."""
     units: Units = "robot"
     """Units in which actions are written."""
+    chosen: tuple[str, ...] = ()
+    """Names of the cameras to write; empty for all."""
     notes: list[str] = field(default_factory=list)
     """What the user should know of the result; formats add to it as they write."""
 
     def __post_init__(self) -> None:
-        """Say in which units actions are written, if there is a choice."""
+        """Say in which units actions are written, if there is a choice.
+
+        Raises:
+            UsageError: a chosen camera is not in the data.
+        """
+        held = self.merge.sources[0].camera_names
+        for name in self.chosen:
+            if name not in held:
+                have = (
+                    f"choose from: {', '.join(held)}" if held else "leave out --cameras: there are no images"
+                )
+                raise UsageError(f"camera {name!r} is not in the data", remedy=have)
         scale = ActionScale.of(self.environment)
         if scale is not None and self.units == "robot":
             self.notes.append(
@@ -98,10 +116,21 @@ class Contents:
         return sum(source.view.steps for source in self.merge.sources)
 
     @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras that are written, in the order of `Episode.pictures`."""
+        held = self.merge.sources[0].camera_names
+        return tuple(name for name in held if name in (self.chosen or held))
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each observation of one frame."""
-        found = self.merge.sources[0].dataset.environment["observations"]
-        return {name: tuple(found[name]) for name in ("image", "proprio", "state") if name in found}
+        """Shape of each observation of one frame; those of cameras have three axes."""
+        found = self.merge.observations
+        return {name: tuple(found[name]) for name in (*self.cameras, "proprio", "state") if name in found}
+
+    @property
+    def grey(self) -> tuple[str, ...]:
+        """Names of the cameras that are written and have one channel."""
+        return tuple(name for name in self.cameras if self.shapes[name][2] == 1)
 
     @property
     def action_shape(self) -> tuple[int, ...]:
@@ -121,23 +150,24 @@ class Contents:
         Raises:
             CogError: a shard is damaged, a rule fails or has changed, or a terminal step is refused.
         """
-        number, scale = 0, self.scale
+        number, scale, cameras = 0, self.scale, self.cameras
         for index, source in enumerate(self.merge.sources):
-            for episode in labelled(source.dataset, source.view):
+            for episode in map(source.as_merged, labelled(source.dataset, source.view)):
                 if whole and _flags(episode)[:-1].any():
                     raise _ends_early(source, number)
                 if scale is not None:
                     episode = replace(episode, actions=scale.to_robot(episode.actions).astype(np.float32))
-                yield Numbered(number, index, episode)
+                yield Numbered(number, index, episode, cameras)
                 number += 1
                 self.on_progress(number, source.name)
 
     def origin(self) -> dict[str, Any]:
         """Origin of the episodes, as JSON: the code version, and each source with its hash and view.
 
-        `action_units` is there only where an action scale leaves a choice.
+        `action_units` is there only where an action scale leaves a choice, `cameras` where some were chosen.
         """
-        choice = {} if ActionScale.of(self.environment) is None else {"action_units": self.units}
+        choice: dict[str, Any] = {"cameras": list(self.cameras)} if self.chosen else {}
+        choice |= {} if ActionScale.of(self.environment) is None else {"action_units": self.units}
         return {
             "code_version": code_version(),
             **choice,

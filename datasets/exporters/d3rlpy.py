@@ -1,7 +1,8 @@
 """The HDF5 file of d3rlpy's `ReplayBuffer.dump`, which its `ReplayBuffer.load` reads; nothing is pickled.
 
     columns, num_episodes, version      names of the arrays of an episode, and so on
-    observations_i_0, observations_i_1  image (T, 3, H, W) uint8 and proprio (T, P) float32: a tuple
+    observations_i_0, observations_i_1  image (T, 3, H, W) uint8, those of further cameras in order of their
+                                        names, and proprio (T, P) float32: a tuple
     observations_i                      where there is one: state (T, N) float32, or the one chosen
     actions_i (T, A) float32, rewards_i (T, 1) float32, terminated_i (a flag)
     cog                                 origin of the data, JSON
@@ -42,14 +43,14 @@ class D3RLPYExport(ExportOptions):
     format: ClassVar[str] = "d3rlpy"
 
     observation: str | None = None
-    """The one observation to write, such as image. Default: all that the data hold, two as a tuple."""
+    """The one observation to write, such as image. Default: all that the data hold, several as a tuple."""
 
     def write(self, contents: Contents, out: Path) -> int:
         names = observation_names(contents, self.observation)
         if len(names) > 1:
             contents.notes.append(
                 f"an observation is the tuple ({', '.join(names)}), for encoders of your own: d3rlpy's "
-                f"algorithms train on one array; --observation {names[0]} or --observation {names[1]} "
+                f"algorithms train on one array; {' or '.join(f'--observation {name}' for name in names)} "
                 "writes one"
             )
         if contents.scale is not None:
@@ -112,7 +113,7 @@ def _write_episode(file: h5py.File, item: Numbered, names: tuple[str, ...]) -> N
     for place, name in enumerate(names):
         values = observations[name][:-1]
         key = f"observations_{number}" + (f"_{place}" if len(names) > 1 else "")
-        if name == "image":
+        if name in item.cameras:
             channels_first = np.moveaxis(values, 3, 1)
             file.create_dataset(key, data=channels_first, compression="gzip", compression_opts=1)
         else:

@@ -3,7 +3,8 @@
     meta/info.json, meta/stats.json      features and counts; statistics of each feature
     meta/tasks.parquet, meta/episodes/   task descriptions; a row for every episode
     data/chunk-000/file-000.parquet      a row for every step; a new file after 100 MB
-      observation.images.image           (H, W, 3) uint8
+      observation.images.image           (H, W, 3) uint8; of each further camera observation.images.NAME,
+                                         grey ones with their channel three times, as LeRobot takes them
       observation.state                  (P,) float32, proprio; or observation.environment_state (N,)
                                          as a number where P or N is 1, which is how LeRobot reads it
       action, next.reward                (A,) and a number, float32
@@ -34,11 +35,8 @@ FILES_PER_CHUNK = 1000
 EPISODES_PER_GROUP = 100
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_PATH = "meta/episodes/chunk-000/file-000.parquet"
-NAMES = {
-    "image": "observation.images.image",
-    "proprio": "observation.state",
-    "state": "observation.environment_state",
-}
+VECTORS = {"proprio": "observation.state", "state": "observation.environment_state"}
+PICTURES = "observation.images."
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 FLAGS = ("next.done", "next.truncated")
 
@@ -63,6 +61,9 @@ class LeRobotExport(ExportOptions):
         refuse_below(self, 1, "fps")
 
     def write(self, contents: Contents, out: Path) -> int:
+        if contents.grey:
+            names = ", ".join(contents.grey)
+            contents.notes.append(f"{names}: the grey channel is written three times, as LeRobot needs it")
         write_folder_atomically(out, lambda folder: write(folder, contents, self.fps))
         return contents.step_count
 
@@ -111,7 +112,7 @@ def _columns(item: Numbered, row: int, task: int, fps: int) -> Columns:
     """The rows of an episode as arrays (T, ...)."""
     episode, steps = item.episode, np.arange(len(item.episode))
     return {
-        **{NAMES[name]: values[:-1] for name, values in item.observations().items()},
+        **{_feature(name): _coloured(values[:-1]) for name, values in item.observations().items()},
         "action": episode.actions,
         "next.reward": np.asarray(episode.rewards, np.float32),
         "next.done": np.asarray(episode.terminals, bool),
@@ -148,15 +149,16 @@ def _entry(
 
 def _info(contents: Contents, fps: int) -> dict[str, Any]:
     """Content of info.json except the counts."""
-    shapes = {NAMES[name]: shape for name, shape in contents.shapes.items()} | {
+    shapes = {_feature(name): shape for name, shape in contents.shapes.items()} | {
         "action": contents.action_shape
     }
     features: dict[str, dict[str, Any]] = {
         name: {"dtype": "float32", "shape": list(shape), "names": None} for name, shape in shapes.items()
     }
-    if NAMES["image"] in features:
+    for name in contents.cameras:
+        sizes = [*contents.shapes[name][:2], 3]
         names = ["height", "width", "channels"]
-        features[NAMES["image"]] |= {"dtype": "image", "names": names}
+        features[_feature(name)] = {"dtype": "image", "shape": sizes, "names": names}
     kinds = {"next.reward": "float32", **dict.fromkeys(FLAGS, "bool"), "timestamp": "float32"}
     for name, kind in {**kinds, **dict.fromkeys(COUNTERS, "int64")}.items():
         features[name] = {"dtype": kind, "shape": [1], "names": None}
@@ -173,6 +175,16 @@ def _info(contents: Contents, fps: int) -> dict[str, Any]:
         "features": features,
         ORIGIN: contents.origin(),
     }
+
+
+def _feature(name: str) -> str:
+    """LeRobot's name of an observation."""
+    return VECTORS.get(name, PICTURES + name)
+
+
+def _coloured(values: np.ndarray) -> np.ndarray:
+    """Pictures (T, H, W, 1) in grey as (T, H, W, 3); all else as it is."""
+    return np.repeat(values, 3, axis=3) if values.ndim == 4 and values.shape[3] == 1 else values
 
 
 def _write_tasks(path: Path, tasks: list[str]) -> None:

@@ -2,7 +2,8 @@
 
     data/metadata.json         spaces, counts, identity; under `cog` the origin of the data
     data/main_data.hdf5        one group per episode:
-      episode_i/observations/  `image` (T+1, H, W, 3) uint8 and `proprio` (T+1, P), or `state` (T+1, N)
+      episode_i/observations/  `image` (T+1, H, W, 3) uint8, further cameras by name, (T+1, H, W, 3 or 1), and
+                               `proprio` (T+1, P), or `state` (T+1, N)
       episode_i/actions        (T, A); `rewards` (T,), `terminations` (T,), `truncations` (T,)
       episode_i/infos/signals/NAME   (T+1,) float32
 
@@ -98,7 +99,7 @@ def _write_episode(group: h5py.Group, item: Numbered) -> None:
     episode = item.episode
     observations = group.create_group("observations")
     for name, values in item.observations().items():
-        if name == "image":
+        if name in item.cameras:
             images_in_chunks(observations, name, values, FRAMES_PER_CHUNK)
         else:
             observations[name] = values
@@ -118,7 +119,9 @@ def _write_episode(group: h5py.Group, item: Numbered) -> None:
 def _spaces(contents: Contents) -> dict[str, Any]:
     """Observation spaces by name, as Minari writes them."""
     return {
-        name: _box("uint8", shape, 0, 255) if name == "image" else _box("float32", shape, -np.inf, np.inf)
+        name: _box("uint8", shape, 0, 255)
+        if name in contents.cameras
+        else _box("float32", shape, -np.inf, np.inf)
         for name, shape in contents.shapes.items()
     }
 

@@ -1,15 +1,16 @@
 """Robomimic's HDF5: one group per demonstration, with observations before and after every step.
 
     data/demo_i/obs/image      (T, H, W, 3) uint8, and `proprio` (T, P) float32; or `state` (T, N) alone
+    data/demo_i/obs/NAME       (T, H, W, 3 or 1) uint8, of each further camera
     data/demo_i/next_obs/...   the same, one frame later
     data/demo_i/actions        (T, A) float32; `rewards` (T,) float32; `dones` (T,) int64, 1 on terminal steps
     data/demo_i/signals/NAME   (T+1,) float32: an addition, which robomimic ignores
     mask/task, mask/prior      filter keys of the roles of a merge; `train`, `valid` if a share is held out
     cog                        origin of the data, JSON
 
-In a training configuration, `image` goes under the modality `rgb`, `proprio` or `state` under `low_dim`.
-Actions are in the robot's units where these are known. There are no `states`, which are MuJoCo's and serve to
-reset its scenes.
+In a training configuration, cameras in colour go under the modality `rgb`, `proprio` or `state` under
+`low_dim`. Actions are in the robot's units where these are known. There are no `states`, which are MuJoCo's
+and serve to reset its scenes.
 """
 
 import json
@@ -59,6 +60,10 @@ class RobomimicExport(ExportOptions):
                 "robomimic's policies act in [-1, 1]: let its action_config normalise the actions by "
                 "min_max, or write --units unit"
             )
+        if contents.grey:
+            contents.notes.append(
+                f"{', '.join(contents.grey)} have one channel; robomimic's modality rgb takes three"
+            )
         write_atomically(out, lambda path: write(path, contents, self.valid_share, self.seed), new=True)
         return contents.step_count
 
@@ -91,7 +96,7 @@ def _write_demo(demo: h5py.Group, item: Numbered) -> None:
     episode = item.episode
     for name, values in item.observations().items():
         for group, part in (("obs", values[:-1]), ("next_obs", values[1:])):
-            if name == "image":
+            if name in item.cameras:
                 images_in_chunks(demo.require_group(group), name, part, 1)  # robomimic reads frame by frame
             else:
                 demo[f"{group}/{name}"] = part

@@ -23,6 +23,9 @@ class ExportOptions(ABC):
     units: Units = field(default="robot", kw_only=True)
     """Actions in the units of the robot, if the data hold the scale they were mapped by, or in [-1, 1]."""
 
+    cameras: tuple[str, ...] = field(default=(), kw_only=True)
+    """Names of the cameras to write; the first one's is image. Default: all."""
+
     @abstractmethod
     def write(self, contents: Contents, out: Path) -> int:
         """Write to `out`, completely or not at all; return the number of steps that the other tool samples.
@@ -69,7 +72,7 @@ def export(
     refuse_existing(out)
     with reserved(out):
         refuse_existing(out)
-        contents = Contents(merge, on_progress, options.units)
+        contents = Contents(merge, on_progress, options.units, options.cameras)
         sampled = options.write(contents, out)
     return Exported(out, contents.episode_count, contents.step_count, sampled, tuple(contents.notes))
 

@@ -93,7 +93,8 @@ class D4RLSource:
                 raise UsageError(
                     f"there is no array '{key}' that marks success; there are: {have}", where=path
                 )
-            self.environment = {"id": "unknown", **robot_facts(None, {"observations": shape})}
+            self.cameras: dict[str, str] = {}
+            self.environment = {"id": "unknown", **robot_facts(self.cameras, {"observations": shape})}
             self._rewarded = "rewards" in arrays
             self._terminals = self._flags("terminals")
             self._timeouts = self._flags("timeouts")

@@ -60,6 +60,7 @@ class DiffusionPolicySource:
             facts = {choice.action, REWARD, self._mark, choice.terminated}
             observed = {key: value for key, value in arrays.items() if key not in facts}
             self._taken = Taken(path, choice, Held(path, {DATA: observed}))
+            self.cameras = self._taken.cameras
             self.environment |= self._taken.robot
             self._rewarded = REWARD in arrays
             kept = [choice.action, *self._taken.keys, *([REWARD] if self._rewarded else [])]
@@ -98,6 +99,7 @@ class DiffusionPolicySource:
             actions=self.actions(episode),
             closed=False,
             images=self._taken.pictures(rows),
+            cameras=self._taken.further(rows),
             vectors=self._taken.joined(rows),
             rewards=rows(REWARD).reshape(-1) if self._rewarded else None,
             success=None if self._mark is None else rows(self._mark).reshape(-1),

@@ -73,6 +73,7 @@ class DreamerSource:
             stepped = {place.file for place in self._places if place.end - place.begin > 1}
             chosen = {file.name: arrays for file, arrays in found.items() if file in stepped or not stepped}
             self._taken = Taken(path, choice, Held(path, chosen, unit="files"))
+            self.cameras = self._taken.cameras
             self.environment |= self._taken.robot
         except BaseException:
             self.close()
@@ -140,6 +141,7 @@ class DreamerSource:
             actions=actions,
             closed=True,
             images=self._taken.pictures(rows),
+            cameras=self._taken.further(rows),
             vectors=self._taken.joined(rows),
             rewards=None if rewards is None else rewards[1:],
             success=self._success(place),

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+from cog.datasets.importers.foreign.cameras import IMAGE, NONE, Cameras, asked
 from cog.datasets.importers.pictures import Array
-from cog.datasets.importers.source import NONE, ObservationOptions, Recording, choose
+from cog.datasets.importers.source import ObservationOptions, Recording, choose
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -54,30 +55,31 @@ class Held:
         vectors: Sequence[str],
         numbers: Sequence[str] = (),
         why: Sequence[str] = (),
-    ) -> tuple[str | None, tuple[str, ...]]:
-        """The keys of the images and vectors to take, all of which every episode holds.
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The cameras by name and the keys of the vectors to take, all of which every episode holds.
 
         Single `numbers` a step are vectors of one where they are named, or where there is nothing else. `why`
         says why others are neither.
 
         Raises:
-            UsageError: a key does not exist, or there are several and none is chosen.
+            UsageError: a key does not exist, or there are several and none is chosen, or a name is invalid.
             DataError: an episode lacks a key that others hold.
         """
-        if choice.image != NONE and choice.image in self.arrays and choice.image not in images:
-            rule = f"'{choice.image}' is no camera but {self._found(choice.image)}; pictures are (T, H, W, 3)"
-            raise UsageError(rule, where=self._path, remedy="choose other images with --image, or 'none'")
+        for _, key in asked(choice.image, self.arrays):
+            if key in self.arrays and key not in images:
+                rule = f"'{key}' is no camera but {self._found(key)}; pictures are (T, H, W, 3)"
+                raise UsageError(rule, where=self._path, remedy="choose other images with --image, or 'none'")
         for key in choice.proprio:
             if key in self.arrays and key not in (*vectors, *numbers) and (fault := self._no_vector(key)):
                 raise fault
-        image, chosen = choose(self._path, choice, images, vectors, numbers, why)
-        for key in (*(() if image is None else (image,)), *chosen):
+        cameras, chosen = choose(self._path, choice, images, vectors, numbers, why)
+        for key in (*cameras.values(), *chosen):
             if lacking := self._lacking(key):
                 others = len(self._episodes) - len(lacking)
                 rule = f"has no '{self._label(key)}', which {_others(others)}"
-                remedy = self._way(choice, image, chosen, images, vectors)
+                remedy = self._way(choice, cameras, chosen, images, vectors)
                 raise DataError(Problem(self._path, lacking[0], rule, remedy))
-        return image, chosen
+        return cameras, chosen
 
     def untaken(self, taken: Iterable[str]) -> list[str]:
         """The note on observations that are left out, if any; a count says where few episodes hold one."""
@@ -109,22 +111,28 @@ class Held:
     def _way(
         self,
         choice: ObservationOptions,
-        image: str | None,
+        cameras: Cameras,
         chosen: Sequence[str],
         images: Sequence[str],
         vectors: Sequence[str],
     ) -> str:
         """How to import what all episodes hold, if they share anything."""
         options = []
-        if image is not None and self._lacking(image):
-            image = next((key for key in images if not self._lacking(key)), None)
-            options.append(f"--image {shlex.quote(image or NONE)}")
+        taken = [key for key in cameras.values() if not self._lacking(key)]
+        if len(taken) < len(cameras):
+            taken = taken or [key for key in images if not self._lacking(key)][:1]
+            given = {
+                key: text
+                for text, (_, key) in zip(choice.image, asked(choice.image, self.arrays), strict=False)
+            }
+            named = given if cameras[IMAGE] in taken else {}
+            options.append(f"--image {shlex.join([named.get(key, key) for key in taken] or [NONE])}")
         kept = [key for key in chosen if not self._lacking(key)]
-        if not kept and image is None:
+        if not kept and not taken:
             kept = [key for key in vectors if not self._lacking(key)]
         if options or kept != list(chosen):
             options.append(f"--proprio {shlex.join(kept or [NONE])}")
-        ways = [f"import with {' '.join(options)}"] if kept or image is not None else []
+        ways = [f"import with {' '.join(options)}"] if kept or taken else []
         return ", or ".join([*ways, BY_MASK if hasattr(choice, "mask") else WITHOUT])
 
 

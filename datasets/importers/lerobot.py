@@ -12,7 +12,8 @@ import numpy as np
 from cog.datasets.importers.folders.lerobot import ACTION, INFO, PICTURES, Entry, Folder
 from cog.datasets.importers.folders.tables import ANOTHER, ROWS, ROWS_OF_PICTURES, EpisodeTables, numbers
 from cog.datasets.importers.folders.video import VideoReader
-from cog.datasets.importers.pictures import Conversion, Observed, UnfitError
+from cog.datasets.importers.foreign.cameras import IMAGE, Conversions
+from cog.datasets.importers.pictures import Observed, UnfitError
 from cog.datasets.importers.source import (
     LastFrame,
     ObservationOptions,
@@ -69,12 +70,13 @@ class LeRobotSource:
         self.path, self._choice = path, choice
         self._folder = folder = Folder.read(path)
         observed = Observed(folder.pictures(), tuple(_vectors(folder)), (), ())
-        self._image, self._vectors = choose(
+        self.cameras, self._vectors = choose(
             path, choice, observed.images(path, choice.image), observed.vectors
         )
-        kind = None if self._image is None else folder.features[self._image]["dtype"]
-        self._video = VideoReader() if kind == "video" else None
-        self._conversion = Conversion()
+        kinds = {key: folder.features[key]["dtype"] for key in self.cameras.values()}
+        self._videos = {key: VideoReader() for key, kind in kinds.items() if kind == "video"}
+        self._embedded = [key for key in kinds if key not in self._videos]
+        self._conversions = Conversions(self.cameras)
         self._lossy: dict[str, None] = {}
         self._key = None if choice.success is None or ">" in choice.success else choice.success
         for key, what in ((self._key, "success"), (choice.terminated, "ends")):
@@ -87,15 +89,15 @@ class LeRobotSource:
         self._odd_rates: dict[str, None] = {}
         self._gaps: list[tuple[int, int, float]] = []  # episode, frame before, seconds
         self._actions = EpisodeTables([ACTION, "frame_index"])
-        self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if kind == "image" else ROWS)
-        listed = folder.entries(self._image if self._video else None)
+        self._tables = EpisodeTables(self._needed(), batch=ROWS_OF_PICTURES if self._embedded else ROWS)
+        listed = folder.entries(list(self._videos))
         self.files = folder.files(listed)
         self._entries = [entry for entry in listed if entry.length or self._has_rows(entry)]
         shapes = {key: (0, *folder.features[key]["shape"]) for key in self._vectors}
         names = _names(folder.features[ACTION])
-        robot = robot_facts(self._image, shapes, names, folder.rate)
+        robot = robot_facts(self.cameras, shapes, names, folder.rate)
         self.environment = {"id": folder.robot, "fps": folder.rate, **robot}
-        taken = {ACTION, REWARD, *self._vectors, str(self._image), str(self._key), str(choice.terminated)}
+        taken = {ACTION, REWARD, *self._vectors, *kinds, str(self._key), str(choice.terminated)}
         taken |= set(ENDS) if set(ENDS) <= folder.features.keys() else set()
         self._notes = untaken(folder.features.keys() - BOOKKEEPING, taken) + observed.notes(taken)
         self._notes += exported_bounds(folder.origin)
@@ -107,7 +109,7 @@ class LeRobotSource:
     @property
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
-        done = [f"{self._image}: {rule}" for rule in (*self._lossy, *self._conversion.rules)]
+        done = [*self._lossy, *self._conversions.notes]
         rate = f"{INFO} says {self._folder.rate:g} frames a second, which the dataset records"
         odd = [f"frames are {apart} s apart by their timestamps, but {rate}" for apart in self._odd_rates]
         ends = unsaid_ends(DONE, self._marked, self._within, len(self))
@@ -117,8 +119,8 @@ class LeRobotSource:
         """Let go of the files that were read last."""
         self._actions.close()
         self._tables.close()
-        if self._video is not None:
-            self._video.close()
+        for video in self._videos.values():
+            video.close()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -133,11 +135,13 @@ class LeRobotSource:
         parts = [self._vector(key, columns[key]) for key in self._vectors]
         ended = self._ended(entry, columns)
         self._clock(entry.number, columns["timestamp"].reshape(-1).astype(np.float64))
+        shown = {name: self._pictures(entry, columns, name) for name in self.cameras}
         return Recording(
             name=f"episode {entry.number}",
             actions=self._vector(ACTION, columns[ACTION]),
             closed=False,
-            images=None if self._image is None else self._pictures(entry, columns),
+            images=shown.pop(IMAGE, None),
+            cameras=shown,
             vectors=np.concatenate(parts, axis=1) if parts else None,
             rewards=columns[REWARD].reshape(-1) if REWARD in columns else None,
             success=None if self._key is None else columns[self._key].reshape(-1),
@@ -159,10 +163,9 @@ class LeRobotSource:
 
     def _needed(self) -> list[str]:
         """The columns that are read with the pictures."""
-        embedded = [] if self._image is None or self._video else [self._image]
         rewards = [key for key in (REWARD, *ENDS) if key in self._folder.features]
         marks = [key for key in (self._key, self._choice.terminated) if key is not None]
-        return [ACTION, "timestamp", "frame_index", *self._vectors, *embedded, *rewards, *marks]
+        return [ACTION, "timestamp", "frame_index", *self._vectors, *self._embedded, *rewards, *marks]
 
     def _has_rows(self, entry: Entry) -> bool:
         """Whether there are frames of an episode that is said to have none."""
@@ -211,7 +214,7 @@ class LeRobotSource:
         for name in table.column_names:
             column = table.column(name)
             try:
-                columns[name] = column if name == self._image else numbers(column)
+                columns[name] = column if name in self._embedded else numbers(column)
             except ValueError as error:
                 raise DataError(Problem(entry.table, name, str(error), ANOTHER, entry.number)) from error
         if columns["frame_index"].tolist() != list(range(entry.length)):
@@ -219,30 +222,32 @@ class LeRobotSource:
             raise DataError(Problem(entry.table, "frame_index", rule, ANOTHER, entry.number))
         return columns
 
-    def _pictures(self, entry: Entry, columns: dict[str, Any]) -> Iterator[np.ndarray]:
-        """The pictures of an episode, (H, W, 3) uint8, one by one."""
-        if self._video is not None:
-            assert entry.video is not None
-            file, times = entry.video, entry.begin + columns["timestamp"].reshape(-1).astype(np.float64)
+    def _pictures(self, entry: Entry, columns: dict[str, Any], camera: str) -> Iterator[np.ndarray]:
+        """The pictures of an episode, (H, W, 3) uint8, one by one, of a camera by its name."""
+        key = self.cameras[camera]
+        video, file = self._videos.get(key), entry.table
+        if video is not None:
+            film, times = entry.videos[key], columns["timestamp"].reshape(-1).astype(np.float64)
+            file, times = film.file, film.begin + times
             if len(falls := np.flatnonzero(np.diff(times) <= 0)):
                 rule = f"must rise from frame to frame, and does not after frame {falls[0]}"
                 raise DataError(Problem(entry.table, "timestamp", rule, ANOTHER, entry.number))
-            pictures = self._video.frames(file, times, 0.5 / self._folder.rate)
+            pictures = video.frames(file, times, 0.5 / self._folder.rate)
         else:
-            file, pictures = entry.table, self._from_table(entry, columns)
+            pictures = self._from_table(entry, columns[key], key)
         for picture in pictures:
             try:
-                yield self._conversion(picture[None])[0]
+                yield self._conversions(camera, picture[None])[0]
             except UnfitError as error:
                 rule, remedy = error.args
-                raise DataError(Problem(file, str(self._image), rule, remedy, entry.number)) from error
-            if self._video is not None:
-                how = f"decoded from video ({self._video.codec}), which keeps the recorded pictures"
-                self._lossy[f"{how} approximately"] = None
+                raise DataError(Problem(file, key, rule, remedy, entry.number)) from error
+            if video is not None:
+                how = f"decoded from video ({video.codec}), which keeps the recorded pictures"
+                self._lossy[f"{key}: {how} approximately"] = None
 
-    def _from_table(self, entry: Entry, columns: dict[str, Any]) -> Iterator[np.ndarray]:
+    def _from_table(self, entry: Entry, cells: Any, key: str) -> Iterator[np.ndarray]:
         """The pictures of an episode that are stored in its table, with all their channels."""
-        for cell in columns[str(self._image)]:
+        for cell in cells:
             value = cell.as_py()
             data = value.get("bytes") if isinstance(value, dict) else None
             coded = np.frombuffer(data or b"", np.uint8)
@@ -251,9 +256,10 @@ class LeRobotSource:
             if picture is None:
                 rule = "must contain every picture as PNG or JPEG, whole and in the table itself"
                 remedy = "write the folder again with its pictures in the table"
-                raise DataError(Problem(entry.table, str(self._image), rule, remedy, entry.number))
+                raise DataError(Problem(entry.table, key, rule, remedy, entry.number))
             if name == "JPEG":
-                self._lossy["decoded from JPEG, which keeps the recorded pictures approximately"] = None
+                how = "decoded from JPEG, which keeps the recorded pictures approximately"
+                self._lossy[f"{key}: {how}"] = None
             yield picture if picture.ndim == 2 else picture[:, :, [2, 1, 0, *range(3, picture.shape[2])]]
 
 

@@ -76,6 +76,7 @@ class ManiSkillSource:
             self.environment = self._describe()
             stepped = [name for name in self._names if self._has_steps(name)] or self._names
             self._taken = self._choose(stepped)
+            self.cameras = self._taken.cameras
             self.environment |= self._taken.robot
             held = {name: self._file.names(name) for name in stepped}
             self._success = self._flags(held)
@@ -131,6 +132,7 @@ class ManiSkillSource:
             actions=actions,
             closed=True,
             images=self._taken.pictures(observed),
+            cameras=self._taken.further(observed),
             vectors=self._taken.joined(observed),
             rewards=self._steps(name, REWARDS),
             success=success,

@@ -20,9 +20,10 @@ from cog.datasets.importers.folders.minari import (
     open_storage,
     read_spaces,
 )
+from cog.datasets.importers.foreign.cameras import IMAGE, Conversions
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.held import Held, counted
-from cog.datasets.importers.pictures import Array, Conversion, Declared, Observed, UnfitError, Verdict
+from cog.datasets.importers.pictures import Array, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import (
     OURS,
@@ -73,7 +74,6 @@ class MinariSource:
         self._spaces = read_spaces(metadata)
         self._storage = open_storage(folder, metadata, self._spaces)
         self.files = self._storage.files
-        self._conversion = Conversion()
         try:
             self._choose(choice)
         except BaseException:
@@ -89,7 +89,7 @@ class MinariSource:
     @property
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
-        return self._notes + [f"{self._image}: {rule}" for rule in self._conversion.rules]
+        return self._notes + self._conversions.notes
 
     def close(self) -> None:
         """Let go of the files."""
@@ -116,11 +116,13 @@ class MinariSource:
         columns = [storage.read(number, f"{SOLE}/{key}") for key in self._vectors]
         columns = [column.reshape(len(column), -1) for column in columns]
         seed = storage.seed(number)
+        shown = {name: self._pictures(number, name) for name in self.cameras}
         return Recording(
             name=storage.episodes[number],
             actions=actions,
             closed=True,
-            images=None if self._image is None else self._pictures(number, self._image),
+            images=shown.pop(IMAGE, None),
+            cameras=shown,
             vectors=np.concatenate(columns, axis=1) if columns else None,
             rewards=storage.read(number, "rewards").reshape(-1),
             success=self._success(number, len(actions)),
@@ -151,11 +153,11 @@ class MinariSource:
         held = Held(self.path, observations, label=_label, said=list(self._spaces))
         observed = self._sort(held)
         images = observed.images(self.path, choice.image)
-        self._image, self._vectors = held.choose(
+        self.cameras, self._vectors = held.choose(
             choice, images, observed.vectors, observed.numbers, observed.notes(())
         )
-        self._facts = robot_facts(self._image, {key: held.arrays[key][1] for key in self._vectors})
-        taken = [*self._vectors, *([self._image] if self._image else [])]
+        self._facts = robot_facts(self.cameras, {key: held.arrays[key][1] for key in self._vectors})
+        taken = [*self._vectors, *self.cameras.values()]
         self._notes = held.untaken(taken) + observed.notes(taken)
         names = {
             storage.episodes[k]: [f"infos/{key}" for key in storage.arrays(k, "infos")]
@@ -167,10 +169,13 @@ class MinariSource:
         if len(self._episodes) < len(every):
             left = len(every) - len(self._episodes)
             self._notes.append(f"{left} episodes without a step were left out")
-        if self._image in self._coded:
-            how = "decoded from JPEG, which keeps the recorded pictures approximately"
-            self._notes.append(f"{self._image}: {how} (Minari's default; jpeg_encoding=False keeps them)")
-        self._conversion = Conversion(self._declared(str(self._image)))
+        for key in self.cameras.values():
+            if key in self._coded:
+                how = "decoded from JPEG, which keeps the recorded pictures approximately"
+                self._notes.append(f"{key}: {how} (Minari's default; jpeg_encoding=False keeps them)")
+        self._conversions = Conversions(
+            self.cameras, {key: self._declared(key) for key in self.cameras.values()}
+        )
 
     def _sort(self, held: Held) -> Observed:
         """The observations by what they are; encoded pictures by what the first frame decodes to."""
@@ -206,8 +211,9 @@ class MinariSource:
         box = self._spaces.get(key)
         return Declared() if box is None else Declared(high=box.high)
 
-    def _pictures(self, number: int, key: str) -> Iterator[np.ndarray]:
-        """The pictures (H, W, 3) uint8 of an episode."""
+    def _pictures(self, number: int, camera: str) -> Iterator[np.ndarray]:
+        """The pictures (H, W, 3) uint8 of an episode, of a camera by its name; further ones may be grey."""
+        key = self.cameras[camera]
         field = f"{SOLE}/{key}"
         if key in self._coded:
             for data in self._storage.encoded(number, field):
@@ -217,7 +223,7 @@ class MinariSource:
                 yield picture
             return
         try:
-            yield from self._conversion(self._storage.read(number, field))
+            yield from self._conversions(camera, self._storage.read(number, field))
         except UnfitError as error:
             rule, remedy = error.args
             raise self._problem(number, field, rule, remedy) from error

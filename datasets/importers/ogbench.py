@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.cameras import IMAGE
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import as_columns
@@ -66,7 +67,8 @@ class OGBenchSource:
                 raise UsageError(what, where=path)
             shape = arrays[OBSERVATIONS][1]
             seen = len(shape) == 4
-            robot = robot_facts(OBSERVATIONS if seen else None, {} if seen else {OBSERVATIONS: shape})
+            self.cameras = {IMAGE: OBSERVATIONS} if seen else {}
+            robot = robot_facts(self.cameras, {} if seen else {OBSERVATIONS: shape})
             self.environment = {"id": "unknown", **robot}
             self._notes: list[str] = []
             self._conversion = Conversion(Declared(channels="last"))

@@ -4,7 +4,7 @@ What counts as a picture is decided in `cog.signals.pictures`; `sort_observation
 source's arrays.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -13,6 +13,7 @@ import cv2
 import h5py
 import numpy as np
 
+from cog.datasets.importers.foreign.cameras import ALL, asked
 from cog.datasets.robot_interface import FLIPS, Colour, Flip
 from cog.errors import UsageError
 from cog.signals.pictures import (
@@ -46,21 +47,21 @@ class Observed:
     others: tuple[str, ...]
     """All other keys."""
 
-    def images(self, path: Path, chosen: str | None) -> list[str]:
-        """The keys to choose from: pictures as they are, or else those that can be converted; and `chosen`.
+    def images(self, path: Path, given: Sequence[str]) -> list[str]:
+        """The keys to choose from: pictures as they are, or else those that can be converted, and those that
+        `--image`, as `given`, names; both kinds where it asks for all.
 
         Raises:
-            UsageError: `chosen` has the axes of a picture but cannot be used.
+            UsageError: one that it names has the axes of a picture but cannot be used.
         """
-        verdict = self.pictures.get(chosen or "")
-        if verdict is not None and verdict.standing == "unfit":
-            raise UsageError(f"'{chosen}' {verdict.rule}", where=path, remedy=verdict.remedy)
-        by = {
-            standing: [key for key, one in self.pictures.items() if one.standing == standing]
-            for standing in ("picture", "convertible")
-        }
-        offered = by["picture"] or by["convertible"]
-        return offered + ([chosen] if verdict is not None and chosen and chosen not in offered else [])
+        named = [key for _, key in asked(given, self.pictures) if key in self.pictures]
+        for key in named:
+            if (verdict := self.pictures[key]).standing == "unfit":
+                raise UsageError(f"'{key}' {verdict.rule}", where=path, remedy=verdict.remedy)
+        either = [key for key, one in self.pictures.items() if one.standing in ("picture", "convertible")]
+        plain = [key for key in either if self.pictures[key].standing == "picture"]
+        offered = either if list(given) == [ALL] else plain or either
+        return list(dict.fromkeys([*offered, *named]))
 
     def notes(self, taken: Iterable[str]) -> list[str]:
         """Why pictures were not taken; colour cameras that were not chosen need no reason."""
@@ -129,34 +130,51 @@ def check_options(size: int | None, colour: str) -> None:
 class Preparation:
     """How the pictures of an import are turned over, and what to say of that and of their new size."""
 
-    def __init__(self, flip: Flip, size: int | None) -> None:
-        self._flip, self._size = flip, size
-        self._shapes: dict[tuple[int, ...], None] = {}
+    def __init__(
+        self,
+        flip: Flip,
+        size: int | None,
+        sizes: Mapping[str, int | None] | None = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        """Begin; `sizes` are other ones of some cameras, `keys` what notes call each of several."""
+        self._flip, self._size, self._sizes, self._keys = flip, size, sizes or {}, keys or {}
+        self._shapes: dict[tuple[str, tuple[int, ...]], None] = {}
 
-    def __call__(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Pictures (H, W, 3): as they are, upside down, mirrored, or turned by half a turn."""
+    def __call__(self, pictures: Iterable[np.ndarray], camera: str = "image") -> Iterator[np.ndarray]:
+        """Pictures (H, W, C): as they are, upside down, mirrored, or turned by half a turn."""
         for picture in pictures:
-            self._shapes[picture.shape] = None
+            self._shapes[camera, picture.shape] = None
             yield np.flip(picture, FLIPS[self._flip])
 
     def notes(self) -> list[str]:
         """What was done to the pictures so far."""
-        rules = [resizing(shape, self._size) for shape in self._shapes]
+        rules = []
+        for camera, shape in self._shapes:
+            rule = resizing(shape, self._sizes.get(camera, self._size))
+            rules.append(f"{self._keys[camera]}: {rule}" if rule and len(self._keys) > 1 else rule)
         if self._flip != "none" and self._shapes:
             rules.insert(0, f"pictures were turned over (--flip {self._flip})")
         return [rule for rule in rules if rule]
 
 
-def fit(pictures: Iterable[np.ndarray], size: int | None, colour: Colour) -> np.ndarray:
+def fit(
+    pictures: Iterable[np.ndarray], size: int | None, colour: Colour, *, grey: bool = False
+) -> np.ndarray:
     """Pictures (H, W, 3) uint8 as frames (T, size, size, 3), stretched to the square.
 
-    `colour` is their channel order; `size` None keeps their size. Shrinking averages, so that small objects
-    are not lost.
+    `colour` is their channel order; `size` None keeps their size; with `grey` they may have one channel, as
+    the frames then have. Shrinking averages, so that small objects are not lost.
 
     Raises:
         UnfitError: a picture has another form.
+        ValueError: they are of several sizes, and `size` is None.
     """
-    return np.stack([_fit_one(np.asarray(picture), size, colour) for picture in pictures])
+    frames = [_fit_one(np.asarray(picture), size, colour, grey) for picture in pictures]
+    if len({frame.shape[2] for frame in frames}) > 1:
+        rule = "must all have the same channels, found some of 1 and some of 3"
+        raise UnfitError(rule, "store all of a camera's pictures in grey, or all in colour")
+    return np.stack(frames)
 
 
 def resizing(shape: tuple[int, ...], size: int | None) -> str:
@@ -169,12 +187,13 @@ def resizing(shape: tuple[int, ...], size: int | None) -> str:
     return f"pictures of {height}x{width} (height x width) were stretched to {size}x{size}, {how}{aspect}"
 
 
-def _fit_one(picture: np.ndarray, size: int | None, colour: Colour) -> np.ndarray:
-    check_picture(picture.dtype, picture.shape)
+def _fit_one(picture: np.ndarray, size: int | None, colour: Colour, grey: bool) -> np.ndarray:
+    check_picture(picture.dtype, picture.shape, grey)
     if colour == "bgr":
         picture = picture[:, :, ::-1]
     if size is not None and picture.shape[:2] != (size, size):
         shrinks = size <= min(picture.shape[:2])
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        picture = cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=method)
+        stretched = cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=method)
+        picture = stretched.reshape(size, size, picture.shape[2])  # OpenCV drops the axis of one channel
     return picture

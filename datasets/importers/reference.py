@@ -69,6 +69,7 @@ class ReferenceSource:
         row = held.arrays.get(PICTURES, FLAT)[1]
         flat = {PICTURES: Declared("a flattened picture")} if len(row) == 2 else {}
         self._taken = Taken(path, choice, held, flat)
+        self.cameras = self._taken.cameras
         self.environment = {"id": "unknown", **self._taken.robot}
         rewarded = sum(bool(np.any(self._column(REWARDS, one) != 0)) for one in self._episodes)
         self._notes: list[str] = []
@@ -108,6 +109,7 @@ class ReferenceSource:
             actions=self.actions(episode),
             closed=follows,
             images=self._taken.pictures(observed),
+            cameras=self._taken.further(observed),
             vectors=self._taken.joined(observed),
             rewards=self._column(REWARDS, one) if REWARDS in one else None,
             success=self._success(episode, one),

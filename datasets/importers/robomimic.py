@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.cameras import IMAGE, Conversions
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.held import Held, counted, some
-from cog.datasets.importers.pictures import Array, Conversion, UnfitError, sort_observations
+from cog.datasets.importers.pictures import Array, UnfitError, sort_observations
 from cog.datasets.importers.source import (
     OURS,
     Following,
@@ -73,7 +74,7 @@ class RobomimicSource:
         """
         self.path, self.files = path, [path]
         self._file, self._choice = ForeignFile(path), choice
-        self._conversion, self._following = Conversion(), Following(choice.last_frame)
+        self._following = Following(choice.last_frame)
         self._marked = self._within = 0
         with self._file.closed_on_error():
             self._ours = OURS in self._file
@@ -86,10 +87,11 @@ class RobomimicSource:
                 held.arrays, first_row=lambda key: self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)[0]
             )
             images = observed.images(path, choice.image)
-            self._image, self._vectors = held.choose(
+            self.cameras, self._vectors = held.choose(
                 choice, images, observed.vectors, observed.numbers, observed.notes(())
             )
-            taken = [*self._vectors, *([self._image] if self._image else [])]
+            self._conversions = Conversions(self.cameras)
+            taken = [*self._vectors, *self.cameras.values()]
             self._notes += held.untaken(taken) + observed.notes(taken)
             for key in taken:  # what cannot be read is said before anything that follows from it
                 self._file.read(f"{held.first[key]}/obs/{key}", 0, 1)
@@ -97,7 +99,7 @@ class RobomimicSource:
             self.environment = {
                 "id": str(arguments.get("env_name", "unknown")),
                 "env_args": arguments,
-                **robot_facts(self._image, {key: held.arrays[key][1] for key in self._vectors}),
+                **robot_facts(self.cameras, {key: held.arrays[key][1] for key in self._vectors}),
             }
             names = {name: self._file.names(f"data/{name}") for name in self._demos}
             named = {str(choice.success), str(choice.terminated)}
@@ -111,9 +113,8 @@ class RobomimicSource:
     @property
     def notes(self) -> list[str]:
         """What was not taken, and what was done to the pictures that were read so far."""
-        converted = [f"{self._image}: {rule}" for rule in self._conversion.rules]
         ends = unsaid_ends(DONES, self._marked, self._within, len(self))
-        return [*self._notes, *ends, *self._following.notes(), *converted]
+        return [*self._notes, *ends, *self._following.notes(), *self._conversions.notes]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -139,22 +140,24 @@ class RobomimicSource:
     def read(self, episode: int) -> Recording:
         name = self._demos[episode]
         place = f"data/{name}"
-        keys = [*self._vectors, *([self._image] if self._image else [])]
+        keys = [*self._vectors, *self.cameras.values()]
         follows = f"{place}/next_obs" in self._file and self._following.fits(
             episode, lambda: [self._after(place, key, episode) for key in keys]
         )
         beyond = not follows and all(
-            self._rows(f"{place}/obs/{key}") == self._rows(f"{place}/actions") + 1 for key in keys
+            self._file.length(f"{place}/obs/{key}") == self._file.length(f"{place}/actions") + 1
+            for key in keys
         )
         columns = [self._vector(place, key, beyond, follows, episode) for key in self._vectors]
-        images = None if self._image is None else self._pictures(place, self._image, beyond, follows, episode)
+        shown = {name: self._pictures(place, name, beyond, follows, episode) for name in self.cameras}
         rewards, success = f"{place}/rewards", self._choice.success
         ended = self._ended(place, episode)
         return Recording(
             name=name,
             actions=self.actions(episode),
             closed=beyond or follows,
-            images=images,
+            images=shown.pop(IMAGE, None),
+            cameras=shown,
             vectors=np.concatenate(columns, axis=1) if columns else None,
             rewards=self._per_step(rewards, episode) if rewards in self._file else None,
             success=None if success is None or ">" in success else self._success(place, success, episode),
@@ -223,7 +226,7 @@ class RobomimicSource:
 
     def _count(self, name: str) -> int:
         """Number of steps of an episode: its actions, or fewer where `num_samples` says so."""
-        rows, said = self._rows(f"data/{name}/actions"), self._said(name)
+        rows, said = self._file.length(f"data/{name}/actions"), self._said(name)
         return rows if said is None else min(rows, said)
 
     def _said(self, name: str) -> int | None:
@@ -244,7 +247,7 @@ class RobomimicSource:
             raise DataError(Problem(self.path, "data/demo_*/actions", rule, ANOTHER))
         if empty:
             yield f"{len(empty)} episodes without a step were left out ({some(empty)})"
-        cut = [name for name in self._demos if self._steps[name] < self._rows(f"data/{name}/actions")]
+        cut = [name for name in self._demos if self._steps[name] < self._file.length(f"data/{name}/actions")]
         if cut:
             yield f"rows beyond num_samples were left out in {len(cut)} episodes ({some(cut)})"
         odd = [
@@ -302,15 +305,16 @@ class RobomimicSource:
         return with_last(rows, self._after(place, key, episode) if follows else None)
 
     def _pictures(
-        self, place: str, key: str, beyond: bool, follows: bool, episode: int
+        self, place: str, camera: str, beyond: bool, follows: bool, episode: int
     ) -> Iterator[np.ndarray]:
-        """The pictures (H, W, 3) uint8 of an episode."""
+        """The pictures (H, W, 3) uint8 of an episode, of a camera by its name."""
+        key = self.cameras[camera]
         name = f"{place}/obs/{key}"
-        pictures = self._converted(self._checked(name, beyond, episode), name, episode)
-        following = None
-        if follows:
-            following = self._converted(self._after(place, key, episode), self._next(place, key), episode)
-        yield from with_last(pictures, following)
+        pictures = self._converted(camera, self._checked(name, beyond, episode), name, episode)
+        after = self._after(place, key, episode) if follows else None
+        if after is not None:
+            after = self._converted(camera, after, self._next(place, key), episode)
+        yield from with_last(pictures, after)
 
     def _after(self, place: str, key: str, episode: int) -> np.ndarray:
         """The next observation of the last action, (1, ...); of pictures, only the last two are compared.
@@ -328,10 +332,10 @@ class RobomimicSource:
         check_following(self.path, name, rows, following, episode, steps - len(rows))
         return following[-1:]
 
-    def _converted(self, rows: np.ndarray, name: str, episode: int) -> np.ndarray:
-        """Pictures of any form as (T, H, W, 3) uint8."""
+    def _converted(self, camera: str, rows: np.ndarray, name: str, episode: int) -> np.ndarray:
+        """Pictures of any form as (T, H, W, 3) uint8; those of further cameras may stay grey."""
         try:
-            return self._conversion(rows)
+            return self._conversions(camera, rows)
         except UnfitError as error:
             rule, remedy = error.args
             raise DataError(Problem(self.path, name, rule, remedy, episode)) from error
@@ -365,16 +369,12 @@ class RobomimicSource:
     ) -> np.ndarray:
         """The rows of an array that has one for each action, and one more if `beyond`; read if `rows`."""
         demo = self._demos[episode]
-        stored, steps = self._rows(f"data/{demo}/actions"), self._steps[demo]
-        found = self._rows(name)
+        stored, steps = self._file.length(f"data/{demo}/actions"), self._steps[demo]
+        found = self._file.length(name)
         if found != stored + beyond:
             rule = f"must have one row for each of {stored} actions, found {found}"
             raise DataError(Problem(self.path, name, rule, remedy, episode))
         return self._file.read(name, 0, steps + beyond) if rows else np.zeros(0)
-
-    def _rows(self, name: str) -> int:
-        """Number of rows of an array."""
-        return self._file.length(name)
 
     def _per_step(self, name: str, episode: int) -> np.ndarray:
         """Values (T,) of the steps; of T + 1, which of them is a step's would be a guess."""

@@ -21,7 +21,8 @@ from cog.datasets.importers.source import NONE, ImportOptions, LastFrame, Record
 from cog.datasets.robot_interface import KEY, Colour, Flip
 from cog.datasets.storage.dataset import Dataset
 from cog.datasets.storage.problem import DataError, Problem
-from cog.datasets.writer import MERGED, DatasetWriter
+from cog.datasets.writer import DatasetWriter
+from cog.datasets.writing.checks import MERGED
 from cog.errors import UsageError
 from cog.signals.success import FACT as SUCCESS_BY
 from cog.signals.success import SuccessBy
@@ -55,6 +56,8 @@ class ImportConfig:
     """Side of such a switch before an episode's first command. Default: the other one than that command's."""
     image_size: int = 48
     """Height and width to which images are stretched, in pixels; 0 keeps theirs."""
+    camera_sizes: tuple[str, ...] = ()
+    """Other sizes of some cameras, as NAME=SIZE; the first camera's name is image."""
     colour: Colour = "rgb"
     """Channel order of the source's images."""
     flip: Flip = "none"
@@ -65,12 +68,30 @@ class ImportConfig:
     """Episodes in one shard, the unit of possible loss."""
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of switches.
+        """Refuse a negative number of switches, and sizes of cameras that are none.
 
         Raises:
             UsageError: naming it.
         """
         refuse_below(self, 0, "switches")
+        self.sizes()
+
+    def sizes(self) -> dict[str, int | None]:
+        """The sizes of `camera_sizes` by camera; None keeps theirs.
+
+        Raises:
+            UsageError: one is no NAME=SIZE, or a camera is named twice.
+        """
+        found: dict[str, int | None] = {}
+        for text in self.camera_sizes:
+            name, _, size = text.rpartition("=")
+            if not name or not size.isdecimal() or name in found:
+                what = f"camera_sizes must be NAME=SIZE, a whole number of pixels, each once, got {text!r}"
+                raise UsageError(
+                    what, remedy="write it as in --camera-sizes wrist=64; 0 keeps the camera's size"
+                )
+            found[name] = int(size) or None
+        return found
 
     def action_map(self, source: Source) -> ActionMap:
         """How the source's actions become those of the dataset.
@@ -154,19 +175,26 @@ def _import(
     mapped = config.action_map(source)
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
     taken = {**NOT_TAKEN, **vars(options)}
+    taken["image"] = _as_given(taken["image"])
     if taken.get("terminated", "") is None:  # data imported before it could be named keep their hash
         del taken["terminated"]
     if mapped.stays:  # else the scale says it all
         taken |= {"stays": [stay.part for stay in mapped.stays], "switch_start": mapped.start}
     tally, survey = LeftOut(source.path, config.success_by), Survey()
     alike = Alike(source.path, hasattr(options, "mask"))
-    prepare = Preparation(config.flip, config.image_size or None)
+    sizes = config.sizes()
+    if unknown := [name for name in sizes if name not in source.cameras]:
+        have = ", ".join(source.cameras) or "none"
+        what = f"--camera-sizes names {', '.join(unknown)}, but the cameras that are taken are: {have}"
+        raise UsageError(what, where=source.path, remedy="name one of these, or take it with --image")
+    prepare = Preparation(config.flip, config.image_size or None, sizes, source.cameras)
     turned = {} if config.flip == "none" else {"flip": config.flip}
     environment = dict(source.environment)
     environment[KEY] = {**environment.get(KEY, {}), **turned}
     writer = DatasetWriter(
         out,
         image_size=config.image_size or None,
+        camera_sizes=sizes,
         colour=config.colour,
         action_scale=mapped.scale,
         environment=environment,
@@ -204,7 +232,16 @@ def _import(
         if len(writer) == 0:
             raise tally.nothing()
     assert writer.dataset is not None
-    notes = [*source.notes, *prepare.notes(), *tally.notes(), *_facts(writer.dataset, options), *mapped.notes]
+    named = [f"{name} ({key})" for name, key in source.cameras.items()]
+    told = [f"cameras: {', '.join(named)}"] if len(named) > 1 else []
+    notes = [
+        *source.notes,
+        *told,
+        *prepare.notes(),
+        *tally.notes(),
+        *_facts(writer.dataset, options),
+        *mapped.notes,
+    ]
     if mapped.scale is None:
         notes.append(survey.range_note())
     return Imported(writer.dataset, (*notes, *survey.switch_notes()))
@@ -312,6 +349,7 @@ def _add(
     writer.add_episode(
         recording.actions,
         images=None if recording.images is None else prepare(recording.images),
+        cameras={name: prepare(pictures, name) for name, pictures in recording.cameras.items()},
         proprio=recording.vectors if in_pictures else None,
         state=None if in_pictures else recording.vectors,
         rewards=recording.rewards,
@@ -322,6 +360,11 @@ def _add(
         truncated=recording.truncated,
         options={"source_episode": recording.name, **recording.options},
     )
+
+
+def _as_given(keys: tuple[str, ...] | None) -> str | list[str] | None:
+    """What `--image` names, as a dataset records it: nothing, one key, or a list of several."""
+    return keys[0] if keys and len(keys) == 1 else list(keys or ()) or None
 
 
 def _renamed(problem: Problem, source: Source, name: str) -> Problem:

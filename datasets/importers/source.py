@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from cog.datasets.action_scale import FACT
+from cog.datasets.importers.foreign.cameras import NONE, Cameras, name_cameras
 from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
 OURS = "cog"  # under which an export of cog records its origin
 UNITS = ("unit", "robot")  # of the actions in an export of cog
-NONE = "none"  # as an option: take nothing
 LastFrame = Literal["next", "drop", "repeat"]
 """What becomes of last actions that no observation follows: `followed`; a source passes on those it holds.
 
@@ -49,10 +49,16 @@ class ImportOptions(ABC):
 class ObservationOptions(ImportOptions):
     """The same for formats with named observations."""
 
-    image: str | None = None
-    """Key of the images; "none" takes none. Default: the only images of the source."""
+    image: tuple[str, ...] = ()
+    """Keys of the images, also as NAME=KEY; "all" takes all, "none" none. Default: the only ones."""
     proprio: tuple[str, ...] = ()
     """Keys of the vectors, joined in this order: the pose next to images, or the state; "none" takes none."""
+
+    def __post_init__(self) -> None:
+        """Take a single key of images for a list of one, and None for an empty one."""
+        given: Any = self.image
+        keys = (given,) if isinstance(given, str) else tuple(given or ())
+        object.__setattr__(self, "image", keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +72,9 @@ class Recording:
     closed: bool
     """Whether it includes the observation after the last action, T + 1 in all."""
     images: Iterable[np.ndarray] | None = None
-    """Pictures (H, W, 3) uint8, RGB."""
+    """Pictures (H, W, 3) uint8, RGB, of the camera called image."""
+    cameras: Mapping[str, Iterable[np.ndarray]] = field(default_factory=dict)
+    """Pictures (H, W, 3) uint8, RGB, or (H, W, 1) in grey, of further cameras by name."""
     vectors: np.ndarray | None = None
     """(T + 1 or T, P) the chosen vectors, joined."""
     rewards: np.ndarray | None = None
@@ -93,6 +101,10 @@ class Source(Protocol):
     @property
     def files(self) -> Sequence[Path]:
         """The files that are read, for the record of what the dataset was made from."""
+
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras that are taken; empty if none are."""
 
     @property
     def environment(self) -> Mapping[str, Any]:
@@ -122,56 +134,50 @@ def choose(
     vectors: Sequence[str],
     numbers: Sequence[str] = (),
     why: Sequence[str] = (),
-) -> tuple[str | None, tuple[str, ...]]:
-    """The keys of the images and vectors to take, out of the existing ones.
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The cameras by name and the keys of the vectors to take, out of the existing ones.
 
     Single `numbers` a step are vectors of one where they are named, or where there is nothing else. `why`
     says why others are neither.
 
     Raises:
-        UsageError: a key does not exist, or there are several and none is chosen.
+        UsageError: a key does not exist, or there are several and none is chosen, or a name is invalid.
     """
     have = f"it has images {_listed(images)} and vectors {_listed(vectors)}"
     alone = [key for key in numbers if key not in vectors]
     have += f", and single numbers {_listed(alone)} that --proprio may name" if alone else ""
     known = [*vectors, *alone]
-    if choice.image is None and len(images) > 1:
-        raise UsageError(have, where=path, remedy="choose images with --image")
-    image = next(iter(images), None) if choice.image is None else choice.image
-    image = None if image == NONE else image
-    if image is not None and image not in images:
-        raise UsageError(f"there are no images '{image}'; {have}", where=path)
+    cameras = name_cameras(path, choice.image, images, have)
     if choice.proprio == (NONE,):
         chosen: tuple[str, ...] = ()
     elif choice.proprio:
         chosen = choice.proprio
-    elif image is not None and vectors:
+    elif cameras and vectors:
         raise UsageError(have, where=path, remedy="choose the pose with --proprio, or 'none'")
     else:
-        chosen = tuple(vectors if vectors or image is not None else known)
+        chosen = tuple(vectors if vectors or cameras else known)
     for key in chosen:
         if chosen.count(key) > 1:
             raise UsageError(f"the vector '{key}' is named twice", where=path, remedy="name it once")
         if key not in known:
             raise UsageError(f"there is no vector '{key}'; {have}", where=path)
-    if image is None and not chosen:
+    if not cameras and not chosen:
         raise UsageError("; ".join(["neither images nor vectors would be taken", have, *why]), where=path)
-    return image, chosen
+    return cameras, chosen
 
 
 def robot_facts(
-    camera: str | None,
+    cameras: Cameras,
     vectors: Mapping[str, Sequence[int]],
     action_names: Sequence[str] = (),
     rate: float | None = None,
 ) -> dict[str, Any]:
-    """The environment's fact of what a robot must know: the camera and the vectors that are taken.
+    """The environment's fact of what a robot must know: the cameras and the vectors that are taken.
 
     `vectors` are their shapes (T, ...) in the order in which they are joined.
     """
     pose = tuple((key, math.prod(shape[1:])) for key, shape in vectors.items())
-    cameras = () if camera is None else (camera,)
-    known = RobotInterface(cameras, pose=pose, action_names=tuple(action_names), rate=rate)
+    known = RobotInterface(tuple(cameras.values()), pose=pose, action_names=tuple(action_names), rate=rate)
     return {KEY: known.to_json()}
 
 
@@ -194,6 +200,7 @@ def followed(recording: Recording, last_frame: LastFrame) -> Recording:
         recording,
         closed=True,
         images=None if recording.images is None else repeat_last(recording.images),
+        cameras={name: repeat_last(pictures) for name, pictures in recording.cameras.items()},
         vectors=None if vectors is None else np.concatenate([vectors, vectors[-1:]]),
     )
 

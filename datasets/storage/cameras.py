@@ -8,7 +8,7 @@ merge       image (what front shows), wrist
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from cog.datasets.episode import further
+from cog.datasets.episode import cameras_of
 from cog.datasets.storage.dataset import Dataset
 from cog.errors import UsageError
 from cog.signals.pictures import is_camera_name
@@ -16,12 +16,6 @@ from cog.signals.pictures import is_camera_name
 OUT = "none"
 """New name of a camera that the merge leaves out."""
 Value = TypeVar("Value")
-
-
-def cameras_of(dataset: Dataset) -> list[str]:
-    """The names of a dataset's cameras, "image" first; none where the state is observed."""
-    shapes = dataset.environment["observations"]
-    return ["image", *further(shapes)] if "image" in shapes else []
 
 
 def renamed(by_name: Mapping[str, Value], cameras: Mapping[str, str]) -> dict[str, Value]:
@@ -42,7 +36,7 @@ def renaming(dataset: Dataset, wanted: Mapping[str, str]) -> dict[str, str]:
     for old, new in wanted.items():
         if not (is_camera_name(new) or new == "image"):
             raise UsageError(f"a camera cannot be called '{new}'", where=f"camera {old}={new}")
-    there = cameras_of(dataset)
+    there = cameras_of(dataset.environment["observations"])
     mine = {old: new for old, new in wanted.items() if old in there and old != new}
     while blocked := [old for old, new in mine.items() if new in there and new not in mine]:
         for old in blocked:
@@ -81,7 +75,8 @@ def unused(wanted: Mapping[str, str], sources: Sequence[tuple[Dataset, Mapping[s
     """
     for old, new in wanted.items():
         if not any(old in cameras for _, cameras in sources):
-            there = list(dict.fromkeys(name for dataset, _ in sources for name in cameras_of(dataset)))
+            held = [cameras_of(dataset.environment["observations"]) for dataset, _ in sources]
+            there = list(dict.fromkeys(name for names in held for name in names))
             raise UsageError(
                 f"no source has a camera '{old}' that could be called '{new}'",
                 where=f"camera {old}={new}",

@@ -44,7 +44,7 @@ def encode(file, frames):
     file.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(file), "w", format="mp4") as container:
         stream = container.add_stream("libx264rgb", rate=RATE)
-        stream.width = stream.height = SIZE
+        stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.options = "rgb24", {"crf": "0", "g": "2"}
         stream.time_base = Fraction(1, RATE)
         for frame in frames:
@@ -55,11 +55,16 @@ def encode(file, frames):
 def write_lerobot(folder, given, *, video, files=((0, 1), (2,)), coded=png, **camera):
     """The episodes in format v3; `files` tells which of them share a table and a video.
 
-    `coded` makes the bytes of a picture in a table; `camera` holds further facts about the camera's feature.
+    `coded` makes the bytes of a picture in a table; `camera` holds further facts about the cameras' features.
+    `video` says whether cameras are stored as videos, or of which keys.
     """
-    shapes = {key: list(values.shape[1:]) or [1] for key, values in given[0].items() if key != CAMERA}
+    cameras = [key for key in given[0] if key.startswith("observation.images.")]
+    videos = [key for key in cameras if video is True or (video and key in video)]
+    shapes = {key: list(values.shape[1:]) or [1] for key, values in given[0].items() if key not in cameras}
     features = {key: {"dtype": str(given[0][key].dtype), "shape": shape} for key, shape in shapes.items()}
-    features[CAMERA] = {"dtype": "video" if video else "image", "shape": [SIZE, SIZE, 3], **camera}
+    for key in cameras:
+        kind, shape = "video" if key in videos else "image", list(given[0][key].shape[1:])
+        features[key] = {"dtype": kind, "shape": shape, **camera}
     for key in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
         features[key] = {"dtype": "float32" if key == "timestamp" else "int64", "shape": [1]}
     pattern = "chunk-{chunk_index:03d}/file-{file_index:03d}"
@@ -69,26 +74,27 @@ def write_lerobot(folder, given, *, video, files=((0, 1), (2,)), coded=png, **ca
         "fps": RATE,
         "features": features,
         "data_path": f"data/{pattern}.parquet",
-        "video_path": f"videos/{{video_key}}/{pattern}.mp4" if video else None,
+        "video_path": f"videos/{{video_key}}/{pattern}.mp4" if videos else None,
     }
     (folder / "meta").mkdir(parents=True)
     (folder / "meta/info.json").write_text(json.dumps(info))
     entries, index = [], 0
     for file, members in enumerate(files):
-        rows = {key: [] for key in features if key != CAMERA or not video}
+        rows = {key: [] for key in features if key not in videos}
         shown = 0
         for number in members:
             episode, steps = given[number], len(given[number]["action"])
             entry = {"episode_index": number, "length": steps, "tasks": ["pick"]}
             entry |= {"data/chunk_index": 0, "data/file_index": file}
             entry |= {"dataset_from_index": index, "dataset_to_index": index + steps}
-            if video:
-                place = f"videos/{CAMERA}"
+            for key in cameras:
+                if key not in videos:
+                    rows[key] += [{"bytes": coded(frame), "path": None} for frame in episode[key]]
+                    continue
+                place = f"videos/{key}"
                 entry |= {f"{place}/chunk_index": 0, f"{place}/file_index": file}
                 entry |= {f"{place}/from_timestamp": shown / RATE}
                 entry |= {f"{place}/to_timestamp": (shown + steps) / RATE}
-            else:
-                rows[CAMERA] += [{"bytes": coded(frame), "path": None} for frame in episode[CAMERA]]
             for key in shapes:
                 rows[key] += episode[key].tolist()
             rows["timestamp"] += (np.arange(steps) / RATE).astype(np.float32).tolist()
@@ -99,9 +105,9 @@ def write_lerobot(folder, given, *, video, files=((0, 1), (2,)), coded=png, **ca
             entries.append(entry)
             index, shown = index + steps, shown + steps
         table(rows, folder / f"data/chunk-000/file-{file:03d}.parquet")
-        if video:
-            pictures = np.concatenate([given[number][CAMERA] for number in members])
-            encode(folder / f"videos/{CAMERA}/chunk-000/file-{file:03d}.mp4", pictures)
+        for key in videos:
+            pictures = np.concatenate([given[number][key] for number in members])
+            encode(folder / f"videos/{key}/chunk-000/file-{file:03d}.mp4", pictures)
     columns = {key: [entry[key] for entry in entries] for key in entries[0]}
     table(columns, folder / "meta/episodes/chunk-000/file-000.parquet")
     return folder
@@ -114,15 +120,15 @@ def as_version_2(folder, count):
     (folder / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "meta/tasks.jsonl").write_text(json.dumps({"task_index": 0, "task": "pick"}) + "\n")
     shutil.rmtree(folder / "meta/episodes")
-    films = folder / "videos" / CAMERA / "chunk-000"
+    films = [place / "chunk-000" for place in sorted(folder.glob("videos/*"))]
     for number in range(count):
         name = f"episode_{number:06d}"
         table_file = folder / f"data/chunk-000/file-{number:03d}.parquet"
         table_file.rename(table_file.with_name(f"{name}.parquet"))
-        if films.exists():
-            target = folder / "videos/chunk-000" / CAMERA / f"{name}.mp4"
+        for film in films:
+            target = folder / "videos/chunk-000" / film.parent.name / f"{name}.mp4"
             target.parent.mkdir(parents=True, exist_ok=True)
-            (films / f"file-{number:03d}.mp4").rename(target)
+            (film / f"file-{number:03d}.mp4").rename(target)
     path = folder / "meta/info.json"
     info = json.loads(path.read_text())
     data = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"

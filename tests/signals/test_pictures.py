@@ -198,13 +198,13 @@ def test_observations_are_sorted_by_what_they_are_and_named(tmp_path):
     found = sort_observations(
         {key: (np.dtype(kind), shape) for key, (kind, shape) in kinds.items()}, first_row=lambda key: jpeg
     )
-    assert found.images(tmp_path, None) == ["camera"]
-    assert found.images(tmp_path, "first") == ["camera", "first"]
-    assert found.images(tmp_path, "grey") == ["camera", "grey"]
+    assert found.images(tmp_path, ()) == ["camera"]
+    assert found.images(tmp_path, ("first",)) == ["camera", "first"]
+    assert found.images(tmp_path, ("grey",)) == ["camera", "grey"]
     assert found.vectors == ("pose",) and found.numbers == ("level",)
     assert found.others == ("text",)
     for key, words in {"depth": "1 channel of float32", "bytes": "one JPEG file a step"}.items():
         with pytest.raises(UsageError, match=words):
-            found.images(tmp_path, key)
+            found.images(tmp_path, (key,))
     notes = found.notes(["camera"])
     assert [note.split()[0] for note in notes] == ["grey", "depth", "bytes"] and "--image" in notes[0]

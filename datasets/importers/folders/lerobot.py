@@ -1,6 +1,6 @@
 """LeRobot folders: what versions 2 and 3 describe, and where they keep each episode."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,16 @@ _CHANNELS = ("channel", "channels")
 
 
 @dataclass(frozen=True)
+class Video:
+    """Where a video shows an episode."""
+
+    file: Path
+    """The file."""
+    begin: float
+    """When the episode begins there, in seconds."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """One episode of a folder."""
 
@@ -43,10 +53,8 @@ class Entry:
     """What it was recorded for."""
     table: Path
     """File that holds its rows."""
-    video: Path | None = None
-    """File that shows it, if one is read."""
-    begin: float = 0.0
-    """When it begins there, in seconds."""
+    videos: Mapping[str, Video]
+    """Where it is shown, by the keys of the videos that are read."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,16 @@ class Folder:
             key: _verdict(feature) for key, feature in self.features.items() if feature["dtype"] in PICTURES
         }
 
-    def entries(self, video: str | None) -> list[Entry]:
-        """All episodes in order; `video` is the key of the video that is read, if one is.
+    def entries(self, videos: Sequence[str]) -> list[Entry]:
+        """All episodes in order; `videos` are the keys of those that are read.
 
         Raises:
             DataError: the table of episodes is missing, damaged or incomplete.
         """
         place = self.path / ("meta/episodes" if self.version == 3 else "meta/episodes.jsonl")
-        rows = self._rows_3(place, video) if self.version == 3 else read_lines(place)
+        rows = self._rows_3(place, videos) if self.version == 3 else read_lines(place)
         try:
-            found = [self._entry(row, video) for row in rows]
+            found = [self._entry(row, videos) for row in rows]
         except (KeyError, TypeError, ValueError) as error:
             rule = f"must give number, length and place of every episode ({type(error).__name__}: {error})"
             raise DataError(Problem(place, "episode_index", rule, ANOTHER)) from error
@@ -147,42 +155,47 @@ class Folder:
             meta = sorted((self.path / "meta/episodes").glob("chunk-*/file-*.parquet"))
         else:
             meta = [self.path / "meta/episodes.jsonl"]
-        read = [file for entry in entries for file in (entry.table, entry.video) if file is not None]
+        read = [
+            file
+            for entry in entries
+            for file in (entry.table, *(video.file for video in entry.videos.values()))
+        ]
         files = list(dict.fromkeys([self.path / INFO, *meta, *read]))
         for file in files:
             if not file.is_file():
                 raise DataError(Problem(self.path, str(file.relative_to(self.path)), "is missing", ANOTHER))
         return files
 
-    def _rows_3(self, place: Path, video: str | None) -> list[dict[str, Any]]:
+    def _rows_3(self, place: Path, videos: Sequence[str]) -> list[dict[str, Any]]:
         needed = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
-        if video is not None:
+        for video in videos:
             needed += [f"videos/{video}/{part}" for part in ("chunk_index", "file_index", "from_timestamp")]
         rows: list[dict[str, Any]] = []
         for file in sorted(place.glob("chunk-*/file-*.parquet")):
             rows += read_table(file, needed).to_pylist()
         return rows
 
-    def _entry(self, row: dict[str, Any], video: str | None) -> Entry:
-        tables, videos = PATHS[self.version]
+    def _entry(self, row: dict[str, Any], videos: Sequence[str]) -> Entry:
+        tables, films = PATHS[self.version]
         number, length = int(row["episode_index"]), int(row["length"])
         if number < 0 or length < 0:
             raise ValueError(f"episode {number} of {length} frames")
-        begin, place, film = 0.0, {"episode_chunk": number // self.chunk, "episode_index": number}, {}
+        place = {"episode_chunk": number // self.chunk, "episode_index": number}
         if self.version == 3:
             place = {name: int(row[f"data/{name}"]) for name in ("chunk_index", "file_index")}
-        if video is not None:
-            film = place
+        shown = {}
+        for video in videos:
+            begin, film = 0.0, place
             if self.version == 3:
                 film = {name: int(row[f"videos/{video}/{name}"]) for name in ("chunk_index", "file_index")}
                 begin = float(row[f"videos/{video}/from_timestamp"])
+            shown[video] = Video(self.path / films.format(video_key=video, **film), begin)
         return Entry(
             number,
             length,
             tuple(str(task) for task in row.get("tasks") or []),
             self.path / tables.format(**place),
-            None if video is None else self.path / videos.format(video_key=video, **film),
-            begin,
+            shown,
         )
 
 

@@ -94,7 +94,10 @@ def test_an_interface_that_does_not_fit_the_episodes_is_refused_and_nothing_is_w
         (RobotInterface(pose=(("joint", 2),)), "pose joint \\(2\\) has 2 numbers, but the data 3"),
         (RobotInterface(action_names=("lift",)), "action_names are 1, but actions have 2"),
         (RobotInterface(action_names=("lift", "lift")), "name one twice"),
-        (RobotInterface(cameras=("front", "side")), "2 cameras are named for one picture"),
+        (
+            RobotInterface(cameras=("front", "side")),
+            r"2 cameras are named \(front \+ side\), but the data have 1 \(image\)",
+        ),
     ):
         with pytest.raises(UsageError, match=words):
             recorded(tmp_path / "arm", interface=wrong, action_scale=SCALE)
