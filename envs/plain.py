@@ -83,7 +83,7 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.has_pose = width > 0
         """Whether its proprio are numbers of the environment, not a constant."""
         if size is None and not self.has_pose:
-            what = "no numbers" if self._picture is None else "a picture and no numbers"
+            what = "a picture and no numbers" if pictures else "no numbers"
             raise UsageError(f"{name} observes {what}", remedy="record images")
         pose = spaces.Box(-np.inf, np.inf, (max(width, 1),), np.float32)
         shown: dict[str, spaces.Space[Any]] = {"state": pose}

@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from cog.datasets.episode import is_camera_name
 from cog.datasets.importers.foreign.cameras import name_cameras
 from cog.datasets.robot_interface import KEY
 from cog.errors import UsageError
+from cog.signals.pictures import is_camera_name
 from tests.helpers.foreign import minari_arrays, robomimic_arrays, write_minari, write_robomimic
 from tests.importers.conftest import Import
 from tests.importers.conftest import bring as bring  # a fixture
