@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cog.core.lazy import needed
+from cog.errors import CogError
 
 FEATURES = 12  # largest side of the map that "strided" leaves
 
@@ -62,10 +63,20 @@ class ResNet18(nn.Module):
     """
 
     def __init__(self, channels: int) -> None:
-        """Raises CogError where torchvision is not installed."""
+        """Untrained.
+
+        Raises:
+            CogError: torchvision is not installed, or was built for another PyTorch.
+        """
         super().__init__()
         needed("torchvision", "vision")
-        from torchvision.models import resnet18
+        try:
+            from torchvision.models import resnet18
+        except RuntimeError as error:  # its operators are registered by a library that does not load
+            raise CogError(
+                f"torchvision does not fit PyTorch {torch.__version__} ({str(error).splitlines()[0]})",
+                remedy="install the one that was built for it, or choose --network.encoder strided",
+            ) from error
 
         network: Any = resnet18(weights=None, norm_layer=_groups)
         if channels != 3:
