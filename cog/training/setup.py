@@ -22,6 +22,7 @@ from cog.replay.buffer import Buffer
 from cog.training import checkpoint
 from cog.training.config import TrainConfig, read_config
 from cog.training.device import named_device
+from cog.training.encoder_cost import encoder_cost
 from cog.training.execution import keep_freed_memory, refuse_graph, set_arithmetic
 from cog.training.metrics import refuse_without_packages
 from cog.training.switches import check_switches
@@ -109,6 +110,8 @@ def prepare(
         )
         refuse_graph(buffer, config)
         judge_switches(buffer, config.network.switches, on_message)
+        if buffer.shape.image is not None and on_message is not None:
+            on_message(str(encoder_cost(buffer.shape, config)))
     # Returning only the fingerprint lets the host's copy of the transitions be freed.
     return buffer, Facts(transitions.fingerprint, inputs, scene, rewards_of(buffer))
 
