@@ -1,4 +1,4 @@
-"""What an encoder costs: its weights, and time and memory of a pass over a batch, measured before training."""
+"""What an encoder costs: its weights, and time and memory of one pass, measured before training."""
 
 import time
 from typing import NamedTuple
