@@ -37,7 +37,7 @@ class EvaluateConfig:
     env: str | None = None
     """Gymnasium id of the environment. Default: that of the data that the policy was trained on."""
     env_options: tuple[str, ...] = ()
-    """Further arguments of the environment as name=value, such as objects=held_out. Default: the data's."""
+    """Further arguments of the environment as name=value, beside the data's, such as objects=held_out."""
     max_episode_steps: int | None = None
     """Steps after which an episode is cut off. Default: as in the data."""
     terminate_on_success: bool = True

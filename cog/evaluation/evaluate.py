@@ -169,7 +169,9 @@ def _in_its_scene(
     env, options, steps = act_in(
         recorded, where, config.env, parse_options(config.env_options), config.max_episode_steps
     )
-    texts = config.env_options or option_texts(options)
+    given = parse_options(config.env_options)
+    kept = {name: value for name, value in options.items() if name not in given}
+    texts = (*config.env_options, *option_texts(kept))
     starts = config.starts
     if starts == EvaluateConfig.starts and not set(starts) <= set(starts_of(env)):
         starts = starts_of(env)[:1]

@@ -1,4 +1,4 @@
-"""Ablations: variants of a row that differ in one thing about its data."""
+"""Ablations: variants of a row that differ in one thing, such as its prior data or its cameras."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,8 @@ from cog.experiments.paper.recipes.recipe import Recipe
 FACTORS = (0.1, 0.3)
 SHARES = (0.1, 0.25, 0.75, 0.9)
 CLUMSY = (0.5, 0.0)
+HOLD = 12  # steps that task episodes go on after their success
+LASTING = 6  # of these, after which they are rewarded
 
 Vary = Callable[[Recipe], list[Recipe]]
 
@@ -83,11 +85,35 @@ def left_out(recipe: Recipe) -> list[Recipe]:
     return made
 
 
+def two_cameras(recipe: Recipe) -> list[Recipe]:
+    """The scene seen by the camera at the wrist as well, in all data and evaluations."""
+    task, *priors = (
+        dataclasses.replace(spec, env_options={**spec.env_options, "wrist": True})
+        for spec in (recipe.task, *recipe.priors)
+    )
+    return [recipe_named(recipe, "with the wrist camera", task=task, priors=tuple(priors))]
+
+
+def held(recipe: Recipe) -> list[Recipe]:
+    """Task data that go on after their success and hold it, rewarded once it has lasted."""
+    choices = tuple(
+        BehaviourChoice(choice.name, choice.weight, {**choice.options, "hold": HOLD})
+        for choice in recipe.task.behaviours
+    )
+    longest = recipe.task.max_episode_steps + HOLD
+    task = dataclasses.replace(
+        recipe.task, behaviours=choices, terminate_on_success=False, max_episode_steps=longest
+    )
+    return [recipe_named(recipe, "with holding", task=task, task_rule=f"held({recipe.task_rule}, {LASTING})")]
+
+
 VARY: Mapping[Ablation, Vary] = {
     "amount": amounts,
     "prior_share": prior_shares,
     "prior_success": prior_successes,
     "behaviours": left_out,
+    "cameras": two_cameras,
+    "hold": held,
 }
 """What each ablation does to a row."""
 

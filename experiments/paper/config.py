@@ -40,7 +40,7 @@ ArmName = Literal[
     "cog_expert",
     "cog_reference",
 ]
-Ablation = Literal["amount", "prior_share", "prior_success", "behaviours"]
+Ablation = Literal["amount", "prior_share", "prior_success", "behaviours", "cameras", "hold"]
 ROWS: tuple[Row, ...] = ("closed", "blocked_drawer", "blocked_object", "pick_place")
 USUAL_ARMS: tuple[ArmName, ...] = ("cog", "cql_task_only", "bc_task_only", "bc_all", "bc_oracle", "sac")
 ABLATION_ROWS: tuple[Row, ...] = ("closed",)
@@ -71,7 +71,7 @@ class ReproduceConfig:
     extra_cells: bool = True
     """Whether policies are also tried on shifted starts and other objects, which the paper did not try."""
     ablation: Ablation | None = None
-    """Vary one thing about the data of a row instead of comparing all arms."""
+    """Vary one thing about a row, such as its prior data or its cameras, instead of comparing all arms."""
     out: Path = field(default=Path("runs/reproduce"), metadata=APART)
     """Folder of all data, runs and results; what is finished in it is not done again."""
     workers: int = field(default=0, metadata=APART)

@@ -31,13 +31,37 @@ def changed(kind: Any) -> dict[str, set[str]]:
     }
 
 
+TOGETHER = {"cameras": {"task", "priors"}, "hold": {"task", "task_rule"}}
+"""Fields that are one thing: all data have the same cameras, and what is held is rewarded."""
+
+
 @pytest.mark.parametrize("kind", VARY)
 def test_every_variant_but_the_row_itself_differs_in_one_thing(kind: str) -> None:
     found = changed(kind)
     assert found.pop("closed: as it is") == set()
-    assert len(found) >= 2 and all(len(fields) == 1 for fields in found.values())
+    if kind in TOGETHER:
+        assert list(found.values()) == [TOGETHER[kind]]
+    else:
+        assert len(found) >= 2 and all(len(fields) == 1 for fields in found.values())
     for variant in variants(kind, CLOSED):  # type: ignore[arg-type]
         assert [cell.name for cell in variant.cells] == ["closed", "open"], "the paper's columns alone"
+
+
+def test_two_cameras_see_all_data_and_evaluations_and_a_row_is_seen_by_one() -> None:
+    one, two = variants("cameras", CLOSED)
+    assert not any("wrist" in spec.env_options for spec in (one.task, *one.priors))
+    assert all(spec.env_options == {"wrist": True} for spec in (two.task, *two.priors))
+    config = ReproduceConfig(ablation="cameras", seeds=(0,), arms=("cog",))
+    graph = build([two], config)
+    assert all(entry.evaluation.settings.env_options == () for entry in graph.entries), "the data's own"
+
+
+def test_held_task_data_go_on_for_longer_than_their_rule_asks_and_prior_data_do_not() -> None:
+    _, held = variants("hold", CLOSED)
+    (choice,) = held.task.behaviours
+    assert choice.options["hold"] == 12 and not held.task.terminate_on_success
+    assert held.task_rule == "held(grasp_success, 6)" and held.priors == CLOSED.priors
+    assert held.task.max_episode_steps == CLOSED.task.max_episode_steps + 12
 
 
 def weights(spec: CollectionSpec) -> dict[tuple[str, Any], float]:
