@@ -22,7 +22,7 @@ def act_in(
 ) -> tuple[str, dict[str, Any], int]:
     """Id, options and steps of the environment to act in: as given, otherwise as `recorded` by the data.
 
-    The data's options apply only to the data's own environment; a given option replaces that of its name.
+    The data's options apply where no environment is given; a given option replaces that of its name.
 
     Raises:
         UsageError: id or steps are neither given nor recorded by the data, which `where` names.
@@ -34,5 +34,5 @@ def act_in(
         raise UsageError(
             "does not record its environment", where=where, remedy=f"pass {' and '.join(missing)}"
         )
-    own = chosen == recorded.get("id")
-    return str(chosen), {**(recorded.get("options", {}) if own else {}), **(options or {})}, int(str(steps))
+    own = recorded.get("options", {}) if env is None else {}
+    return str(chosen), {**own, **(options or {})}, int(str(steps))

@@ -3,7 +3,7 @@
 import dataclasses
 import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,11 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
             f"option {str(error)!r} cannot be read",
             remedy="write name=value, each name once, numbers finite",
         ) from error
+
+
+def option_texts(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options as on the command line, which `parse_options` reads."""
+    return tuple(f"{name}={json.dumps(value)}" for name, value in options.items())
 
 
 def read_pairs(texts: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ out/
 """
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -25,7 +24,7 @@ from cog.core.configs import identity as identity_of
 from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.core.inputs import Input, inputs_to_json
 from cog.core.lock import content, locked
-from cog.core.options import parse_options
+from cog.core.options import option_texts, parse_options
 from cog.core.videos import can_encode, write_sheet, write_video
 from cog.core.workers import cores, processes
 from cog.datasets.environment import act_in
@@ -151,11 +150,6 @@ def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], dat
     config, scene = _in_its_scene(config, environment, str(data), shape)
     films = config.videos != 0
     check_scene(scene, shape, environment["action"][0], config.starts, environment, films)
-
-
-def option_texts(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Options of an environment as on the command line."""
-    return tuple(f"{name}={json.dumps(value)}" for name, value in options.items())
 
 
 def _in_its_scene(

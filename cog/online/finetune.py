@@ -32,6 +32,7 @@ from cog.core.console import metrics_note
 from cog.core.files import code_version, hash_file, make_folder, read_json, write_json
 from cog.core.inputs import Input
 from cog.core.lock import content, locked
+from cog.core.options import option_texts
 from cog.datasets.environment import act_in, scene_facts
 from cog.datasets.episode import Episode
 from cog.datasets.robot_interface import KEY
@@ -39,7 +40,7 @@ from cog.envs.make import Scene
 from cog.errors import CogError
 from cog.evaluation.check import check_scene
 from cog.evaluation.config import EvaluateConfig
-from cog.evaluation.evaluate import evaluate, option_texts
+from cog.evaluation.evaluate import evaluate
 from cog.evaluation.policy import Policy
 from cog.evaluation.result import RESULT, Evaluation, open_evaluation
 from cog.online.config import FinetuneConfig

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cog.core.options import option_texts
 from cog.evaluation.config import EvaluateConfig
 from cog.experiments.jobs.job import Job, ordered
 from cog.experiments.jobs.kinds import Collect, Count, Evaluate, Merge, Relabel, Train
@@ -136,7 +137,7 @@ def _evaluation(recipe: Recipe, arm: Arm, run: Train, cell: Cell, config: Reprod
         episodes=config.episodes,
         seed=run.settings.seed,
         env=recipe.task.env,
-        env_options=cell.env_options,
+        env_options=(*option_texts(recipe.task.env_options), *cell.env_options),
         max_episode_steps=recipe.horizon,
         terminate_on_success=config.terminate_on_success,
         workers=1,

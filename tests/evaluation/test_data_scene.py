@@ -98,5 +98,4 @@ def test_a_checkpoint_keeps_what_tells_the_scene_and_nothing_that_is_not_there(c
     }
     assert act_in({"id": "a", "max_episode_steps": 3}, "here") == ("a", {}, 3)  # as older checkpoints tell
     assert act_in(TOLD, "here", options={"size": 1}) == ("a", {**TOLD["options"], "size": 1}, 3)
-    assert act_in(TOLD, "here", env="a", options={"size": 1}) == act_in(TOLD, "here", options={"size": 1})
     assert act_in(TOLD, "here", env="b", options={"size": 1}) == ("b", {"size": 1}, 3)

@@ -53,7 +53,7 @@ def test_two_cameras_see_all_data_and_evaluations_and_a_row_is_seen_by_one() -> 
     assert all(spec.env_options == {"wrist": True} for spec in (two.task, *two.priors))
     config = ReproduceConfig(ablation="cameras", seeds=(0,), arms=("cog",))
     graph = build([two], config)
-    assert all(entry.evaluation.settings.env_options == () for entry in graph.entries), "the data's own"
+    assert all(entry.evaluation.settings.env_options == ("wrist=true",) for entry in graph.entries)
 
 
 def test_held_task_data_go_on_for_longer_than_their_rule_asks_and_prior_data_do_not() -> None:
