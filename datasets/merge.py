@@ -29,7 +29,6 @@ from cog.errors import CogError, UsageError
 MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
-FOREIGN = (b"\x89HDF", b"PK\x03\x04", b"\x93NUMPY", b"PAR1", b"\x1f\x8b")  # how files of others begin
 SAME = "collect both with the same options, or import both with one image size and the same keys"
 
 
@@ -276,10 +275,9 @@ def open_merge(path: Path | str) -> Merge:
         dataset = open_dataset(folder)
         return Merge(path, (Source(dataset, open_view(dataset, name), "task", 1.0),))
     with path.open("rb") as file:
-        if file.read(8).startswith(FOREIGN):
-            raise CogError(
-                "is neither a merge nor a dataset of cog", where=path, remedy="bring it in with cog import"
-            )
+        if file.read(1) not in (b"{", b""):  # as every merge begins, or one that a full disk emptied
+            remedy = "pass a merge or a dataset; data of other packages come in with cog import"
+            raise CogError("is neither a merge nor a dataset of cog", where=path, remedy=remedy)
     try:
         value = read_sealed(path, "merge", "a merge", AGAIN)
     except SealError as error:

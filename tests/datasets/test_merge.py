@@ -275,3 +275,16 @@ def test_info_counts_what_the_episodes_hold(merge, make_dataset):
     merged = describe(merge.path)
     assert merged["steps"] == len(load(merge).actions)
     assert json.loads(json.dumps(merged)) == merged
+
+
+@pytest.mark.parametrize(
+    "begin", [b"\x89HDF\r\n", b"\x08\x07\x12\x07pytorch", b"\x1f\x8b\x08", b"a,b\n1,2\n"]
+)
+def test_a_sound_file_of_another_kind_is_not_called_a_broken_merge(tmp_path, begin):
+    (tmp_path / "file").write_bytes(begin)
+    for found in (open_merge, verify, describe):
+        try:
+            said = "; ".join(map(str, found(tmp_path / "file") or []))
+        except CogError as error:
+            said = str(error)
+        assert "is neither a merge nor a dataset of cog" in said and "make the merge again" not in said
