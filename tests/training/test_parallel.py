@@ -22,8 +22,8 @@ from tests.helpers.ranks import LAST_SAMPLE, RUNS, settings
 
 ROOT = Path(__file__).parents[2]
 # Largest difference of a weight between one process and two, as a share of the largest weight of its tensor.
-# Halves of a batch add up in another order than the whole does; nothing else differs. How much that is depends
-# on the processor: up to 1.5e-5 was seen.
+# Halves of a batch add up in another order than the whole does; nothing else differs. How much depends on the
+# processor: up to 1.5e-5 was seen.
 TOLERANCE = 5e-5
 
 Ends = list[dict[str, list[str]]]
