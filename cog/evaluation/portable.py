@@ -202,7 +202,7 @@ def recorded_observations(
     if history is None:
         shown = {name: one[chosen_frames] for name, one in joined.items()}
         return shown or None, np.concatenate(poses)[chosen_frames]
-    past, at = Past(np.concatenate(begins), frames), torch.from_numpy(chosen_frames)
+    past, at = Past.of(np.concatenate(begins), frames), torch.from_numpy(chosen_frames)
     vectors, taken = (torch.from_numpy(np.concatenate(one)) for one in (poses, actions))
     stacked = {
         name: past.images(torch.from_numpy(one).__getitem__, at, history).numpy()

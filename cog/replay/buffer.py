@@ -107,7 +107,7 @@ class Buffer:
         self._members = self._balanced() if sampling == "balanced" else None
         self.past: Past | None = None
         if self.shape.history is not None:
-            self.past = Past(transitions.frame_index, len(transitions.proprio), device)
+            self.past = Past.of(transitions.frame_index, len(transitions.proprio), device)
 
     def twin(self) -> "Buffer":
         """A buffer for another run, which shares this memory and counts its own draws."""

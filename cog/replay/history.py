@@ -15,19 +15,26 @@ from cog.networks.history import History
 class Past:
     """Where the frames before every frame lie, and the actions that were taken at them."""
 
-    def __init__(self, frame_index: np.ndarray, frames: int, device: torch.device | str = "cpu") -> None:
-        """`frame_index` (S,) is the frame at which each step begins, of `frames` in all.
+    def __init__(self, first: Tensor, step: Tensor) -> None:
+        """First frame of each frame's episode, and the step that begins at it, (F,) each.
 
-        Within an episode the steps begin at consecutive frames; between two, the index skips one or more.
+        At an episode's last frame, at which none begins, the step may be any.
+        """
+        self.first, self.step = first, step
+
+    @classmethod
+    def of(cls, frame_index: np.ndarray, frames: int, device: torch.device | str = "cpu") -> "Past":
+        """Of steps that begin at the frames `frame_index` (S,), of `frames` in all.
+
+        Within an episode they begin at consecutive frames; between two, the index skips one or more.
         """
         begins = np.r_[True, frame_index[1:] != frame_index[:-1] + 1]
         starts = frame_index[begins]
         number = np.searchsorted(starts, np.arange(frames), side="right") - 1
         step = np.searchsorted(frame_index, np.arange(frames), side="right") - 1
-        self.first = torch.from_numpy(starts[number.clip(0)].astype(np.int64)).to(device)
-        """(F,) first frame of the frame's episode."""
-        self.step = torch.from_numpy(step.clip(0).astype(np.int64)).to(device)
-        """(F,) step that begins at the frame; at an episode's last frame, which has none, the step before."""
+        found = (starts[number.clip(0)], step.clip(0))
+        first, begun = (torch.from_numpy(one.astype(np.int64)).to(device) for one in found)
+        return cls(first, begun)
 
     def frames(self, at: Tensor, depth: int) -> Tensor:
         """The K = `depth` frames up to `at` (B,), oldest first, (B, K); an episode's first is repeated."""
