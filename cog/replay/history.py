@@ -60,11 +60,8 @@ class Past:
 
         `gather` gives those at any frames, (n, H, W, C).
         """
-        depth = history.images
-        found = gather(self.frames(at, depth).flatten())
-        _, height, width, channels = found.shape
-        rows = found.reshape(len(at), depth, height, width, channels).permute(0, 2, 3, 1, 4)
-        return rows.reshape(len(at), height, width, depth * channels)
+        # One after the other: to gather all at once and then move axes took the CPU three times as long.
+        return torch.cat([gather(frames) for frames in self.frames(at, history.images).unbind(1)], 3)
 
 
 def statistics_with(history: History, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
