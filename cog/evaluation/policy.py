@@ -262,7 +262,8 @@ class Policy:
             proprio = None if proprio is None else _real(proprio, "the poses")
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
                 found = "none" if proprio is None else str(proprio.shape)
-                raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
+                wanted = f"the policy needs poses (B, {self.shape.proprio})"
+                raise CogError(f"{wanted}, got {found}", remedy=_stack(self.shape))
             with np.errstate(over="ignore"):
                 vectors = np.asarray(proprio, np.float32)
             if len(broken := np.flatnonzero(~np.isfinite(vectors).all(1))):
@@ -300,8 +301,14 @@ def _fitting(images: object, name: str, size: tuple[int, int, int], shape: Obser
     found = None if images is None else _real(images, f"the images{camera}")
     if found is None or found.dtype != np.uint8 or found.shape[1:] != size:
         told = "none" if found is None else f"{found.dtype} {found.shape}"
-        raise CogError(f"the policy needs images{camera} uint8 (B, {size}), got {told}")
+        raise CogError(f"the policy needs images{camera} uint8 (B, {size}), got {told}", remedy=_stack(shape))
     return np.ascontiguousarray(found)
+
+
+def _stack(shape: ObservationShape) -> str:
+    """How an observation of one frame becomes one of several; empty if one is all that is seen."""
+    several = "stack {} frames in the order that policy.expects prints, or let act_robot remember them"
+    return "" if shape.history is None else several.format(shape.history.frames)
 
 
 def _real(given: object, what: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from cog.evaluation.policy import Policy
 from cog.networks.images.augment import random_shift
 from cog.replay.buffer import Buffer
 from cog.training import checkpoint
+from cog.training.metrics import read_metrics
 from cog.training.setup import create
 from cog.training.train import train
 from tests.helpers.learner_data import Made, config, noise
@@ -81,6 +82,23 @@ def test_two_cameras_each_show_their_own_history(tmp_path: Path) -> None:
     wrist = data.cameras["wrist"]
     np.testing.assert_array_equal(shown[1][0], np.stack([wrist[0, ..., 0], wrist[0, ..., 0]]))
     np.testing.assert_array_equal(shown[1][1], np.stack([wrist[6, ..., 0], wrist[7, ..., 0]]))
+
+
+def test_failure_meters_look_at_the_policy_with_its_history(tmp_path: Path) -> None:
+    train(config(tmp_path / "run", updates=2, meter_every=2, history=3), noise())
+    last = read_metrics(tmp_path / "run")[-1]
+    assert {"meter/action_distance", "meter/q_policy", "meter/data_distance"} <= last.keys()
+    # What the data hold near a state is judged by its current frame, so it does not change.
+    train(config(tmp_path / "one", updates=2, meter_every=2), noise())
+    assert last["meter/data_distance"] == read_metrics(tmp_path / "one")[-1]["meter/data_distance"]
+
+
+def test_a_single_frame_is_refused_with_the_way_to_stack_it(tmp_path: Path) -> None:
+    train(config(tmp_path / "run", updates=1, history=3), noise())
+    policy = Policy.load(tmp_path / "run")
+    for images, poses in ((3, 18), (9, 4)):
+        with pytest.raises(CogError, match=r"Stack 3 frames in the order that policy.expects prints"):
+            policy.act(np.zeros((1, 16, 16, images), np.uint8), np.zeros((1, poses)))
 
 
 def test_one_shift_moves_all_frames_of_a_picture_alike() -> None:
