@@ -1,4 +1,4 @@
 """Success classifier: rewards for data with images but without signals.
 
-Read `config`, `fit`, `network`, `frames` (labels) and `verdicts` (precision and recall).
+Read `config`, `fit`, `network`, `sight` (its inputs), `frames` (labels) and `verdicts` (precision, recall).
 """

@@ -10,6 +10,7 @@ from typing import Literal
 from cog.core.bounds import refuse_below
 from cog.core.configs import APART, take_types
 from cog.errors import UsageError
+from cog.networks.history import HistoryOf
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class ClassifierConfig:
     """Names of the cameras that it sees, in this order. Default: all of the data's."""
     use_proprio: bool = True
     """Whether the arm's own pose is an input in addition to the image."""
+    history: int = 1
+    """Frames that it sees at once, as of `--network.history` in training; the first is that after step 1."""
+    history_of: HistoryOf = "both"
+    """What it sees of the frames before: pictures ("frames"), poses and the actions between, or both."""
     updates: int = 2000
     """Number of gradient updates."""
     batch_size: int = 128
@@ -61,7 +66,7 @@ class ClassifierConfig:
         """
         take_types(self)
         refuse_below(self, 0, "margin", "tolerance", "shift", "threads", "seed")
-        refuse_below(self, 1, "updates")
+        refuse_below(self, 1, "updates", "history")
         refuse_below(self, 2, "batch_size")
         if not 0 < self.precision <= 1:
             raise UsageError(f"precision is {self.precision}; it must lie in (0, 1]")

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from cog.classifier.config import ClassifierConfig
 from cog.classifier.frames import HELD_OUT, TRAINING, VALIDATION, LabelledFrames, read_frames, split
-from cog.classifier.network import SuccessNetwork, judge, save, to_tensor
+from cog.classifier.network import SuccessNetwork, judge, save
+from cog.classifier.sight import Sight
 from cog.classifier.verdicts import Verdict, best_threshold, measure
 from cog.core.configs import identity
 from cog.core.inputs import inputs_to_json
@@ -17,6 +18,7 @@ from cog.datasets.storage.folder import new_folder
 from cog.errors import CogError, UsageError
 from cog.networks.config import NetworkConfig
 from cog.networks.images.augment import random_shift
+from cog.replay.history import statistics_with
 
 OnProgress = Callable[[int, str], None]
 """Called with the updates done and a note on the loss."""
@@ -54,7 +56,7 @@ def _fill(
     frames = read_frames(sources, config, on_message)
     parts = split(frames.successful, config)
     network = train_network(frames, parts[frames.episode] == TRAINING, config, on_progress)
-    scores = judge(network, frames.images, frames.proprio)
+    scores = judge(network, frames.images, frames.proprio, frames.actions, frames.starts)
     threshold = best_threshold(scores, frames, parts == VALIDATION, config.precision, config.tolerance)
     verdicts = {
         name: measure(scores, frames, parts == part, threshold, config.tolerance)
@@ -98,11 +100,21 @@ def train_network(
     proprio = None if frames.proprio is None else torch.from_numpy(frames.proprio)
     with torch.random.fork_rng(devices=[]):  # modules draw from the global generator, which is restored after
         torch.default_generator.manual_seed(config.seed)
-        shape = NetworkConfig(encoder=config.encoder, use_proprio=proprio is not None)
-        network = SuccessNetwork(frames.shape, shape)
+        settings = NetworkConfig(
+            encoder=config.encoder,
+            use_proprio=proprio is not None,
+            history=config.history,
+            history_of=config.history_of,
+        )
+        acted = 0 if frames.actions is None else frames.actions.shape[1]
+        network = SuccessNetwork(frames.shape.with_history(settings, acted), settings)
+    history = network.shape.history
     if proprio is not None:
         scale, mean = torch.std_mean(proprio[torch.from_numpy(among)], 0, correction=0)
-        network.encoder.standardise(mean, torch.where(scale < 1e-4, 1.0, scale))
+        scale = torch.where(scale < 1e-4, 1.0, scale)
+        both = (mean, scale) if history is None else statistics_with(history, mean, scale)
+        network.encoder.standardise(*both)
+    sight = Sight(network.shape, frames.images, frames.proprio, frames.actions, frames.starts)
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
     generator = torch.Generator().manual_seed(config.seed)
@@ -115,8 +127,8 @@ def train_network(
                 for kind, size in zip(kinds, halves, strict=True)
             ]
         )
-        images = random_shift(to_tensor(frames.images, frames.shape, drawn.numpy()), config.shift, generator)
-        scores = network(images, None if proprio is None else proprio[drawn])
+        images, poses = sight(drawn.numpy())
+        scores = network(random_shift(images, config.shift, generator), poses)
         loss = F.binary_cross_entropy_with_logits(scores, labels)
         optimizer.zero_grad()
         loss.backward()

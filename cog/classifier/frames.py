@@ -39,10 +39,12 @@ class LabelledFrames:
     """(F,) int64: number of the episode over all sources."""
     inputs: tuple[Input, ...]
     """The datasets."""
+    actions: np.ndarray | None = None
+    """(F, A) float32: the action that led to the frame; None unless a history needs it."""
 
     @property
     def shape(self) -> ObservationShape:
-        """Shape of a classifier's inputs."""
+        """Shape of one frame."""
         first, *further = [(name, pictures.shape[1:]) for name, pictures in self.images.items()]
         poses = 0 if self.proprio is None else self.proprio.shape[1]
         return ObservationShape(first[1], poses, tuple(further), first[0])
@@ -80,7 +82,7 @@ def read_frames(
         CogError: the data hold no images, differ in shape, or the rule fails on an episode.
     """
     datasets = [open_dataset(path) for path in (*sources, *config.negatives)]
-    shapes = [_shapes(dataset, config.cameras, config.use_proprio) for dataset in datasets]
+    shapes = [_shapes(dataset, config) for dataset in datasets]
     for dataset, shape in zip(datasets, shapes, strict=True):
         if shape != shapes[0]:
             raise CogError(
@@ -89,18 +91,23 @@ def read_frames(
             )
     count = sum(dataset.step_count for dataset in datasets)
     images = {
-        name: np.empty((count, *size), np.uint8) for name, size in shapes[0].items() if name != "proprio"
+        name: np.empty((count, *size), np.uint8)
+        for name, size in shapes[0].items()
+        if name not in ("proprio", "action")
     }
     proprio = np.empty((count, *shapes[0]["proprio"]), np.float32) if "proprio" in shapes[0] else None
     if on_message is not None:
         on_message(f"{count} frames: {sum(one.nbytes for one in images.values()) / 1e6:.1f} MB")
+    actions = np.empty((count, *shapes[0]["action"]), np.float32) if "action" in shapes[0] else None
     success, known = np.zeros(count, bool), np.ones(count, bool)
     number = np.empty(count, np.int64)
     place = episodes = 0
     for position, dataset in enumerate(datasets):
         negative = position >= len(sources)
-        for labels, certain, frames, poses in _episodes(dataset, config, negative):
+        for labels, certain, frames, poses, led in _episodes(dataset, config, negative):
             at = slice(place, place + len(labels))
+            if actions is not None:
+                actions[at] = led
             success[at], known[at], number[at] = labels, certain, episodes
             for name, pictures in images.items():
                 pictures[at] = frames[name][1:]
@@ -108,7 +115,7 @@ def read_frames(
                 proprio[at] = poses
             place, episodes = at.stop, episodes + 1
     inputs = tuple(Input.of("dataset", dataset.path, dataset.hash, config.out) for dataset in datasets)
-    return LabelledFrames(images, proprio, success, known, number, inputs)
+    return LabelledFrames(images, proprio, success, known, number, inputs, actions)
 
 
 def split(successful: np.ndarray, config: ClassifierConfig) -> np.ndarray:
@@ -133,24 +140,26 @@ def split(successful: np.ndarray, config: ClassifierConfig) -> np.ndarray:
     return parts
 
 
-def _shapes(dataset: Dataset, cameras: Sequence[str], use_proprio: bool) -> dict[str, list[int]]:
-    """Shapes of the inputs: the images of each camera in their order, and the pose."""
+def _shapes(dataset: Dataset, config: ClassifierConfig) -> dict[str, list[int]]:
+    """Shapes of the inputs: the images of each camera in their order, the pose, and actions in a history."""
     shapes = dataset.environment["observations"]
     if "image" not in shapes:
         raise CogError(
             "contains no images to judge", where=dataset.path, remedy="write a rule on its signals instead"
         )
-    wanted = cameras or ("image", *further(shapes))
+    wanted = config.cameras or ("image", *further(shapes))
     if missing := [name for name in wanted if name not in shapes]:
         held = ", ".join(("image", *further(shapes)))
         raise UsageError(f"there is no camera '{missing[0]}'; the data hold {held}", where=dataset.path)
-    return {name: shapes[name] for name in (*wanted, *(["proprio"] if use_proprio else []))}
+    found = {name: shapes[name] for name in (*wanted, *(["proprio"] if config.use_proprio else []))}
+    acts = config.history > 1 and config.use_proprio and config.history_of != "frames"
+    return {**found, **({"action": list(dataset.environment["action"])} if acts else {})}
 
 
 def _episodes(
     dataset: Dataset, config: ClassifierConfig, negative: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray | None]]:
-    """Labels (T,), whether they are known (T,), images (T+1) by camera and poses (T) of each episode."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray | None, np.ndarray]]:
+    """Labels (T,), whether known (T,), images (T+1) by camera, poses (T) and actions (T) of each episode."""
     rule = None if config.label is None else rule_for(dataset, config.label)
     for number, episode in enumerate(dataset.episodes()):
         known = np.ones(len(episode), bool)
@@ -162,4 +171,5 @@ def _episodes(
             labels[-1] = not negative and (success or bool(config.negatives))
             if labels[-1]:
                 known[-1 - config.margin : -1] = False
-        yield labels, known, episode.pictures(), None if episode.proprio is None else episode.proprio[1:]
+        poses = None if episode.proprio is None else episode.proprio[1:]
+        yield labels, known, episode.pictures(), poses, episode.actions

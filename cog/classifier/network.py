@@ -6,7 +6,7 @@ folder/
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from cog.classifier.sight import Sight
 from cog.core.configs import from_json, to_json
 from cog.core.files import code_version, hash_file, hash_json, read_json, write_atomically, write_json
 from cog.errors import CogError, UsageError
@@ -59,47 +60,48 @@ class Classifier:
         Raises:
             CogError: its images or poses are missing or of another shape.
         """
-        shape = self.network.shape
+        shape, history = self.network.shape.single(), self.network.shape.history
         given: dict[str, np.ndarray | None] = {**episode.pictures(), "poses": episode.proprio}
+        given["actions"] = episode.actions
         required: dict[str, tuple[int, ...]] = dict(shape.pictures())
         if self.network.encoder.uses_proprio:
             required["poses"] = (shape.proprio,)
+        if history is not None and history.poses > 1:
+            required["actions"] = (history.actions,)
         for name, size in required.items():
             found = given.get(name)
             if found is None or found.shape[1:] != size:
                 what = "none" if found is None else f"{found.shape[1:]}"
-                word = "images" if name == "image" else name if name == "poses" else f"images of '{name}'"
+                word = "images" if name == "image" else f"images of '{name}'"
+                word = name if name in ("poses", "actions") else word
                 raise CogError(
                     f"the classifier needs {word} of {size}; the data have {what}", where=self.folder
                 )
         poses = episode.proprio[1:] if "poses" in required else None
         images = {name: given[name][1:] for name in shape.pictures()}  # type: ignore[index]
-        return np.asarray(judge(self.network, images, poses) > self.threshold)
+        return np.asarray(judge(self.network, images, poses, episode.actions) > self.threshold)
 
 
 def judge(
-    network: SuccessNetwork, images: Mapping[str, np.ndarray], proprio: np.ndarray | None
+    network: SuccessNetwork,
+    images: Mapping[str, np.ndarray],
+    proprio: np.ndarray | None,
+    actions: np.ndarray | None = None,
+    starts: Sequence[int] | np.ndarray = (0,),
 ) -> np.ndarray:
     """Scores (F,) float32 of each camera's images (F, H, W, C) uint8 and poses (F, P) float32.
+
+    A network with a history looks at the actions (F, A) that led to the frames as well, and needs the first
+    frame of each episode.
 
     Uses one thread, so that a view gives the same rewards whatever the settings of the run that loads it.
     """
     scores = []
+    sight = Sight(network.shape, images, proprio, actions, starts)
     with torch.no_grad(), one_thread():
-        for start in range(0, len(next(iter(images.values()))), CHUNK):
-            at = slice(start, start + CHUNK)
-            poses = None if proprio is None else torch.from_numpy(np.ascontiguousarray(proprio[at]))
-            scores.append(network(to_tensor(images, network.shape, at), poses))
+        for start in range(0, sight.count, CHUNK):
+            scores.append(network(*sight(slice(start, start + CHUNK))))
     return np.asarray(torch.cat(scores).numpy())
-
-
-def to_tensor(images: Mapping[str, np.ndarray], shape: ObservationShape, rows: Any) -> Images:
-    """These rows of each camera's images (F, H, W, C) as tensors (B, C, H, W), in the order of the shape."""
-    seen = tuple(
-        torch.from_numpy(np.ascontiguousarray(images[name][rows])).permute(0, 3, 1, 2)
-        for name in shape.pictures()
-    )
-    return seen if len(seen) > 1 else seen[0]
 
 
 def save(folder: Path, network: SuccessNetwork, threshold: float, facts: Mapping[str, Any]) -> None:

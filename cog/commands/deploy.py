@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cog.evaluation.policy import Policy
+    from cog.networks.history import History
 
 SAME_ROBOT = "name data of the same robot with --data"
 
@@ -54,7 +55,7 @@ class ExportPolicy:
         from cog.evaluation.portable import export_policy
 
         policy = Policy.load(self.checkpoint, critics=self.acting == "critic")
-        images, poses = self._observed()
+        images, poses = self._observed(policy.shape.history)
         self._check(policy, images or {}, poses.shape[1])
         done = export_policy(policy, self.out, self.format, images, poses, self.acting, self.candidates)
         screen = console()
@@ -72,7 +73,7 @@ class ExportPolicy:
         if images is not None and policy.expects.known.colour == "bgr":
             screen.print("the file takes RGB: turn over the channels of the robot's own pictures")
 
-    def _observed(self) -> "tuple[dict[str, np.ndarray] | None, np.ndarray]":
+    def _observed(self, history: "History | None") -> "tuple[dict[str, np.ndarray] | None, np.ndarray]":
         """Observations of the data that are given, or else of the run's own.
 
         Raises:
@@ -83,13 +84,14 @@ class ExportPolicy:
         from cog.training import checkpoint
 
         if self.data is not None:
-            return recorded_observations(self.data, self.observations)
+            return recorded_observations(self.data, self.observations, history)
         found = None if is_exported(self.checkpoint) else checkpoint.load(self.checkpoint)
         own = [entry for entry in found.inputs if entry.kind in ("merge", "view")] if found else []
         if found is None or not own:
             raise CogError("does not record its data", where=self.checkpoint, remedy=SAME_ROBOT)
         try:
-            return recorded_observations((found.folder / own[0].path).resolve(), self.observations)
+            data = (found.folder / own[0].path).resolve()
+            return recorded_observations(data, self.observations, history)
         except CogError as error:
             raise CogError(
                 f"its data cannot be read ({error})", where=found.folder, remedy=SAME_ROBOT
@@ -111,8 +113,10 @@ class ExportPolicy:
                 )
                 for cameras, numbers in ((wanted, policy.shape.proprio), (sizes, pose))
             ]
+            history = policy.shape.history
+            several = "" if history is None else f" in {history.frames} frames at once"
             raise CogError(
-                f"the policy sees {words[0]}, but the data hold {words[1]}",
+                f"the policy sees {words[0]}{several}, but the data hold {words[1]}",
                 where=self.data,
                 remedy=SAME_ROBOT,
             )

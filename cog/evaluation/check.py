@@ -32,6 +32,7 @@ def check_scene(
             `films` are requested and it does not render.
         CogError: the policy was trained on other observations or actions, or on actions of other bounds.
     """
+    shape = shape.single()
     env = make_environment(scene, "rgb_array")
     try:
         known = tuple(env.unwrapped.starts)

@@ -171,7 +171,7 @@ def _in_its_scene(
         starts = starts_of(env)[:1]
     config = dataclasses.replace(config, starts=starts, env=env, env_options=texts, max_episode_steps=steps)
     scene_options = tuple(parse_options(texts).items())
-    return config, Scene(env, shape.image, steps, scene_options, config.terminate_on_success)
+    return config, Scene(env, shape.single().image, steps, scene_options, config.terminate_on_success)
 
 
 def _groups(config: EvaluateConfig) -> list[Group]:

@@ -12,6 +12,7 @@ from cog.datasets.action_scale import ActionScale
 from cog.datasets.robot_interface import KEY, Colour, RobotInterface
 from cog.errors import CogError
 from cog.evaluation.exported import Exported, is_exported, read_exported, write_exported
+from cog.evaluation.memory import Memory
 from cog.evaluation.robot import Pictures, Pose, RobotSide
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
@@ -20,11 +21,15 @@ from cog.training.checkpoint import load
 from cog.training.device import named_device
 
 Seen = np.ndarray | Mapping[str, np.ndarray]
-"""Images (B, H, W, C) uint8 of the only camera, or of each camera by its name."""
+"""Images (B, H, W, C) uint8 of the only camera, or of each camera by its name; C counts all frames seen."""
 
 
 class Policy:
-    """The averaged weights of a checkpoint; no augmentation, no simulator."""
+    """The averaged weights of a checkpoint; no augmentation, no simulator.
+
+    A policy with a history takes the last K frames at once, in the order that `expects` prints. `act_robot`
+    remembers them itself, those of one robot; all other methods remember nothing.
+    """
 
     def __init__(
         self,
@@ -36,6 +41,8 @@ class Policy:
     ) -> None:
         """`origin` is what `export` writes; a policy without it can act but not be exported."""
         self._robot: RobotSide | None = None
+        self._memory: Memory | None = None  # of the running episode of `act_robot`
+        self._acted: np.ndarray | None = None  # (A,) its last action, in [-1, 1]
         self.network = network.eval().requires_grad_(False)
         self.origin = origin
         self.critic = None if critic is None else critic.eval().requires_grad_(False)
@@ -114,6 +121,11 @@ class Policy:
             self._robot = RobotSide(interface, self.shape, actions, self.network.uses_proprio)
         return self._robot
 
+    def reset(self) -> None:
+        """Begin an episode: `act_robot` forgets what it saw. Without a history there is nothing to forget."""
+        self._memory = Memory(1, self.shape.history)
+        self._acted = None
+
     def act_robot(
         self,
         images: Pictures | None = None,
@@ -123,6 +135,9 @@ class Policy:
         noise: np.ndarray | None = None,
     ) -> np.ndarray:
         """The action (A,) float64, in the robot's units, for one raw observation; `expects` says which.
+
+        A policy with a history remembers the observations and its own actions since the last `reset`; warns
+        once if that was never called.
 
         Args:
             images: the camera's picture (H, W, 3) uint8, or pictures by the cameras' names, which several
@@ -138,12 +153,30 @@ class Policy:
             CogError: something is missing, has another name, type or shape, or is not finite.
         """
         pictures, vector = self.expects.inputs(images, pose, colour)
+        memory = self._remembered(pictures, vector)
+        if memory is not None:
+            pictures, vector = memory.images or None, memory.poses
         if noise is not None:
             noise = _real(noise, "the noise")
         if noise is not None and noise.ndim == 2:
-            return self.expects.outputs(self.choose(pictures, vector, noise[None])[0])
-        drawn = None if noise is None else noise[None]
-        return self.expects.outputs(self.act(pictures, vector, drawn)[0])
+            action = self.choose(pictures, vector, noise[None])[0]
+        else:
+            action = self.act(pictures, vector, None if noise is None else noise[None])[0]
+        self._memory, self._acted = memory, action  # only now: an action that failed was not taken
+        return self.expects.outputs(action)
+
+    def _remembered(self, images: Mapping[str, np.ndarray] | None, pose: np.ndarray | None) -> Memory | None:
+        """The memory with one more frame (1, H, W, C) by camera and pose (1, P); None without a history."""
+        if self.shape.history is None:
+            return None
+        if self._memory is None:
+            self.expects.warn_unreset()
+            self.reset()
+        assert self._memory is not None
+        memory = self._memory.copy()
+        shown = {name: picture[0] for name, picture in (images or {}).items()}
+        memory.see(0, shown, None if pose is None else pose[0], self._acted)
+        return memory
 
     @property
     def noise_dimensions(self) -> int:
@@ -156,6 +189,7 @@ class Policy:
     ) -> np.ndarray:
         """Actions (B, A) in [-1, 1] for images (B, H, W, C) uint8 and poses (B, P); either may be unused.
 
+        With a history, C counts the channels and P the numbers of all its frames: `expects` says how.
         Images of several cameras come by their names; others are not looked at.
 
         They are the modes of the policy or, given standard normal `noise` (B, D) float32, draws from it; D is
@@ -228,7 +262,8 @@ class Policy:
             proprio = None if proprio is None else _real(proprio, "the poses")
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):
                 found = "none" if proprio is None else str(proprio.shape)
-                raise CogError(f"the policy needs poses (B, {self.shape.proprio}), got {found}")
+                wanted = f"the policy needs poses (B, {self.shape.proprio})"
+                raise CogError(f"{wanted}, got {found}", remedy=_stack(self.shape))
             with np.errstate(over="ignore"):
                 vectors = np.asarray(proprio, np.float32)
             if len(broken := np.flatnonzero(~np.isfinite(vectors).all(1))):
@@ -266,8 +301,14 @@ def _fitting(images: object, name: str, size: tuple[int, int, int], shape: Obser
     found = None if images is None else _real(images, f"the images{camera}")
     if found is None or found.dtype != np.uint8 or found.shape[1:] != size:
         told = "none" if found is None else f"{found.dtype} {found.shape}"
-        raise CogError(f"the policy needs images{camera} uint8 (B, {size}), got {told}")
+        raise CogError(f"the policy needs images{camera} uint8 (B, {size}), got {told}", remedy=_stack(shape))
     return np.ascontiguousarray(found)
+
+
+def _stack(shape: ObservationShape) -> str:
+    """How an observation of one frame becomes one of several; empty if one is all that is seen."""
+    several = "stack {} frames in the order that policy.expects prints, or let act_robot remember them"
+    return "" if shape.history is None else several.format(shape.history.frames)
 
 
 def _real(given: object, what: str) -> np.ndarray:

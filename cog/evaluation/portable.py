@@ -25,7 +25,9 @@ from cog.core.sealed import write_sealed
 from cog.datasets.robot_interface import KEY
 from cog.errors import CogError, UsageError
 from cog.evaluation.policy import Policy, chosen
+from cog.networks.history import History
 from cog.networks.precision import one_thread
+from cog.replay.history import Past
 
 Format = Literal["torch", "onnx"]
 Acting = Literal["mode", "sample", "critic"]
@@ -57,7 +59,8 @@ class Comparison(NamedTuple):
 class Graph(nn.Module):
     """What is exported: image (1, H, W, C) uint8, pose (1, P), and noise (1, D) for draws -> action (1, A).
 
-    Images of several cameras are inputs of their own, by the cameras' names.
+    Images of several cameras are inputs of their own, by the cameras' names. A history is part of image and
+    pose, as `cog.networks.history` has it: the graph itself remembers nothing.
 
     A choice by the critics is made among the mode and draws that are fixed, the same at every state.
     """
@@ -169,10 +172,12 @@ def export_policy(
     return comparison
 
 
-def recorded_observations(data: Path, count: int) -> tuple[dict[str, np.ndarray] | None, np.ndarray]:
+def recorded_observations(
+    data: Path, count: int, history: History | None = None
+) -> tuple[dict[str, np.ndarray] | None, np.ndarray]:
     """At most `count` observations of the first source of `data`, spread over its first shards.
 
-    Images (N, H, W, C) by camera or None, poses or states (N, P).
+    Images (N, H, W, C) by camera or None, poses or states (N, P); with a `history`, those of all its frames.
 
     Raises:
         CogError: the data cannot be read.
@@ -181,18 +186,29 @@ def recorded_observations(data: Path, count: int) -> tuple[dict[str, np.ndarray]
 
     source = open_merge(data).sources[0]
     images: list[dict[str, np.ndarray]] = []
-    poses, frames = [], 0
+    poses, actions, begins, frames = [], [], [], 0
     for episode in source.dataset.episodes():
         pose = episode.state if episode.images is None else episode.proprio
         assert pose is not None
         poses.append(pose)
+        actions.append(episode.actions)
         images.append(source.seen(episode))
+        begins.append(np.arange(frames, frames + len(episode)))
         frames += len(pose)
         if frames >= 10 * count:
             break
     chosen_frames = np.unique(np.linspace(0, frames - 1, count).astype(int))
-    joined = {name: np.concatenate([one[name] for one in images])[chosen_frames] for name in images[0]}
-    return joined or None, np.concatenate(poses)[chosen_frames]
+    joined = {name: np.concatenate([one[name] for one in images]) for name in images[0]}
+    if history is None:
+        shown = {name: one[chosen_frames] for name, one in joined.items()}
+        return shown or None, np.concatenate(poses)[chosen_frames]
+    past, at = Past.of(np.concatenate(begins), frames), torch.from_numpy(chosen_frames)
+    vectors, taken = (torch.from_numpy(np.concatenate(one)) for one in (poses, actions))
+    stacked = {
+        name: past.images(torch.from_numpy(one).__getitem__, at, history).numpy()
+        for name, one in joined.items()
+    }
+    return stacked or None, past.poses(vectors, taken, at, history).numpy()
 
 
 def _write(graph: Graph, example: list[Tensor], file: Path, kind: Format) -> None:
@@ -279,6 +295,7 @@ def _milliseconds(run: Run, rows: Sequence[Sequence[np.ndarray]]) -> float:
 def _facts(policy: Policy, graph: Graph, out: Path, kind: Format, comparison: Comparison) -> dict[str, Any]:
     """What the file beside the graph says."""
     assert policy.origin is not None
+    history = policy.shape.history
     sizes: dict[str, tuple[tuple[int, ...], str]] = {
         **{name: (size, "uint8") for name, size in policy.shape.pictures().items()},
         "pose": ((policy.shape.proprio,), "float32"),
@@ -294,6 +311,7 @@ def _facts(policy: Policy, graph: Graph, out: Path, kind: Format, comparison: Co
         "written_as": kind,
         "inputs": inputs,
         "output": {"name": "action", "shape": [1, policy.origin.actions], "type": "float64", "units": units},
+        **({} if history is None else {"history": {**history._asdict(), "order": history.order()}}),
         "colour": None if policy.shape.image is None else "rgb",
         "acting": graph.acting,
         **({"candidates": len(graph.draws)} if graph.acting == "critic" else {}),

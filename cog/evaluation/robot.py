@@ -17,6 +17,10 @@ UNRECORDED = (
     "its data were in memory. Its actions are returned in [-1, 1]: if the data had an action scale, apply it "
     "yourself (cog.ActionScale.of(dataset.environment).to_robot)"
 )
+UNRESET = (
+    "this policy remembers earlier frames, and its method reset() was never called: this is taken for the "
+    "first frame of an episode. Call it before every episode, or the policy sees frames of the last one"
+)
 
 
 class RobotSide:
@@ -25,10 +29,11 @@ class RobotSide:
     def __init__(
         self, interface: RobotInterface | None, shape: ObservationShape, actions: int, uses_pose: bool
     ) -> None:
-        """`interface` is None for policies whose data did not record one."""
+        """`interface` is None for policies whose data did not record one; `shape` is that of the network."""
         self.known = interface or RobotInterface()
         self.recorded = interface is not None
-        self.shape, self.actions, self.uses_pose = shape, actions, uses_pose
+        self.shape, self.actions, self.uses_pose = shape.single(), actions, uses_pose
+        self.history = shape.history
         self._warned: set[str] = set()
 
     def __str__(self) -> str:
@@ -57,6 +62,12 @@ class RobotSide:
         lines.append(
             f"rate    {'not recorded' if known.rate is None else f'{known.rate:g} actions a second'}"
         )
+        if self.history is not None:
+            lines.append(
+                f"memory  {self.history.frames} frames, this one included, which act_robot keeps; reset() "
+                "begins an episode"
+            )
+            lines += [f"        {line}" for line in self.history.order()]
         return "\n".join(lines)
 
     def inputs(
@@ -73,6 +84,10 @@ class RobotSide:
         cameras = self.shape.pictures()
         pictures = {name: self._picture(images, name, order)[None] for name in cameras}
         return pictures or None, self._pose(pose)[None] if self.uses_pose else None
+
+    def warn_unreset(self) -> None:
+        """Warn once that nobody said where the first episode begins."""
+        self._warn(UNRESET)
 
     def outputs(self, actions: np.ndarray) -> np.ndarray:
         """Actions (A,) in [-1, 1] in the robot's units, float64."""

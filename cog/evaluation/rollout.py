@@ -17,15 +17,17 @@ import torch
 from cog.datasets.collection.recorder import Recorder
 from cog.envs.make import Environments, Scene, make_environment
 from cog.errors import CogError
+from cog.evaluation.memory import Memory
 from cog.evaluation.policy import Policy, Seen
 from cog.evaluation.prediction import Payment
+from cog.networks.history import History
 from cog.signals.stages import furthest_stage
 
 _CANDIDATE_STREAM = 5  # other streams of the same seed: see cog.online.explore
 _EVALUATION_STREAM = 2  # without it, episodes would start like those collected with the same seed
 
 Act = Callable[[Seen | None, np.ndarray, np.ndarray], np.ndarray]
-"""Actions (B, A) for images (B, H, W, 3) uint8 or None, poses (B, P) and standard normal noise (B, K, D)."""
+"""Actions (B, A) for images (B, H, W, C) uint8 or None, poses (B, P) and standard normal noise (B, K, D)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def act_side_by_side(
     stream: int,
     *,
     noise_dimensions: int | None = None,
+    history: History | None = None,
     keep_observations: bool = False,
     end_at_success: bool = False,
 ) -> list[Recorder]:
@@ -96,6 +99,7 @@ def act_side_by_side(
         draws: K, the number of noise draws (D,) per episode and step.
         stream: separates the noise of an episode from other draws that follow from its seed.
         noise_dimensions: D. Default: the number of action components.
+        history: what the policy sees beside the current frame.
         keep_observations: whether the recorders keep every observation.
         end_at_success: whether an episode ends at its first success even if the environment continues.
 
@@ -110,21 +114,19 @@ def act_side_by_side(
         running[number % rows] = Recorder(env, seed, group.start, keep_observations=keep_observations)
         generators[number % rows] = np.random.default_rng([seed, stream])
     episodes = list(running.values())
-    first = episodes[0].observation
-    images = {
-        name: np.zeros((rows, *shown.shape), np.uint8) for name, shown in first.items() if name != scene.pose
-    }
-    poses = np.zeros((rows, *first[scene.pose].shape), np.float32)
+    memory = Memory(rows, history)
     numbers = noise_dimensions or int(np.prod(episodes[0].env.action_space.shape))
     noise = np.zeros((rows, draws, numbers), np.float32)
     while running:
         for row, episode in running.items():
-            poses[row] = episode.observation[scene.pose]
             noise[row] = generators[row].standard_normal(noise.shape[1:], np.float32)
-            for name, pictures in images.items():
-                pictures[row] = episode.observation[name]
+            shown = {name: seen for name, seen in episode.observation.items() if name != scene.pose}
+            led = episode.actions[-1] if episode.actions else None
+            memory.see(row, shown, episode.observation[scene.pose], led)
+        poses = memory.poses
+        assert poses is not None
         with _frame_named(scene.env, running):
-            actions = act(images or None, poses, noise)
+            actions = act(memory.images or None, poses, noise)
         for row, episode in list(running.items()):
             episode.step(actions[row])
             if episode.over or (end_at_success and episode.success):
@@ -185,6 +187,7 @@ class Fleet(Environments):
             self.draws,
             _CANDIDATE_STREAM,
             noise_dimensions=self.policy.noise_dimensions,
+            history=self.policy.shape.history,
         )
         outcomes = []
         for number, recorder in zip(group.numbers, recorders, strict=True):

@@ -6,6 +6,7 @@ from typing import Literal
 from cog.core.bounds import refuse_out_of_bounds, within
 from cog.core.configs import take_types
 from cog.errors import UsageError
+from cog.networks.history import HistoryOf
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class NetworkConfig:
     """Names of the cameras that the policy sees, in this order. Default: all of the data's."""
     camera_encoders: Literal["each", "shared"] = "each"
     """Whether each camera has convolutions of its own, or all share one set."""
+    history: int = within("[1, inf)", 1)
+    """Frames that policy and critics see at once: the current one and those before it in its episode."""
+    history_of: HistoryOf = "both"
+    """What they see of the frames before: pictures ("frames"), poses and the actions between, or both."""
     sharing: Literal["shared", "separate"] = "shared"
     """Whether all share one encoder, trained by the critics, or each critic and the actor has its own."""
     critics: int = within("[1, inf)", 2)

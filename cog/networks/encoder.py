@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cog.errors import CogError, UsageError
 from cog.networks.config import NetworkConfig
+from cog.networks.history import History
 from cog.networks.images.convolutions import convolutions
 
 SMALLEST_IMAGE = 4  # pixels a side; the convolutions reduce smaller images to nothing
@@ -23,7 +24,10 @@ Images = Tensor | tuple[Tensor, ...]
 
 
 class ObservationShape(NamedTuple):
-    """What the policy sees: the size of its cameras' images, if any, and the length of the pose vector."""
+    """What the policy sees: the size of its cameras' images, if any, and the length of the pose vector.
+
+    With a history these are the sizes of several frames together (see `cog.networks.history`).
+    """
 
     image: Size | None
     """Of the first camera; None without images."""
@@ -33,15 +37,54 @@ class ObservationShape(NamedTuple):
     """Name and size of each further camera."""
     first: str = "image"
     """Name of the first camera."""
+    history: History | None = None
+    """How several frames make up these sizes; None where the current frame is all."""
 
     def pictures(self) -> dict[str, Size]:
         """The size of every camera's images by its name, in their order; empty without images."""
         return {} if self.image is None else {self.first: self.image, **dict(self.cameras)}
 
+    def single(self) -> "ObservationShape":
+        """The shape of one frame."""
+        history = self.history
+        if history is None:
+            return self
+        shape = self._with_channels(lambda channels: channels // history.images)
+        return shape._replace(proprio=history.pose, history=None)
+
+    def with_history(self, network: NetworkConfig, actions: int) -> "ObservationShape":
+        """The shape that a network of these settings sees, given that of one frame and of an action (A,).
+
+        Raises:
+            UsageError: there are no pictures, or no poses, of which the settings ask for a history.
+        """
+        depth = network.history
+        if depth == 1:
+            return self
+        feels = network.use_proprio or self.image is None
+        if network.history_of == "frames" and self.image is None:
+            raise UsageError(
+                "history of frames asked for, but the data hold states and no images",
+                where="network.history_of",
+                remedy="choose --network.history-of pose",
+            )
+        if network.history_of == "pose" and not feels:
+            raise UsageError(
+                "history of the pose asked for, which the policy does not see",
+                where="network.history_of",
+                remedy="choose --network.history-of frames, or leave out --network.no-use-proprio",
+            )
+        images = depth if network.history_of != "pose" and self.image is not None else 1
+        poses = depth if network.history_of != "frames" and feels else 1
+        history = History(images, poses, self.proprio, actions)
+        shape = self._with_channels(lambda channels: channels * images)
+        return shape._replace(proprio=history.numbers, history=history)
+
     def to_json(self) -> dict[str, Any]:
         """The shape as JSON values, which name cameras only where there is more to say than one size."""
         several: dict[str, Any] = {} if self.first == "image" else {"first": self.first}
         several |= {"cameras": [[name, list(size)] for name, size in self.cameras]} if self.cameras else {}
+        several |= {} if self.history is None else {"history": self.history._asdict()}
         return {"image": None if self.image is None else list(self.image), "proprio": self.proprio, **several}
 
     @staticmethod
@@ -49,7 +92,15 @@ class ObservationShape(NamedTuple):
         """Rebuild a shape from what `to_json` gives, which other entries may accompany."""
         image = None if value["image"] is None else _size(value["image"])
         further = tuple((str(name), _size(size)) for name, size in value.get("cameras", ()))
-        return ObservationShape(image, int(value["proprio"]), further, str(value.get("first", "image")))
+        history = None if value.get("history") is None else History.from_json(value["history"])
+        first = str(value.get("first", "image"))
+        return ObservationShape(image, int(value["proprio"]), further, first, history)
+
+    def _with_channels(self, change: Callable[[int], int]) -> "ObservationShape":
+        """The shape with other numbers of channels."""
+        sizes = {name: (h, w, change(channels)) for name, (h, w, channels) in self.pictures().items()}
+        further = tuple((name, sizes[name]) for name, _ in self.cameras)
+        return self._replace(image=sizes.get(self.first), cameras=further)
 
 
 def each(images: Images, change: Callable[[Tensor], Tensor]) -> Images:

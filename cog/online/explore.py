@@ -49,6 +49,7 @@ class Explorer(Environments):
             1,
             _NOISE_STREAM,
             noise_dimensions=policy.noise_dimensions,
+            history=policy.shape.history,
             keep_observations=True,
             end_at_success=self.payment.at_success,
         )

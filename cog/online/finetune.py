@@ -138,7 +138,7 @@ class _Run:
         env, options, steps = act_in(
             facts, str(config.data), config.env, max_episode_steps=config.max_episode_steps
         )
-        self.scene = Scene(env, start.shape.image, steps, tuple(options.items()))
+        self.scene = Scene(env, start.shape.single().image, steps, tuple(options.items()))
         own = {"id": env, "options": options, "max_episode_steps": steps}
         self.facts = {**scene_facts(own), KEY: start.scene.get(KEY, merge.interface.to_json())}
         check_scene(self.scene, start.shape, start.action_dimensions, (config.start,), start.scene)
@@ -156,6 +156,7 @@ class _Run:
             "uniform" if config.mix == "uniform" else start.config.sampling,
             *returns,
             on_message,
+            start.config.network,
         )
         judge_switches(offline, start.config.network.switches, on_message)
         self.fingerprint = transitions.fingerprint

@@ -57,6 +57,7 @@ class Replay:
             "uniform",
             offline.discount,
             self.span,
+            network=offline.network,
         )
         succeeded = [float(episode.success) for episode in self.episodes for _ in range(len(episode))]
         self.imitable = torch.tensor(succeeded, device=offline.device)

@@ -12,14 +12,17 @@ from torch import Tensor
 from cog.core.parallel import own
 from cog.datasets.transitions import Transitions
 from cog.errors import CogError, UsageError
+from cog.networks.config import NetworkConfig
 from cog.networks.encoder import Images, ObservationShape
 from cog.replay.frames import Frames, OnDevice, OnHost, fitting
+from cog.replay.history import Past, statistics_with
 
 
 class Batch(NamedTuple):
     """B transitions of one or more steps each. Images are (B, C, H, W) uint8, or floats in [0, 1], or none.
 
-    Those of several cameras are a tuple in the order of the buffer's shape.
+    Those of several cameras are a tuple in the order of the buffer's shape; where the buffer's shape has a
+    history, images and poses hold it.
     `rewards` are discounted sums over the steps; `bootstrap` is the discount of the value of the state after
     them, 0 where the episode has terminated.
     """
@@ -49,17 +52,28 @@ class Buffer:
         discount: float,
         steps: int = 1,
         on_message: Callable[[str], None] | None = None,
+        network: NetworkConfig | None = None,
     ) -> None:
         """Move the transitions to `device`, reporting the memory they take to `on_message` first.
 
         Each transition spans `steps` steps, or fewer at the end of its episode; `discount` is per step.
+        `network` says how many frames a batch shows at once. Default: one.
 
         Raises:
             CogError: there are no transitions, or none from a source that has a share.
+            UsageError: `network` asks for a history of what the transitions lack.
         """
         count = len(transitions.actions)
         if count == 0:
             raise CogError("the data hold no transitions", remedy="collect episodes or check the relabel")
+        shape = ObservationShape(
+            None if transitions.frames is None else transitions.frames.shape[1:],
+            transitions.proprio.shape[1],
+            tuple((name, frames.shape[1:]) for name, frames in transitions.cameras.items()),
+            transitions.first,
+        )
+        self.network = network or NetworkConfig()
+        self.shape = shape.with_history(self.network, transitions.actions.shape[1])
         pictures = [] if transitions.frames is None else [transitions.frames, *transitions.cameras.values()]
         place = fitting(sum(frames.nbytes for frames in pictures), device) if pictures else OnDevice
         if on_message is not None:
@@ -91,12 +105,9 @@ class Buffer:
         self.drawn = torch.zeros(len(self.names), dtype=torch.int64, device=device)
         self._shares = [float(source["share"]) for source in transitions.sources]
         self._members = self._balanced() if sampling == "balanced" else None
-        self.shape = ObservationShape(
-            None if transitions.frames is None else transitions.frames.shape[1:],
-            transitions.proprio.shape[1],
-            tuple((name, frames.shape[1:]) for name, frames in transitions.cameras.items()),
-            transitions.first,
-        )
+        self.past: Past | None = None
+        if self.shape.history is not None:
+            self.past = Past.of(transitions.frame_index, len(transitions.proprio), device)
 
     def twin(self) -> "Buffer":
         """A buffer for another run, which shares this memory and counts its own draws."""
@@ -165,8 +176,8 @@ class Buffer:
         return Batch(
             self._images(before),
             self._images(after),
-            self.proprio[before],
-            self.proprio[after],
+            self._poses(before),
+            self._poses(after),
             self.actions[index],
             self.returns[index],
             self.bootstrap[index],
@@ -175,8 +186,21 @@ class Buffer:
     def _images(self, frames: Tensor) -> Images | None:
         """What the cameras show in these frames (B,)."""
         # (B, H, W, C) viewed as (B, C, H, W) is the channels-last order, in which convolutions are fastest.
-        seen = tuple(camera.gather(frames).permute(0, 3, 1, 2) for camera in self.frames)
+        seen = tuple(self._shown(camera, frames).permute(0, 3, 1, 2) for camera in self.frames)
         return seen if len(seen) > 1 else seen[0] if seen else None
+
+    def _shown(self, camera: Frames, frames: Tensor) -> Tensor:
+        """What one camera shows in these frames (B,) and, with a history, before: (B, H, W, C)."""
+        history = self.shape.history
+        if self.past is None or history is None or history.images == 1:
+            return camera.gather(frames)
+        return self.past.images(camera.gather, frames, history)
+
+    def _poses(self, frames: Tensor) -> Tensor:
+        """The poses in these frames (B,) and, with a history, those before and the actions between."""
+        if self.past is None or self.shape.history is None:
+            return self.proprio[frames]
+        return self.past.poses(self.proprio, self.actions, frames, self.shape.history)
 
     def shares(self) -> dict[str, float]:
         """Realised share of each source over all batches so far."""
@@ -185,11 +209,17 @@ class Buffer:
         return {name: count / total for name, count in zip(self.names, drawn, strict=True)}
 
     def pose_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (P,) of the pose over all frames; constant components get scale 1."""
+        """Mean and standard deviation (P,) of one pose over all frames; constant components get scale 1."""
         values = self.proprio.double()
         mean, scale = values.mean(0), values.std(0, correction=0)
         scale = torch.where(scale < 1e-4, torch.ones_like(scale), scale)
         return mean.to(self.proprio.dtype), scale.to(self.proprio.dtype)
+
+    def standardisation(self) -> tuple[Tensor, Tensor]:
+        """Mean and scale of what a batch holds as the pose: `pose_statistics`, repeated over a history."""
+        mean, scale = self.pose_statistics()
+        history = self.shape.history
+        return (mean, scale) if history is None else statistics_with(history, mean, scale)
 
     def success_reward(self) -> float | None:
         """The reward of a step that ends its episode, if these data pay nothing else; otherwise None."""

@@ -103,6 +103,7 @@ def prepare(
             config.sampling,
             *config.algorithm.returns(),
             on_message,
+            config.network,
         )
         buffer.refuse_starved(
             config.batch_size,
@@ -178,7 +179,7 @@ def create(config: TrainConfig, buffer: Buffer) -> Algorithm[Any]:
         agent = kind(config, buffer.shape, actions, buffer.return_bounds())
     set_arithmetic(config.precision)
     agent.to(buffer.device)
-    agent.standardise(*buffer.pose_statistics())
+    agent.standardise(*buffer.standardisation())
     return agent
 
 

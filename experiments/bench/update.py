@@ -115,4 +115,5 @@ def bench_config(config: BenchConfig, network: Preset, batch_size: int, sampled:
 def buffer_for(config: TrainConfig, transitions: Any) -> Buffer:
     """These transitions on the configuration's device, drawn uniformly."""
     device = usable_device(config)
-    return Buffer(transitions, device, config.batch_size, "uniform", *config.algorithm.returns())
+    returns = config.algorithm.returns()
+    return Buffer(transitions, device, config.batch_size, "uniform", *returns, network=config.network)

@@ -14,6 +14,7 @@ from cog.experiments.paper.recipes.recipe import Recipe
 FACTORS = (0.1, 0.3)
 SHARES = (0.1, 0.25, 0.75, 0.9)
 CLUMSY = (0.5, 0.0)
+FRAMES = (2, 4)
 HOLD = 12  # steps that task episodes go on after their success
 LASTING = 6  # of these, after which they are rewarded
 
@@ -94,6 +95,18 @@ def two_cameras(recipe: Recipe) -> list[Recipe]:
     return [recipe_named(recipe, "with the wrist camera", task=task, priors=tuple(priors))]
 
 
+def remembered(recipe: Recipe) -> list[Recipe]:
+    """Policies and critics that see the last frames, poses and actions."""
+    made = []
+    for frames in FRAMES:
+        settings = {
+            observation: {**changes, "network": {**changes.get("network", {}), "history": frames}}
+            for observation, changes in recipe.settings.items()
+        }
+        made.append(recipe_named(recipe, f"history {frames}", settings=settings))
+    return made
+
+
 def held(recipe: Recipe) -> list[Recipe]:
     """Task data that go on after their success and hold it, rewarded once it has lasted."""
     choices = tuple(
@@ -113,6 +126,7 @@ VARY: Mapping[Ablation, Vary] = {
     "prior_success": prior_successes,
     "behaviours": left_out,
     "cameras": two_cameras,
+    "history": remembered,
     "hold": held,
 }
 """What each ablation does to a row."""

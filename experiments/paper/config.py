@@ -40,7 +40,7 @@ ArmName = Literal[
     "cog_expert",
     "cog_reference",
 ]
-Ablation = Literal["amount", "prior_share", "prior_success", "behaviours", "cameras", "hold"]
+Ablation = Literal["amount", "prior_share", "prior_success", "behaviours", "cameras", "history", "hold"]
 ROWS: tuple[Row, ...] = ("closed", "blocked_drawer", "blocked_object", "pick_place")
 USUAL_ARMS: tuple[ArmName, ...] = ("cog", "cql_task_only", "bc_task_only", "bc_all", "bc_oracle", "sac")
 ABLATION_ROWS: tuple[Row, ...] = ("closed",)

@@ -18,6 +18,7 @@ from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import _record, _summary, evaluate
 from cog.evaluation.result import LOST, SAME, Evaluation, open_evaluation, results_table
 from cog.evaluation.rollout import Fleet, Group, Outcome
+from cog.networks.encoder import ObservationShape
 from cog.provenance.summaries import evaluation as summary_of
 from tests.helpers.policies import SIZE, tiny_run
 from tests.helpers.toy_recipe import ENV
@@ -28,6 +29,7 @@ class ThereAndBack:
 
     calls = 0
     noise_dimensions = 8
+    shape = ObservationShape((SIZE, SIZE, 3), 1)
 
     def act(self, images: np.ndarray, proprio: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         self.calls += 1

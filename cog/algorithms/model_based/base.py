@@ -62,6 +62,7 @@ class ModelBased(ActorCritic[C]):
     """An ensemble of dynamics models, and a soft actor-critic that learns in it."""
 
     sees_images = False
+    remembers = False
 
     def __init__(
         self,

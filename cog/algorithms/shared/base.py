@@ -59,6 +59,8 @@ class Algorithm(nn.Module, ABC, Generic[C]):
     """Whether it can go on learning online."""
     sees_images: ClassVar[bool] = True
     """Whether it learns from images; if not, from states alone."""
+    remembers: ClassVar[bool] = True
+    """Whether it learns from several frames at once; if not, from the current one alone."""
     bootstraps_from: ClassVar[str | None] = "policy"
     """Whose value at s' the targets hold: that of actions of the "policy", a "value" function's, or none."""
     stitches: ClassVar[bool]
@@ -123,13 +125,19 @@ class Algorithm(nn.Module, ABC, Generic[C]):
         """Refuse settings and data that this algorithm cannot use, before anything is built.
 
         Raises:
-            UsageError: no component of the actions is left that moves, or it does not learn from images.
+            UsageError: no component of the actions is left that moves, or it does not learn from images, or
+                from more than the current frame.
         """
         name = settings.algorithm.name
         if shape.image is not None and not cls.sees_images:
             raise UsageError(
                 f"{name} learns from states alone, and these data hold images: its model would have to "
                 "predict pictures. Collect with --observation state, or choose --algorithm cql"
+            )
+        if shape.history is not None and not cls.remembers:
+            raise UsageError(
+                f"network.history is {settings.network.history}, but the model of {name} predicts from one "
+                "state alone. Leave network.history out, or choose --algorithm cql"
             )
         if (switches := settings.network.switches) >= actions:
             raise UsageError(
@@ -205,7 +213,7 @@ class Algorithm(nn.Module, ABC, Generic[C]):
         self.optimizers[name].param_groups[0]["base_lr"] = lr
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Give every encoder, averaged and target ones included, the data's pose statistics, (P,) each."""
+        """Give every encoder, averaged and target ones included, mean and scale of its poses, (P,) each."""
         for module in self.modules():
             if isinstance(module, Encoder):
                 module.standardise(mean, scale)
