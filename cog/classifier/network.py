@@ -18,7 +18,16 @@ from torch import Tensor, nn
 
 from cog.classifier.sight import Sight
 from cog.core.configs import from_json, to_json
-from cog.core.files import code_version, hash_file, hash_json, read_json, write_atomically, write_json
+from cog.core.files import (
+    code_version,
+    hash_file,
+    hash_json,
+    read_json,
+    read_remedy,
+    write_atomically,
+    write_json,
+)
+from cog.core.options import usable_path
 from cog.errors import CogError, UsageError
 from cog.networks.config import NetworkConfig
 from cog.networks.encoder import Encoder, Images, ObservationShape
@@ -132,6 +141,7 @@ def open_classifier(folder: Path) -> Classifier:
     Raises:
         CogError: naming the file that is missing, damaged or not a classifier.
     """
+    folder = usable_path(folder)
     path = folder / FACTS
     value = read_json(path, "a classifier (made by cog classify)")
     remedy = "train it again with cog classify, or restore the file from a copy"
@@ -153,7 +163,9 @@ def open_classifier(folder: Path) -> Classifier:
     except UsageError as error:
         raise CogError(str(error)) from error
     except (OSError, SafetensorError) as error:
-        raise CogError(f"cannot be read ({error})", where=weights, remedy=remedy) from error
+        raise CogError(
+            f"cannot be read ({error})", where=weights, remedy=read_remedy(error, remedy)
+        ) from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CogError(f"is incomplete or malformed ({error!r})", where=path, remedy=remedy) from error
     if not math.isfinite(threshold):

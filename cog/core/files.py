@@ -24,6 +24,8 @@ from cog.version import VERSION
 TEMPORARY_SUFFIX = ".partial"
 LONGEST_STEM = 180  # bytes of a name that hidden names beside it repeat; file systems allow 255
 RETRY = "Free space or choose another folder, then run the same command again."
+PERMIT = "ask for the permission to read it; its owner gives it with: chmod a+r (folders: chmod a+rx)"
+DENIED = (errno.EACCES, errno.EPERM)
 OTHER_NAME = "choose another name, or delete it first"
 REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name",
@@ -99,6 +101,29 @@ def unwritten(path: Path, error: OSError, state: str) -> CogError:
     return CogError(f"could not be written ({why}); {state}", where=path, remedy=remedy)
 
 
+def read_remedy(error: BaseException, otherwise: str) -> str:
+    """What helps against an error of reading: the permission where that was denied, or what else helps."""
+    return PERMIT if isinstance(error, OSError) and error.errno in DENIED else otherwise
+
+
+def may_read(path: Path) -> bool:
+    """Whether the system lets this user read a file or folder, or find out that there is none."""
+    if not all(os.access(folder, os.X_OK) for folder in path.absolute().parents if os.path.lexists(folder)):
+        return False
+    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    return not path.exists() or os.access(path, needed)
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Refuse a file or folder that this user may not read.
+
+    Raises:
+        CogError: the permission is missing.
+    """
+    if not may_read(path):
+        raise CogError("cannot be read: permission is denied", where=path, remedy=PERMIT)
+
+
 def beside(path: Path, ending: str) -> Path:
     """A hidden name in the same folder that belongs to `path`, short enough even if its own is not."""
     stem = path.name.encode()
@@ -165,7 +190,9 @@ def read_json(path: Path, what: str, read: Callable[[Path], bytes] = Path.read_b
     except (FileNotFoundError, NotADirectoryError):
         raise CogError(f"no such file{nowhere(path)}; expected {what}", where=path) from None
     except (ValueError, RecursionError, OSError) as error:
-        raise CogError(f"{what} cannot be read ({error})", where=path) from error
+        raise CogError(
+            f"{what} cannot be read ({error})", where=path, remedy=read_remedy(error, "") or None
+        ) from error
     if not isinstance(value, dict):
         raise CogError(f"{what} must be a JSON object, found {type(value).__name__}", where=path)
     return value

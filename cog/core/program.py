@@ -8,12 +8,13 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 from rich.table import Table
 
 from cog.core.console import console, messages
-from cog.core.files import REMEDIES
+from cog.core.files import DENIED, PERMIT, REMEDIES, may_read
 from cog.core.lazy import Entry, look_up
 from cog.errors import CogError, FailedElsewhere, UsageError, sentences
 
@@ -51,7 +52,7 @@ def exit_codes() -> Iterator[None]:
             sys.exit(CogError.exit_code)
         if error.strerror is None:
             raise
-        _end(sentences(error.strerror, _place(error), REMEDIES.get(error.errno or 0)))
+        _end(sentences(error.strerror, _place(error), _remedy(error)))
     except RuntimeError as error:
         if is_shortage(error):
             _end(short_of_memory(error))
@@ -99,6 +100,14 @@ def _reader_left(stream: TextIO) -> bool:
 def _place(error: OSError) -> str | None:
     names = (error.filename, error.filename2)
     return next((os.fsdecode(name) for name in names if isinstance(name, str | bytes)), None)
+
+
+def _remedy(error: OSError) -> str | None:
+    """What helps against an error of the system, which does not say whether it was reading or writing."""
+    place = _place(error)
+    if error.errno in DENIED and place is not None and not may_read(Path(place)):
+        return PERMIT
+    return REMEDIES.get(error.errno or 0)
 
 
 def _end(text: str, code: int = CogError.exit_code) -> NoReturn:

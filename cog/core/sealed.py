@@ -55,7 +55,7 @@ def read_sealed(
     try:
         value = read_json(path, what, read)
     except CogError as error:
-        raise CogError(error.what, where=error.where, remedy=remedy) from error
+        raise CogError(error.what, where=error.where, remedy=error.remedy or remedy) from error
     found, seal = value.pop("format", None), value.pop("seal", None)
     if found is None and seal is None and kind in ("latest", "run"):
         found = 1  # in format 1 these did not name their format either

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from cog.algorithms import algorithm
 from cog.algorithms.shared.config import AlgorithmConfig
 from cog.core.configs import from_json, to_json
-from cog.core.files import hash_file, write_bytes
+from cog.core.files import hash_file, read_remedy, write_bytes
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.folder import new_folder
@@ -84,7 +84,7 @@ def read_exported(folder: Path) -> Exported:
         damaged = hash_file(file) != card["hash"]
         tensors = load(file.read_bytes())
     except (OSError, SafetensorError) as error:
-        raise CogError(f"cannot be read ({error})", where=file, remedy=REMEDY) from error
+        raise CogError(f"cannot be read ({error})", where=file, remedy=read_remedy(error, REMEDY)) from error
     if damaged:
         raise CogError("does not match its hash; it is damaged", where=file, remedy=REMEDY)
     shape = ObservationShape.from_json(card)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cog.algorithms import algorithm
 from cog.algorithms.shared.base import Algorithm
+from cog.core.files import read_remedy
 from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
 from cog.training.config import TrainConfig
@@ -115,7 +116,7 @@ def _read(file: Path, remedy: str) -> Iterator[tuple[str, Tensor]]:
             for name in tensors.keys():  # noqa: SIM118 - it is no mapping
                 yield name, tensors.get_tensor(name)
     except (OSError, SafetensorError) as error:
-        raise CogError(f"cannot be read ({error})", where=file, remedy=remedy) from error
+        raise CogError(f"cannot be read ({error})", where=file, remedy=read_remedy(error, remedy)) from error
 
 
 def _parameter(agent: Algorithm[Any], name: str) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 
-from cog.core.files import is_pointer
+from cog.core.files import is_pointer, refuse_unreadable
 from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.importers.source import ImportOptions, Source
 from cog.errors import CogError, UsageError
@@ -63,6 +63,7 @@ def describe(path: Path) -> UsageError:
     Raises:
         CogError: there is no such file or folder, or it is an HDF5 file that cannot be opened.
     """
+    refuse_unreadable(path)
     found = detect(path)
     if found:
         what = f"no format is given; this looks like {' or '.join(found)}"
@@ -109,6 +110,7 @@ def open_source(path: Path, options: ImportOptions) -> Source:
         UsageError: an option names what the source does not have.
         CogError: it cannot be read, or is of another format.
     """
+    refuse_unreadable(path)
     try:
         return options.open(path)
     except CogError as error:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cog.core.files import OTHER_NAME, nowhere, write_bytes
+from cog.core.files import OTHER_NAME, nowhere, read_remedy, write_bytes
 from cog.core.lock import reserved
+from cog.core.options import usable_path
 from cog.datasets.merge import MERGE
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import open_view, view_names
@@ -30,6 +31,7 @@ def pack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None) -
         CogError: there is no sound dataset at `path`, it is a merge, `out` exists, or another process writes
             it; nothing is written.
     """
+    path, out = usable_path(path), usable_path(out)
     if (path.is_dir() and (path / MERGE).is_file()) or (path.is_file() and not is_container(path)):
         raise CogError(
             "only a dataset can be packed, and this is a merge or another file",
@@ -79,6 +81,7 @@ def unpack_dataset(path: Path, out: Path, on_progress: OnProgress | None = None)
     Raises:
         CogError: `path` is not a packed dataset or is damaged, or the folder is not empty.
     """
+    path, out = usable_path(path), usable_path(out)
     if not is_container(path):
         raise CogError("there is no packed dataset here", where=path, remedy="check the path")
     names = check_container(path, content=True)
@@ -96,4 +99,4 @@ def _read(path: Path) -> bytes:
         return read_bytes(path)
     except OSError as error:  # not to be mistaken for an error of writing
         rule = f"the file cannot be read ({error.strerror})"
-        raise DataError(Problem(path, "file", rule, CHECK)) from error
+        raise DataError(Problem(path, "file", rule, read_remedy(error, CHECK))) from error

@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cog.core.files import hash_json, write_bytes
+from cog.core.files import hash_json, read_remedy, write_bytes
 from cog.datasets.episode import Episode
 from cog.datasets.storage.container import read_bytes
 from cog.datasets.storage.layout import (
@@ -36,7 +36,7 @@ from cog.datasets.storage.layout import (
     unpack,
 )
 from cog.datasets.storage.memory import refuse_shortage
-from cog.datasets.storage.problem import DataError, Problem
+from cog.datasets.storage.problem import RECOLLECT, DataError, Problem
 from cog.errors import CogError
 
 FORMAT = 2
@@ -83,7 +83,7 @@ def read_shard(
         data = read_bytes(path)
     except OSError as error:
         rule = f"the shard cannot be read ({error.strerror})"
-        raise DataError(Problem(path, "file", rule)) from error
+        raise DataError(Problem(path, "file", rule, read_remedy(error, RECOLLECT))) from error
     if file_hash is None:
         return decode_shard(data, path, spec_hash, index, pictures=pictures)
     if hash_bytes(data) != file_hash:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from cog.core.files import read_json
+from cog.core.files import read_json, read_remedy
 from cog.datasets.importers.folders.tables import ANOTHER, numbers
 from cog.datasets.importers.foreign.hdf5 import ForeignFile
 from cog.datasets.importers.pictures import Array
@@ -318,7 +318,9 @@ class ArrowStorage:
             yield
         except (pyarrow.ArrowException, OSError) as error:
             rule = f"cannot be read ({(str(error).splitlines() or ['no reason given'])[0]})"
-            raise DataError(Problem(self.where(episode), "", rule, ANOTHER, episode)) from error
+            raise DataError(
+                Problem(self.where(episode), "", rule, read_remedy(error, ANOTHER), episode)
+            ) from error
 
 
 def _stored(kind: np.dtype) -> np.dtype:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cog.core.files import read_remedy
 from cog.datasets.storage.problem import DataError, Problem
 
 ANOTHER = "check that the folder is complete, or restore it from a copy"
@@ -125,7 +126,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
                 raise ValueError(f"line {number} is no JSON object")
             found += [entry] if entry else []
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(Problem(path, "file", f"cannot be read ({error})", ANOTHER)) from error
+        raise DataError(
+            Problem(path, "file", f"cannot be read ({error})", read_remedy(error, ANOTHER))
+        ) from error
     return found
 
 
@@ -157,4 +160,4 @@ def unreadable(path: Path, columns: Sequence[str], error: Exception, episode: in
     """The error for a table that cannot be read."""
     said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     rule = f"cannot be read ({(said.splitlines() or ['no reason given'])[0]})"
-    return DataError(Problem(path, ", ".join(columns), rule, ANOTHER, episode))
+    return DataError(Problem(path, ", ".join(columns), rule, read_remedy(error, ANOTHER), episode))

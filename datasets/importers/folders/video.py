@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cog.core.files import read_remedy
 from cog.datasets.storage.problem import DataError, Problem
 
 ANOTHER = "check that the file is complete, or restore it from a copy"
@@ -55,7 +56,9 @@ class VideoReader:
             while self._current is not None and self._current.time < begin:
                 self._current = next(self._frames, None)
         except (av.FFmpegError, OSError, IndexError) as error:
-            raise DataError(Problem(path, "video", f"cannot be decoded ({error})", ANOTHER)) from error
+            raise DataError(
+                Problem(path, "video", f"cannot be decoded ({error})", read_remedy(error, ANOTHER))
+            ) from error
 
     def _open(self, path: Path) -> None:
         """Decode the first picture of a file."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cog.core.files import read_remedy
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import missing_extra
@@ -62,7 +63,9 @@ class ZarrStore:
             self._group = self._open(zarr)
         except (OSError, zipfile.BadZipFile) as error:
             self.close()
-            raise DataError(Problem(path, "", f"cannot be read as Zarr ({error})", ANOTHER)) from error
+            raise DataError(
+                Problem(path, "", f"cannot be read as Zarr ({error})", read_remedy(error, ANOTHER))
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -218,7 +221,9 @@ class ZarrStore:
         except (FileNotFoundError, NotADirectoryError, KeyError):
             value = None
         except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
-            raise DataError(Problem(self.path, file, f"cannot be read ({error})", ANOTHER)) from error
+            raise DataError(
+                Problem(self.path, file, f"cannot be read ({error})", read_remedy(error, ANOTHER))
+            ) from error
         if value is not None and not isinstance(value, dict):
             raise DataError(Problem(self.path, file, "must be a JSON object", ANOTHER))
         self._texts[file] = value

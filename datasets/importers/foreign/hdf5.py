@@ -13,7 +13,7 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from cog.core.files import is_pointer
+from cog.core.files import PERMIT, is_pointer, may_read
 from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
@@ -244,6 +244,8 @@ def _missing_filters(node: h5py.Dataset) -> list[int]:
 def _unopened(path: Path, error: OSError) -> tuple[str, str]:
     """Rule and remedy for a file that cannot be opened."""
     text = str(error)
+    if not may_read(path):
+        return "cannot be read: permission is denied", PERMIT
     if not path.exists():
         return "cannot be read as HDF5: there is no such file", "check the path"
     if path.is_dir():

@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from cog.core.files import read_remedy
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
@@ -49,7 +50,9 @@ class NpzFile:
             self._size = path.stat().st_size
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(Problem(path, "", f"cannot be read as npz ({error})", ANOTHER)) from error
+            raise DataError(
+                Problem(path, "", f"cannot be read as npz ({error})", read_remedy(error, ANOTHER))
+            ) from error
         try:
             for info in self._zip.infolist():
                 if info.filename.endswith(MEMBER):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from cog.core.files import read_remedy
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.storage.problem import DataError, Problem
 
@@ -40,7 +41,9 @@ def read_objects(path: Path) -> list[Any]:
     except DataError:
         raise
     except OSError as error:
-        raise DataError(Problem(path, "", f"cannot be read ({error})", ANOTHER)) from error
+        raise DataError(
+            Problem(path, "", f"cannot be read ({error})", read_remedy(error, ANOTHER))
+        ) from error
     except MemoryError as error:
         raise DataError(
             Problem(path, "", "does not fit into memory", "split the file, or use a larger machine")
