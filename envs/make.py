@@ -184,6 +184,23 @@ def registered(env: str) -> Any:
         raise UsageError(f"environment {env!r} cannot be built: {error}") from error
 
 
+def is_registered(env: str) -> bool:
+    """Whether an id, such as one that data record, is that of an environment; imports its module, if named.
+
+    Raises:
+        UsageError: the id names a module that cannot be imported.
+    """
+    import cog.envs  # noqa: F401  (registers the ids)
+
+    for module in modules_of(env):
+        load_module(module, f"environment {env!r} cannot be built")
+    try:
+        gymnasium.spec(env.rpartition(":")[2])
+    except gymnasium.error.Error:
+        return False
+    return True
+
+
 def registered_steps(env: str) -> int:
     """The number of steps per episode that an environment was registered with.
 

@@ -29,7 +29,7 @@ from cog.core.videos import can_encode, write_sheet, write_video
 from cog.core.workers import cores, processes
 from cog.datasets.environment import act_in
 from cog.datasets.episode import further
-from cog.envs.make import Scene, starts_of
+from cog.envs.make import Scene, is_registered, starts_of
 from cog.errors import CogError, missing_extra
 from cog.evaluation.check import check_scene
 from cog.evaluation.config import EvaluateConfig
@@ -161,7 +161,12 @@ def _in_its_scene(
         UsageError: neither the settings nor `where` name an environment.
     """
     env, options, steps = act_in(
-        recorded, where, config.env, parse_options(config.env_options), config.max_episode_steps
+        recorded,
+        where,
+        config.env,
+        parse_options(config.env_options),
+        config.max_episode_steps,
+        is_registered,
     )
     given = parse_options(config.env_options)
     kept = {name: value for name, value in options.items() if name not in given}

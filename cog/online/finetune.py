@@ -36,7 +36,7 @@ from cog.core.options import option_texts
 from cog.datasets.environment import act_in, scene_facts
 from cog.datasets.episode import Episode
 from cog.datasets.robot_interface import KEY
-from cog.envs.make import Scene
+from cog.envs.make import Scene, is_registered
 from cog.errors import CogError
 from cog.evaluation.check import check_scene
 from cog.evaluation.config import EvaluateConfig
@@ -136,7 +136,11 @@ class _Run:
         self.config = config
         self.on_message = on_message
         env, options, steps = act_in(
-            facts, str(config.data), config.env, max_episode_steps=config.max_episode_steps
+            facts,
+            str(config.data),
+            config.env,
+            max_episode_steps=config.max_episode_steps,
+            exists=is_registered,
         )
         self.scene = Scene(env, start.shape.single().image, steps, tuple(options.items()))
         own = {"id": env, "options": options, "max_episode_steps": steps}
@@ -175,8 +179,11 @@ class _Run:
         make_folder(config.out)
         stack.enter_context(locked(config.out))
         _refuse_foreign(config.out, record)  # another may have begun and ended between the two
-        if checkpoints.exists(self.root):
-            last = checkpoints.load(config.out)
+        folder, remark = checkpoints.resumable(self.root)
+        if remark and on_message is not None:
+            on_message(remark)
+        if folder is not None:
+            last = checkpoints.load(folder)
             checkpoints.restore(last, self.agent, self.replay.drawn, self.fingerprint)
             self.metrics_position = last.metrics_position
         facts = {name: value for name, value in facts.items() if name not in ("options", SUCCESS_BY)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from cog.core.sealed import read_sealed
 from cog.errors import CogError
 from cog.training import checkpoint
+from cog.training.another import advised
 from cog.training.config import read_config
 from cog.training.setup import CONFIG, DAMAGED, RUN
 from cog.training.tensors import blank, refuse_unfit
@@ -47,7 +48,8 @@ def _check_checkpoint(path: Path) -> None:
     """It loads, and holds the whole state of an agent of its settings."""
     found = checkpoint.load(path)
     agent = blank(found.config, found.shape, found.action_dimensions)
-    refuse_unfit(found.folder, agent, f"use another checkpoint of {found.folder.parent}")
+    with advised(found.folder):
+        refuse_unfit(found.folder, agent, "")
 
 
 def _problems(check: Callable[[], object]) -> list[str]:

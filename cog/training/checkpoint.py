@@ -34,6 +34,7 @@ from cog.core.files import (
     is_pointer,
     make_folder,
     nowhere,
+    read_remedy,
     sweep,
     write_bytes,
 )
@@ -41,13 +42,13 @@ from cog.core.inputs import Input, inputs_from_json, inputs_to_json
 from cog.core.sealed import read_sealed, write_sealed
 from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
+from cog.training.another import STATE, advised, instead, sound_beside
 from cog.training.config import TrainConfig, read_config
 from cog.training.tensors import TENSOR_FILES, refuse_unfit, refuse_unusable
 
 KEPT = 2  # the newest, and the previous one in case the newest is damaged
 LATEST = "latest.json"
 EXPORTS = (".pt2", ".onnx", "policy.json")  # endings and the card of policies without a run
-STATE = "state.json"
 FREE = "Free space, then run the same command again, cog train with --resume."
 
 
@@ -84,7 +85,7 @@ class Checkpoint:
             return load_file(path, device=device)
         except (OSError, SafetensorError) as error:
             raise CogError(
-                f"cannot be read ({error})", where=path, remedy="use an earlier checkpoint"
+                f"cannot be read ({error})", where=path, remedy=read_remedy(error, instead(self.folder))
             ) from error
 
 
@@ -172,6 +173,21 @@ def find(path: Path) -> Path:
     raise CogError(what, where=path, remedy=remedy)
 
 
+def resumable(root: Path) -> tuple[Path | None, str]:
+    """The checkpoint in `root` to continue from, None if there is none, and a remark if it is not the latest.
+
+    Where the folder that latest.json names is gone, as after a damaged one was deleted, it is the newest
+    sound one.
+
+    Raises:
+        CogError: the pointer to the latest is damaged.
+    """
+    latest = _latest(root)
+    if latest is None or latest.exists() or (other := sound_beside(latest)) is None:
+        return latest, ""
+    return other, f"{latest} is missing, though {LATEST} names it; continuing from {other.name}, the newest"
+
+
 def exists(root: Path) -> bool:
     """Whether a run with its checkpoints in `root` has one to continue from.
 
@@ -187,7 +203,7 @@ def reached(root: Path) -> int | None:
     Raises:
         CogError: the pointer to it, or its state, is damaged.
     """
-    folder = _latest(root)
+    folder, _ = resumable(root)
     return None if folder is None else int(_state(folder)["update"])
 
 
@@ -199,19 +215,19 @@ def load(path: Path) -> Checkpoint:
             shape.
     """
     folder = find(path)
-    remedy = f"use another checkpoint of {folder.parent}"
     state = _state(folder)
     for name, claimed in state["hashes"].items():
         file = folder / name
         if not file.is_file():
-            raise CogError("missing", where=file, remedy=remedy)
+            raise CogError("missing", where=file, remedy=instead(folder))
         if hash_file(file) != claimed:
             if is_pointer(file):
                 raise CogError("is a pointer of Git LFS", where=file, remedy="fetch it with: git lfs pull")
-            raise CogError("content does not match its hash (damaged)", where=file, remedy=remedy)
+            raise CogError("content does not match its hash (damaged)", where=file, remedy=instead(folder))
     config = read_config(state["config"], where=str(folder / STATE))
     shape = ObservationShape.from_json(state)
-    refuse_unusable(folder, config, shape, state["action_dimensions"], remedy)
+    with advised(folder):
+        refuse_unusable(folder, config, shape, state["action_dimensions"], "")
     return Checkpoint(
         folder=folder,
         config=config,
@@ -243,7 +259,8 @@ def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, finger
             where=checkpoint.folder,
             remedy="Use the same merge, or another output folder.",
         )
-    refuse_unfit(checkpoint.folder, agent, f"use another checkpoint of {checkpoint.folder.parent}")
+    with advised(checkpoint.folder):
+        refuse_unfit(checkpoint.folder, agent, "")
     device = agent.settings.device
     agent.load_state_dict(checkpoint.tensors("model", device))
     training = checkpoint.tensors("optimizer")
@@ -254,7 +271,7 @@ def restore(checkpoint: Checkpoint, agent: Algorithm[Any], drawn: Tensor, finger
         raise CogError(
             f"its generator or its count of batches is of another kind ({error})",
             where=checkpoint.folder,
-            remedy="Use an earlier checkpoint, or another output folder.",
+            remedy=instead(checkpoint.folder),
         ) from error
     for name, optimizer in agent.optimizers.items():
         moments: dict[int, dict[str, Tensor]] = {}
@@ -343,8 +360,8 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _state(folder: Path) -> dict[str, Any]:
     """What the checkpoint in a folder says of itself."""
-    remedy = f"use another checkpoint of {folder.parent}"
-    return read_sealed(folder / STATE, "checkpoint", "a checkpoint's state", remedy)
+    with advised(folder):
+        return read_sealed(folder / STATE, "checkpoint", "a checkpoint's state", "")
 
 
 def _latest(root: Path) -> Path | None:

@@ -53,7 +53,7 @@ def train_seeds(
         stopped = stack.enter_context(stop_signals())
         turns: dict[int, Generator[None, None, None]] = {}
         for seed, run in runs.items():
-            begun = begin(run, buffer.twin(), facts, resume)
+            begun = begin(run, buffer.twin(), facts, resume, on_message)
             shown = partial(on_progress, seed) if on_progress is not None else None
             saved = partial(on_checkpoint, seed) if on_checkpoint is not None else None
             report = None if turns else on_message  # the message is the same for all

@@ -71,7 +71,7 @@ def train(
                     claim(config, resume)  # another may have begun and ended between the two
             report = on_message if rank() == 0 else None
             buffer, facts = prepare(config, transitions, report)
-            begun = begin(config, buffer, facts, resume)
+            begun = begin(config, buffer, facts, resume, report)
             with stop_signals() as stopped:
                 turns = updates(config, begun, stopped, report, on_progress, on_checkpoint)
                 with contextlib.closing(turns):
@@ -91,14 +91,23 @@ class Begun(NamedTuple):
     metrics_position: int
 
 
-def begin(config: TrainConfig, buffer: Buffer, facts: Facts, resume: bool) -> Begun:
+def begin(
+    config: TrainConfig,
+    buffer: Buffer,
+    facts: Facts,
+    resume: bool,
+    on_message: Callable[[str], None] | None = None,
+) -> Begun:
     """Start the run of `config`, or restore its last checkpoint, in a folder that is claimed and locked."""
     root = config.out / "checkpoints"
     with together():
         agent = create(config, buffer)
         position = 0
-        if resume and checkpoint.exists(root):
-            last = checkpoint.load(root)
+        folder, remark = checkpoint.resumable(root) if resume else (None, "")
+        if folder is not None:
+            if remark and on_message is not None:
+                on_message(remark)
+            last = checkpoint.load(folder)
             checkpoint.restore(last, agent, buffer.drawn, facts.fingerprint)
             position = last.metrics_position
             if agent.updates_done < config.updates and not config.logs(agent.updates_done):

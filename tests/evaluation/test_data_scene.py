@@ -13,6 +13,8 @@ from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.environment import act_in, scene_facts
 from cog.datasets.relabel.view import relabel
 from cog.datasets.storage.dataset import open_dataset
+from cog.envs.make import is_registered
+from cog.errors import UsageError
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import evaluate
 from cog.online.config import FinetuneConfig
@@ -99,3 +101,23 @@ def test_a_checkpoint_keeps_what_tells_the_scene_and_nothing_that_is_not_there(c
     assert act_in({"id": "a", "max_episode_steps": 3}, "here") == ("a", {}, 3)  # as older checkpoints tell
     assert act_in(TOLD, "here", options={"size": 1}) == ("a", {**TOLD["options"], "size": 1}, 3)
     assert act_in(TOLD, "here", env="b", options={"size": 1}) == ("b", {"size": 1}, 3)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given", "words"),
+    [
+        ({"id": "so100"}, {}, "'so100', which is no environment .* Pass --env and --max-episode-steps of an"),
+        ({"id": "so100"}, {"max_episode_steps": 3}, "'so100', which is no environment .* Pass --env of an"),
+        ({"id": "so100", "max_episode_steps": 3}, {}, "'so100', which is no environment .* Pass --env of an"),
+        ({"id": "so100"}, {"env": ENV}, "how many steps an episode .* Pass --max-episode-steps$"),
+        ({"id": ENV}, {}, "how many steps an episode .* Pass --max-episode-steps$"),
+        ({"id": "unknown"}, {}, "does not record its environment. Pass --env and --max-episode-steps$"),
+    ],
+)
+def test_all_that_an_evaluation_lacks_is_asked_for_at_once(
+    recorded: dict[str, Any], given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        act_in(recorded, "here", exists=is_registered, **given)
+    both: dict[str, Any] = {"env": ENV, "max_episode_steps": 3}
+    assert act_in(recorded, "here", exists=is_registered, **both) == (ENV, {}, 3)
