@@ -102,10 +102,12 @@ class RobotSide:
         several = len(self.shape.pictures()) > 1
         height, width, channels = self.shape.pictures()[camera]
         if several and not isinstance(images, Mapping):
-            names = ", ".join(self._robots_name(name) or name for name in self.shape.pictures())
+            called = [self._robots_name(name) or name for name in self.shape.pictures()]
+            given_as = ", ".join(f"{name!r}: ..." for name in called)
+            given = "no pictures" if images is None else "one picture"
             raise CogError(
-                f"the policy sees several cameras ({names}), got one picture",
-                remedy="give their pictures by name",
+                f"the policy sees several cameras ({', '.join(called)}), got {given}",
+                remedy=f"give their pictures by these names: images={{{given_as}}}",
             )
         raw = images[self._camera(images, camera)] if isinstance(images, Mapping) else images
         found = "none" if raw is None else f"{getattr(raw, 'dtype', type(raw).__name__)} {np.shape(raw)}"
