@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from cog.core.options import usable_path
 from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import labelled, open_view
@@ -22,7 +23,7 @@ def materialise(path: Path, out: Path) -> Merge:
         UsageError: `out` lies in one of the datasets.
         CogError: the folder is not empty, or the data cannot be read or written.
     """
-    merge = open_merge(path)
+    out, merge = usable_path(out), open_merge(path)
     for source in merge.sources:
         refuse_inside(source.dataset.path, out)
     if is_container(merge.path) or not merge.path.is_file():

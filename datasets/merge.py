@@ -165,7 +165,7 @@ def parse_source(text: str) -> tuple[Path, str | None]:
 
     If the whole text is an existing path, the '@' belongs to the name of the folder.
     """
-    text = str(usable_path(Path(text))) if text else text
+    text = str(usable_path(text)) if text else text
     folder, at, view = text.rpartition("@")
     if not at or "/" in view or Path(text).exists():
         return Path(text), None
@@ -217,7 +217,7 @@ def write_merge(
             for dataset, view in opened
         ]
     unused(cameras or {}, [(source.dataset, source.cameras) for source in sources])
-    return publish_merge(Path(out), sources)
+    return publish_merge(usable_path(out), sources)
 
 
 def publish_merge(out: Path, sources: Sequence[Source]) -> Merge:
@@ -263,7 +263,7 @@ def open_merge(path: Path | str) -> Merge:
     Raises:
         CogError: something is missing, malformed, or has changed since the merge was made.
     """
-    path = usable_path(Path(path))
+    path = usable_path(path)
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
     if path.is_dir() or is_container(path) or not path.exists():

@@ -9,6 +9,7 @@ import numpy as np
 
 from cog.core.bounds import refuse_type
 from cog.core.inputs import Input
+from cog.core.options import usable_path
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.labels import as_json
@@ -91,7 +92,7 @@ class DatasetWriter:
             raise UsageError(f"success_by must be any or last, got {success_by!r}")
         if episodes_per_shard < 1:
             raise UsageError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}")
-        self.folder = Path(folder)
+        self.folder = usable_path(folder)
         self.dataset: Dataset | None = None
         """The dataset, once the block has ended without error."""
         scale = None if action_scale is None else action_scale.to_json()

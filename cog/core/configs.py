@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from cog.core.options import usable_path
 from cog.errors import UsageError
 
 APART = {"identity": False}
@@ -72,6 +73,7 @@ def from_json(values: Mapping[str, Any], kind: Any, where: str = "config") -> An
 def take_types(config: Any, prefix: str = "") -> None:
     """Compare the fields of a frozen config with their annotations; text becomes a path, a list a tuple.
 
+    In paths `~` is written out.
     Configs in it look after themselves. `prefix`, such as "cql.", comes before the names in messages.
 
     Raises:
@@ -140,7 +142,7 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_typed(entry, typing.get_args(hint)[0], where) for entry in value)
     if hint is Path and isinstance(value, str | Path):
-        return Path(value)
+        return usable_path(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint in (int, str, bool) and type(value) is hint:

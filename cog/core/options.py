@@ -32,12 +32,13 @@ def with_usable_paths(settings: Any) -> Any:
     return dataclasses.replace(settings, **changed) if changed else settings
 
 
-def usable_path(path: Path) -> Path:
+def usable_path(path: Path | str) -> Path:
     """A path with `~` written out.
 
     Raises:
         CogError: no file can have it: a name is too long, a link leads back to itself, or a home is unknown.
     """
+    path = Path(path)
     try:
         if path.parts and path.parts[0].startswith("~"):
             path = path.expanduser()

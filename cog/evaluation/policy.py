@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cog.algorithms import algorithm
+from cog.core.options import usable_path
 from cog.datasets.action_scale import ActionScale
 from cog.datasets.robot_interface import KEY, Colour, RobotInterface
 from cog.errors import CogError
@@ -60,9 +61,10 @@ class Policy:
                 that do not fit or are not finite; or there is no such device.
         """
         named_device(device)
-        if is_exported(Path(path)):
-            return cls._exported(Path(path), device, critics)
-        checkpoint = load(Path(path))
+        path = usable_path(path)
+        if is_exported(path):
+            return cls._exported(path, device, critics)
+        checkpoint = load(path)
         name = checkpoint.config.algorithm.name
         kind = algorithm(name)
         built = (checkpoint.shape, checkpoint.action_dimensions, checkpoint.config.network)
@@ -105,7 +107,7 @@ class Policy:
             raise CogError(
                 "this policy was not loaded from a run", remedy="save a checkpoint and load it to export it"
             )
-        write_exported(Path(folder), self.origin)
+        write_exported(usable_path(folder), self.origin)
 
     @property
     def action_scale(self) -> ActionScale | None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from cog.core.files import code_version, hash_file, nowhere, write_bytes
 from cog.core.lazy import needed
 from cog.core.lock import reserved
+from cog.core.options import usable_path
 from cog.core.sealed import write_sealed
 from cog.datasets.robot_interface import KEY
 from cog.errors import CogError, UsageError
@@ -129,6 +130,7 @@ def export_policy(
         CogError: one of the files exists, another process writes it, a package is missing, the policy cannot
             be exported, or acts in another way once exported; nothing is written.
     """
+    out = usable_path(out)
     facts = out.with_name(f"{out.name}.json")
     if out.suffix != SUFFIXES[kind]:
         raise UsageError(f"the name must end in {SUFFIXES[kind]} for format {kind}", where=out)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cog.core.console import table
 from cog.core.files import read_json
+from cog.core.options import usable_path
 from cog.errors import CogError
 from cog.evaluation.intervals import CONFIDENCE, Rate
 
@@ -106,7 +107,7 @@ def open_evaluation(folder: Path | str) -> Evaluation:
     Raises:
         CogError: there is none, or it is malformed.
     """
-    folder = Path(folder)
+    folder = usable_path(folder)
     path = folder / RESULT
     value = read_json(path, "an evaluation")
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cog.core.files import hash_file, write_bytes
+from cog.core.options import usable_path
 from cog.core.workers import cores, processes
 from cog.datasets.collection.home import Home
 from cog.datasets.collection.rollout import Computed, collect_elsewhere, collect_shard, environment_facts
@@ -61,7 +62,7 @@ def collect(
             negative, or one of them breaks its contract at the first frames.
         CogError: the folder holds something else, the disk is full, or a worker died; finished shards stay.
     """
-    out = Path(out)
+    out = usable_path(out)
     if workers < 0:
         raise UsageError(f"workers is {workers}; it must be at least 0")
     environment = environment_facts(spec)

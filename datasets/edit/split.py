@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cog.core.bounds import refuse_seed
+from cog.core.options import usable_path
 from cog.datasets.edit.subset import OnProgress, fill_subset
 from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.storage.folder import new_folder, refuse_inside
@@ -31,6 +32,7 @@ def split_dataset(
             add up to 1, a folder is named twice or lies in another, or the seed is invalid.
         CogError: a part would be empty, a folder is not empty, or the data are damaged; nothing is written.
     """
+    outs = [usable_path(out) for out in outs]
     if len(shares) != len(outs):
         raise UsageError(
             f"{len(outs)} folders cannot have the shares {list(shares)}", remedy="give one share per folder"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cog.core.inputs import Input
+from cog.core.options import usable_path
 from cog.datasets.episode import Episode
 from cog.datasets.storage.dataset import Dataset, fill_folder
 from cog.datasets.storage.folder import new_folder, refuse_inside
@@ -48,6 +49,7 @@ def write_subset(
         UsageError: `out` lies in the folder of `dataset`.
         CogError: the folder is not empty, a shard is damaged, or the disk is full; nothing is written.
     """
+    out = usable_path(out)
     refuse_inside(dataset.path, out)
     with new_folder(out):
         return fill_subset(dataset, numbers, out, origin, on_episode)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from cog.core.files import OTHER_NAME, nowhere
 from cog.core.lock import reserved
+from cog.core.options import usable_path
 from cog.datasets.exporters.contents import Contents, Progress, Units
 from cog.datasets.merge import Merge
 from cog.datasets.storage.folder import refuse_inside
@@ -67,6 +68,7 @@ def export(
         CogError: `out` exists, another process writes it, the data cannot be read or expressed in the format,
             or the disk is full; nothing is left at `out`.
     """
+    out = usable_path(out)
     for source in merge.sources:
         refuse_inside(source.dataset.path, out)
     refuse_existing(out)

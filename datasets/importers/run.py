@@ -11,6 +11,7 @@ import numpy as np
 from cog.core.bounds import refuse_below
 from cog.core.files import hash_file
 from cog.core.inputs import Input
+from cog.core.options import usable_path
 from cog.datasets.action_map import ActionMap, Survey, map_actions, measured_map
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.detect import open_source
@@ -155,6 +156,7 @@ def run_import(
         UsageError: an option names what the source does not have, or the success rule is invalid.
         CogError: the source breaks a rule, or `out` is not empty; nothing is written.
     """
+    path, out = usable_path(path), usable_path(out)
     if options.success == NONE:
         options = replace(options, success=None)
     with contextlib.closing(open_source(path, options)) as source:

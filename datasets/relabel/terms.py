@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cog.core.inputs import Input
+from cog.core.options import usable_path
 from cog.datasets.episode import Episode
 from cog.errors import CogError, UsageError
 from cog.signals.predicates import BY, KEPT, PREDICATES, Predicate
@@ -174,4 +175,4 @@ def _no_signal(term: str, error: KeyError, episode: Episode) -> TermError:
 
 def _place(folder: str, base: Path) -> Path:
     """A folder relative to `base`; this works even if `base` is a packed file, which has no `..`."""
-    return Path(os.path.normpath(base.resolve() / Path(folder).expanduser()))
+    return Path(os.path.normpath(base.resolve() / usable_path(folder)))

@@ -17,6 +17,7 @@ import numpy as np
 
 from cog.core.files import OTHER_NAME, code_version, hash_json, since
 from cog.core.inputs import Input, inputs_from_json, inputs_to_json
+from cog.core.options import usable_path
 from cog.core.sealed import read_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.place import publish_view, seen_from, view_file
@@ -164,7 +165,7 @@ def relabel(
     refuse_invalid(rule, name, scale, terminate)
     dataset = open_dataset(dataset_path)
     if out is not None:
-        dataset = seen_from(Path(out), dataset)
+        dataset = seen_from(usable_path(out), dataset)
     if is_container(dataset.place) and name not in view_names(dataset):
         raise CogError(
             "a packed dataset cannot get new views",

@@ -136,7 +136,7 @@ def open_dataset(path: Path | str) -> Dataset:
     Raises:
         CogError: there is no dataset, its collection is unfinished, or the manifest breaks a rule.
     """
-    path = usable_path(Path(path))
+    path = usable_path(path)
     manifest = path / MANIFEST
     if is_container(path):
         check_container(path)

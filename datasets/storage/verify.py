@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cog.core.files import home, read_json
+from cog.core.options import usable_path
 from cog.core.sealed import SealError, read_sealed
 from cog.datasets.merge import MERGE, open_merge
 from cog.datasets.relabel.request import STORED
@@ -23,7 +24,7 @@ def verify(path: Path | str) -> list[Problem]:
 
     Views by a user's own function are checked for form and origin; the function is not run.
     """
-    path = Path(path)
+    path = usable_path(path)
     if path.is_dir() and (path / MERGE).is_file():
         path = path / MERGE
     packed = is_container(path)
