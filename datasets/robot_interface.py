@@ -31,7 +31,7 @@ class RobotInterface:
     resize: Resize | None = None
     """Whether pictures of any camera were stretched to the data's size, or kept theirs; None if unknown."""
     flip: Flip = "none"
-    """How pictures were turned over before that."""
+    """How the robot's own pictures are turned over before that, when written and by `Policy.act_robot`."""
     pose: tuple[tuple[str, int], ...] | None = None
     """Name and length of each part of the pose (or of the state), in their order; None if unknown."""
     action_names: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from cog.core.options import usable_path
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.episode import Episode
 from cog.datasets.labels import as_json
-from cog.datasets.robot_interface import KEY, Colour, RobotInterface, held_fact
+from cog.datasets.robot_interface import KEY, Colour, Flip, RobotInterface, held_fact
 from cog.datasets.storage.dataset import Dataset, NewDataset, episode_facts
 from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem
@@ -74,8 +74,9 @@ class DatasetWriter:
             colour: order of the images' channels; "bgr" is OpenCV's.
             action_scale: bounds of the robot's actions, which become -1 and 1; None stores them unchanged.
             interface: names of cameras, parts of the pose and of the action, and the rate, for a robot
-                that a policy is to drive; how pictures were resized and actions scaled is added.
-            environment: facts to record in JSON, such as {"id": "arm in room 3"}.
+                that a policy is to drive; the pictures of every camera are turned over by its `flip`, as
+                `Policy.act_robot` turns the robot's; how they were resized and actions scaled is added.
+            environment: facts to record in JSON, such as {"id": "arm in room 3"}; they change no pictures.
             origin: origin of the episodes, in JSON; part of the dataset's identity.
             inputs: files that they were made from, if any.
             episodes_per_shard: episodes in one shard, the unit of possible loss.
@@ -85,9 +86,11 @@ class DatasetWriter:
             UsageError: an option is invalid, or facts are not JSON.
         """
         self._checks = Checks(self._problem)
-        self._cameras = Cameras(image_size, camera_sizes, colour, self._checks)
         refuse_type("action_scale", action_scale, ActionScale)
         refuse_type("interface", interface, RobotInterface)
+        # Of pictures that come with the facts of an `environment`, these say what was done to them already.
+        flip: Flip = "none" if interface is None else interface.flip
+        self._cameras = Cameras(image_size, camera_sizes, colour, self._checks, flip)
         if success_by not in get_args(SuccessBy):
             raise UsageError(f"success_by must be any or last, got {success_by!r}")
         if episodes_per_shard < 1:

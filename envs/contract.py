@@ -29,6 +29,7 @@ SCALE = "give rows, columns and colours (RGB) as whole numbers from 0 to 255"
 RESET = "return (observation, info) from reset(self, *, seed=None, options=None)"
 STEP = "return (observation, reward, terminated, truncated, info) from step(self, action)"
 ALWAYS = "make both the same, at every frame"
+MANY = 100  # frames on which the predicates of stages are tried
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,11 @@ def try_out(env: Any, name: str) -> None:
 
 
 def _check_stages(env: Any, name: str, signals: Mapping[str, float]) -> None:
-    """Evaluate the scene's failure stages, if any, on the first frame.
+    """Evaluate the scene's failure stages, if any, on the first frame, alone and many times over.
 
     Raises:
         UsageError: they are not pairs of a name and a predicate on its signals.
     """
-    values = {signal: np.array([value]) for signal, value in signals.items()}
     with users_code(f"'stages' of {name}"):
         stages = tuple(getattr(env.unwrapped, "stages", ()))
     for number, stage in enumerate(stages):
@@ -181,7 +181,9 @@ def _check_stages(env: Any, name: str, signals: Mapping[str, float]) -> None:
         if not isinstance(stage, tuple | list) or len(stage) != 2:
             raise UsageError(f"{rule}, not {stage!r}", remedy="see cog.signals.stages")
         try:
-            furthest_stage(values, False, [tuple(stage)])
+            for frames in (1, MANY):  # one that gives a fixed number of frames may fit either
+                values = {signal: np.full(frames, value) for signal, value in signals.items()}
+                furthest_stage(values, False, [tuple(stage)])
         except CogError as error:
             remedy = error.remedy or "see cog.signals.stages"
             raise UsageError(f"{rule}: {error.what}", remedy=remedy) from error

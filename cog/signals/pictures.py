@@ -12,7 +12,9 @@ import numpy as np
 
 OBSERVED = ("image", "proprio", "state")
 """Names of observations that no further camera may have."""
-CAMERA_NAMES = "letters, digits, '_', '-' and '.', other than image, proprio and state"
+INPUTS = ("pose", "noise")
+"""Names of other inputs of exported policies, which no further camera may have either."""
+CAMERA_NAMES = "letters, digits, '_', '-' and '.', other than image, proprio, state, pose and noise"
 """Names that further cameras may have, for people."""
 _CAMERA = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 Channels = Literal["last", "first", "none"]
@@ -147,9 +149,13 @@ def is_further_picture(dtype: np.dtype, shape: tuple[int, ...]) -> bool:
     return dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3) and 0 not in shape
 
 
-def is_camera_name(name: object) -> bool:
-    """Whether a further camera may have this name: letters, digits, `_`, `-` and `.`, and not `OBSERVED`."""
-    return isinstance(name, str) and bool(_CAMERA.fullmatch(name)) and name not in OBSERVED
+def is_camera_name(name: object, *, stored: bool = False) -> bool:
+    """Whether a further camera may have this name: letters, digits, `_`, `-`, `.`; not `OBSERVED`, `INPUTS`.
+
+    Data that are `stored` may name one as in `INPUTS`, so that it can still be read, and renamed in a merge.
+    """
+    taken = OBSERVED if stored else OBSERVED + INPUTS
+    return isinstance(name, str) and bool(_CAMERA.fullmatch(name)) and name not in taken
 
 
 def encoding(row: np.ndarray) -> str | None:

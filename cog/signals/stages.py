@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cog.errors import CogError
 from cog.signals.predicates import Predicate, Signals, object_lost
 from cog.users import users_code
 
@@ -38,12 +39,19 @@ def furthest_stage(signals: Signals, success: bool, stages: Sequence[Stage]) -> 
     """How far an episode with signals (T + 1,) got: `SUCCESS`, the last stage it reached, or `FAILURE`.
 
     Raises:
-        CogError: a predicate raises anything, or ends the program.
+        CogError: a predicate raises anything, ends the program, or gives no (T + 1,) bool.
     """
     if success:
         return SUCCESS
     furthest = FAILURE
     for name, predicate in stages:
         with users_code(f"the predicate of stage {name!r}"):
-            furthest = name if np.any(predicate(signals)) else furthest
+            held = np.asarray(predicate(signals))
+        frames = np.shape(next(iter(signals.values()), ()))
+        if held.shape != frames or held.dtype != bool:
+            what = f"the predicate of stage {name!r} must return one bool for each frame, {frames}"
+            found = f"{held.dtype} of shape {held.shape}"
+            remedy = 'compare whole signals, as in signals["height"] > 0.1'
+            raise CogError(f"{what}; it returned {found}", remedy=remedy)
+        furthest = name if held.any() else furthest
     return furthest

@@ -6,6 +6,9 @@ row is another one's first. Timeouts that mark nothing are none. After the last 
 - its next observation, unless that is the next episode's first row: then a reset was recorded, not an end;
 - the next row, where a terminal step does not end the trajectory, as in files that mark every step at a goal;
 - nothing otherwise.
+
+An environment that resets itself may record, as the first row of an episode, how it got from the last state
+of the one before to a new start. Such rows are no steps: they are left out where the change shows them.
 """
 
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from cog.core.bounds import refuse_below
+from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import (
     Following,
@@ -107,6 +111,12 @@ class D4RLSource:
                 self._check_rows("observations", shape[0], len(self._ends))
             self._goes_on = self._going_on()
             self._reset = self._resets()
+            self._leave_out_resets()
+            if self._reset.any():
+                self._notes.append(
+                    f"{self._reset.sum()} last next observations were not taken: they are the next episode's "
+                    "first"
+                )
 
     @property
     def notes(self) -> list[str]:
@@ -120,14 +130,7 @@ class D4RLSource:
         return len(self._ends)
 
     def actions(self, episode: int) -> np.ndarray:
-        actions = self._part("actions", episode)
-        if actions.ndim == 1 and actions.dtype.kind != "f":
-            rule = f"must be continuous vectors (rows, A), found {actions.dtype} of shape {actions.shape}"
-            remedy = (
-                "store one continuous component as floats; cog learns no choices between numbered actions"
-            )
-            raise DataError(Problem(self.path, "actions", rule, remedy, episode))
-        return actions[:, None] if actions.ndim == 1 else actions
+        return continuous(self.path, "actions", self._part("actions", episode), episode)
 
     def read(self, episode: int) -> Recording:
         success, end = self._choice.success, int(self._ends[episode]) - 1
@@ -303,8 +306,56 @@ class D4RLSource:
             following = self._rows("next_observations", end - 1, end)
             result[number] = np.array_equal(following, self._rows("observations", end, end + 1))
         result &= ~self._goes_on
-        if result.any():
-            self._notes.append(
-                f"{result.sum()} last next observations were not taken: they are the next episode's first"
+        return result
+
+    def _leave_out_resets(self) -> None:
+        """Let episodes begin after rows that lead from the last state of the one before to a new start.
+
+        Their observation is the last next observation before, they earn nothing, and their change lies beyond
+        `STEP` times the largest other one in some component. Where the change does not show it, a note tells.
+        """
+        joined = np.flatnonzero(self._reset | self._goes_on_exactly()) + 1
+        if not len(joined):
+            return
+        firsts = self._begins[joined]
+        outside = np.zeros(self._steps, bool)
+        outside[firsts] = outside[self._ends - 1] = True
+        own: dict[int, np.ndarray] = {}
+        reach: np.ndarray | float = 0.0
+        for begin in range(0, self._steps, ROWS_AT_ONCE):
+            end = min(begin + ROWS_AT_ONCE, self._steps)
+            rows, following = (
+                self._rows("observations", begin, end),
+                self._rows("next_observations", begin, end),
             )
+            changes = np.abs(following.astype(np.float64) - rows)
+            reach = np.maximum(reach, changes.max(0, where=~outside[begin:end, None], initial=0.0))
+            own |= {row: changes[row - begin] for row in firsts[(begin <= firsts) & (firsts < end)].tolist()}
+        left = 0
+        for number, row in zip(joined.tolist(), firsts.tolist(), strict=True):
+            paid = self._rewarded and bool(np.any(self._file.read("rewards", row, row + 1)))
+            alone = self._ends[number] - row == 1
+            if not paid and not alone and bool((own[row] > STEP * reach).any()) and np.any(reach):
+                self._begins[number] += 1
+                self._reset[number - 1] = self._goes_on[number - 1] = False
+                left += 1
+        if left:
+            self._notes.append(
+                f"{left} first rows of episodes were left out: they lead from the last state of the one "
+                "before to a new start, as an environment that resets itself records it"
+            )
+        if len(joined) > left:
+            self._notes.append(
+                f"{len(joined) - left} episodes begin at the last next observation of the one before; if an "
+                "environment that resets itself recorded them, their first row is no step: leave it out "
+                "of the file"
+            )
+
+    def _goes_on_exactly(self) -> np.ndarray:
+        """(E,) bool: which of the trajectories that go on do so at the next observation, which is stored."""
+        result = np.zeros(len(self._ends), bool)
+        for number in np.flatnonzero(self._goes_on).tolist() if self._follows and not self._whole else ():
+            end = int(self._ends[number])
+            following = self._rows("next_observations", end - 1, end)
+            result[number] = np.array_equal(following, self._rows("observations", end, end + 1))
         return result

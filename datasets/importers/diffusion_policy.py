@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.chunks import ZarrStore
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
@@ -85,7 +86,8 @@ class DiffusionPolicySource:
         return [*self._notes, *self._taken.notes]
 
     def actions(self, episode: int) -> np.ndarray:
-        return as_columns(self._rows(self._choice.action, episode))
+        key = self._choice.action
+        return continuous(self.path, f"{DATA}/{key}", as_columns(self._rows(key, episode)), episode)
 
     def read(self, episode: int) -> Recording:
         def rows(key: str) -> np.ndarray:

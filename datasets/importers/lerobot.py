@@ -1,8 +1,9 @@
 """LeRobot folders of formats v2 and v3 as a source: tables in Parquet, images in videos or in the tables."""
 
+import contextlib
 import importlib.util
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,8 +13,9 @@ import numpy as np
 from cog.datasets.importers.folders.lerobot import ACTION, INFO, PICTURES, Entry, Folder
 from cog.datasets.importers.folders.tables import ANOTHER, ROWS, ROWS_OF_PICTURES, EpisodeTables, numbers
 from cog.datasets.importers.folders.video import VideoReader
+from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.cameras import IMAGE, Conversions
-from cog.datasets.importers.pictures import Observed, UnfitError
+from cog.datasets.importers.pictures import Observed, UnfitError, Verdict, judge
 from cog.datasets.importers.source import (
     LastFrame,
     ObservationOptions,
@@ -69,7 +71,7 @@ class LeRobotSource:
                 raise missing_extra(package, "lerobot")
         self.path, self._choice = path, choice
         self._folder = folder = Folder.read(path)
-        observed = Observed(folder.pictures(), tuple(_vectors(folder)), (), ())
+        observed = Observed(self._seen(), tuple(_vectors(folder)), (), ())
         self.cameras, self._vectors = choose(
             path, choice, observed.images(path, choice.image), observed.vectors
         )
@@ -126,8 +128,9 @@ class LeRobotSource:
         return len(self._entries)
 
     def actions(self, episode: int) -> np.ndarray:
-        columns = self._columns(self._entries[episode], self._actions)
-        return self._vector(ACTION, columns[ACTION])
+        entry = self._entries[episode]
+        actions = self._vector(ACTION, self._columns(entry, self._actions)[ACTION])
+        return continuous(entry.table, ACTION, actions, entry.number)
 
     def read(self, episode: int) -> Recording:
         entry = self._entries[episode]
@@ -149,6 +152,20 @@ class LeRobotSource:
             truncated=not ended,
             options={"tasks": list(entry.tasks)},
         )
+
+    def _seen(self) -> dict[str, Verdict]:
+        """The verdict on every camera by its description; on a plane in the tables by its first picture."""
+        found = self._folder.pictures()
+        for key in [key for key, one in found.items() if one.standing == "asked"]:
+            found[key] = replace(found[key], found=f"{found[key].found} by its description")
+            if self._folder.features[key]["dtype"] == "video":
+                continue
+            with contextlib.suppress(DataError), contextlib.closing(EpisodeTables([key], batch=1)) as tables:
+                entry = next(entry for entry in self._folder.entries([]) if entry.length)
+                cells = tables.read(entry.table, entry.number).column(key)
+                picture = next(self._from_table(entry, cells, key))
+                found[key] = judge(picture.dtype, picture.shape)
+        return found
 
     def _ended(self, entry: Entry, columns: dict[str, Any]) -> bool:
         """Whether the environment ended an episode; one of the two flags alone does not say why it ends."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cog.core.files import read_json
+from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.held import Held, counted, some
@@ -108,7 +109,8 @@ class ManiSkillSource:
         return notes
 
     def actions(self, episode: int) -> np.ndarray:
-        return as_columns(self._file.read(f"{self._names[episode]}/{ACTIONS}"))
+        field = f"{self._names[episode]}/{ACTIONS}"
+        return continuous(self.path, field, as_columns(self._file.read(field)), episode)
 
     def read(self, episode: int) -> Recording:
         name = self._names[episode]

@@ -66,7 +66,7 @@ class Observed:
     def notes(self, taken: Iterable[str]) -> list[str]:
         """Why pictures were not taken; colour cameras that were not chosen need no reason."""
         left = {key: one for key, one in self.pictures.items() if key not in set(taken)}
-        asked = "name it with --image if it is a grey picture"
+        asked = "name it with --image if it is a grey picture of 8 bits"
         return [
             f"{key} is no colour picture but {one.found}" + (f"; {asked}" if one.standing == "asked" else "")
             for key, one in left.items()

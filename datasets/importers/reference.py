@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.foreign.pickled import plain, read_objects
@@ -91,7 +92,9 @@ class ReferenceSource:
 
     def actions(self, episode: int) -> np.ndarray:
         rows = [plain(value) for value in self._episodes[episode][ACTIONS]]
-        return as_columns(self._stack(episode, ACTIONS, rows)) if rows else np.zeros((0, 0))
+        if not rows:
+            return np.zeros((0, 0))
+        return continuous(self.path, ACTIONS, as_columns(self._stack(episode, ACTIONS, rows)), episode)
 
     def read(self, episode: int) -> Recording:
         one = self._episodes[episode]

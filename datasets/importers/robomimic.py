@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.cameras import IMAGE, Conversions
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.held import Held, counted, some
@@ -125,17 +126,8 @@ class RobomimicSource:
 
     def actions(self, episode: int) -> np.ndarray:
         name = self._demos[episode]
-        actions = self._file.read(f"data/{name}/actions", 0, self._steps[name])
-        if actions.ndim > 1:
-            return actions
-        if actions.dtype.kind != "f":
-            rule = f"must be continuous vectors (T, A), found {actions.dtype} of shape {actions.shape}"
-            remedy = (
-                "cog learns no choices between numbered actions; if they are one continuous component, store "
-                "them as (T, 1) or as floats"
-            )
-            raise DataError(Problem(self.path, f"data/{name}/actions", rule, remedy, episode))
-        return actions[:, None]
+        field = f"data/{name}/actions"
+        return continuous(self.path, field, self._file.read(field, 0, self._steps[name]), episode)
 
     def read(self, episode: int) -> Recording:
         name = self._demos[episode]

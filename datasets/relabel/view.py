@@ -24,6 +24,7 @@ from cog.datasets.relabel.place import publish_view, seen_from, view_file
 from cog.datasets.relabel.request import STORED, refuse_invalid
 from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone, relocate
 from cog.datasets.relabel.tally import Tally
+from cog.datasets.relabel.terms import RECORDED
 from cog.datasets.storage.container import is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
@@ -76,6 +77,8 @@ class View:
     """Kept episodes that count as successes; known where the rule has just been applied."""
     successes_rewarded: int = field(default=0, compare=False)
     """Those of them that have a rewarded step."""
+    cut: bool = field(default=False, compare=False)
+    """Whether the dataset was collected with episodes that end at their first success; known likewise."""
 
     def to_json(self) -> dict[str, Any]:
         """The view as JSON values; fields that are None are left out, as in earlier versions."""
@@ -114,13 +117,15 @@ class View:
             )
         if self.rule not in ("zero", STORED) and (few := self._few()):
             takes = "takes no frame" if self.rewarded_steps == 0 else "takes few frames"
-            why = (
-                f"the classifier {takes} for a success; see its recall in classifier.json"
-                if "classifier" in self.rule
-                else "a rule that looks past an episode's first success needs data that go on after it: "
-                "cog collect --no-terminate-on-success, with a behaviour's hold, as in grasp:hold=12"
-            )
-            found.append(f"{few}; {why}")
+            why = ""
+            if "classifier" in self.rule:
+                why = f"; the classifier {takes} for a success; see its recall in classifier.json"
+            elif self.cut and self.rule != RECORDED:
+                why = (
+                    "; a rule that looks past an episode's first success needs data that go on after it: "
+                    "cog collect --no-terminate-on-success, with a behaviour's hold, as in grasp:hold=12"
+                )
+            found.append(f"{few}{why}")
         return found
 
     def _few(self) -> str:
@@ -188,7 +193,8 @@ def relabel(
     tally = Tally()
     for _ in _apply(dataset, blank, rules, tally, ends=True):
         pass
-    view = _complete(blank, tally)
+    cut = dataset.environment.get("terminate_on_success") is True  # a collection says it alone
+    view = replace(_complete(blank, tally), cut=cut)
     if view.episodes == 0:
         raise CogError(
             f"none of its {dataset.episode_count} episodes ends in '{only}'; nothing was written",
@@ -201,7 +207,7 @@ def relabel(
         tally = Tally()
         for _ in _apply(dataset, blank, rules, tally, ends=False):
             pass
-        view = replace(_complete(blank, tally), unended=view.ended)
+        view = replace(_complete(blank, tally), unended=view.ended, cut=cut)
     if existing != view:
         raise CogError(f"{path} exists already with other content{since(path)}", remedy=OTHER_NAME)
     return view

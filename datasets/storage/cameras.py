@@ -11,7 +11,7 @@ from typing import TypeVar
 from cog.datasets.episode import cameras_of
 from cog.datasets.storage.dataset import Dataset
 from cog.errors import UsageError
-from cog.signals.pictures import is_camera_name
+from cog.signals.pictures import CAMERA_NAMES, is_camera_name
 
 OUT = "none"
 """New name of a camera that the merge leaves out."""
@@ -35,7 +35,8 @@ def renaming(dataset: Dataset, wanted: Mapping[str, str]) -> dict[str, str]:
     """
     for old, new in wanted.items():
         if not (is_camera_name(new) or new == "image"):
-            raise UsageError(f"a camera cannot be called '{new}'", where=f"camera {old}={new}")
+            what = f"a camera cannot be called '{new}'"
+            raise UsageError(what, where=f"camera {old}={new}", remedy=f"name it by {CAMERA_NAMES}")
     there = cameras_of(dataset.environment["observations"])
     mine = {old: new for old, new in wanted.items() if old in there and old != new}
     while blocked := [old for old, new in mine.items() if new in there and new not in mine]:

@@ -177,7 +177,8 @@ def check(
     require(("rewards" in arrays) == ("terminals" in arrays), "rewards", "must come with terminals")
     for field in (field for field in arrays if not field.startswith(INDEX)):
         if field.startswith(CAMERAS):
-            require(is_camera_name(field.removeprefix(CAMERAS)), field, f"must be named by {CAMERA_NAMES}")
+            fits = is_camera_name(field.removeprefix(CAMERAS), stored=True)
+            require(fits, field, f"must be named by {CAMERA_NAMES}")
         array, (kind, dimensions) = arrays[field], kind_of(field)
         rows = int(length.sum()) + (len(length) if is_per_frame(field) else 0)
         require(array.dtype == np.dtype(kind), field, f"must be {np.dtype(kind)}, found {array.dtype}")

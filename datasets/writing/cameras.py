@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cog.datasets.importers import pictures
-from cog.datasets.robot_interface import Colour, Resize
+from cog.datasets.robot_interface import FLIPS, Colour, Flip, Resize
 from cog.datasets.writing.checks import Checks
 from cog.errors import UsageError
 from cog.signals.pictures import CAMERA_NAMES, is_camera_name
@@ -20,9 +20,14 @@ class Cameras:
     """How the pictures of every camera are fitted, and which cameras the episodes have."""
 
     def __init__(
-        self, size: int | None, sizes: Mapping[str, int | None] | None, colour: Colour, checks: Checks
+        self,
+        size: int | None,
+        sizes: Mapping[str, int | None] | None,
+        colour: Colour,
+        checks: Checks,
+        flip: Flip = "none",
     ) -> None:
-        """Stretch to `size`, and those of some cameras to their own of `sizes`; None keeps theirs.
+        """Turn over by `flip`, stretch to `size`, some cameras to their own of `sizes`; None keeps theirs.
 
         Raises:
             UsageError: a size, a name or the order of colours is invalid.
@@ -40,7 +45,7 @@ class Cameras:
             except UsageError as error:
                 raise UsageError(f"camera_sizes[{name}]: {error.what}") from error
             self.sizes[name] = None if own is None else int(own)
-        self._size, self._colour, self._checks = size, colour, checks
+        self._size, self._colour, self._checks, self._axes = size, colour, checks, FLIPS[flip]
         self._names: tuple[str, ...] | None = None
 
     def size(self, name: str) -> int | None:
@@ -120,7 +125,8 @@ class Cameras:
             without = "pass a state instead" if name == IMAGE else "leave out the camera"
             raise problem(field, rule, f"add the pictures, or {without}")
         try:
-            fitted = pictures.fit(chain([first], offered), self.size(name), self._colour, grey=name != IMAGE)
+            turned = map(self._turned, chain([first], offered))
+            fitted = pictures.fit(turned, self.size(name), self._colour, grey=name != IMAGE)
         except pictures.UnfitError as error:
             rule, remedy = error.args
             raise problem(field, rule, remedy) from error
@@ -129,3 +135,8 @@ class Cameras:
             raise problem(field, rule, "give an image_size to which they are stretched") from error
         self._checks.rows(field, len(fitted), frames)
         return fitted
+
+    def _turned(self, picture: Any) -> np.ndarray:
+        """A picture turned over; one without height and width is left for `fit` to refuse."""
+        array = np.asarray(picture)
+        return np.flip(array, self._axes) if array.ndim == 3 else array

@@ -98,4 +98,7 @@ def test_a_camera_that_only_some_episodes_have_is_refused() -> None:
 
 def test_names_of_cameras_hold_nothing_that_a_path_or_an_observation_has() -> None:
     assert all(map(is_camera_name, ["wrist", "agentview_left", "0", "top-2", "a.b"]))
-    assert not any(map(is_camera_name, ["", "image", "proprio", "a/b", "..", ".", "é", "a" * 64, 3]))
+    assert not any(
+        map(is_camera_name, ["", "image", "proprio", "pose", "noise", "a/b", "..", ".", "é", "a" * 64, 3])
+    )
+    assert is_camera_name("pose", stored=True) and not is_camera_name("proprio", stored=True)

@@ -16,6 +16,7 @@ from cog.datasets.relabel.view import labelled, open_view, relabel
 from cog.datasets.storage import shard
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.verify import verify
+from cog.datasets.writer import DatasetWriter
 from cog.errors import CogError, UsageError
 from tests.conftest import forge, make_episode
 
@@ -41,7 +42,7 @@ def test_a_view_that_drops_steps_or_rewards_none_says_so(make_dataset):
     assert [text.split(" are kept")[0] for text in cut.remarks(steps)] == [f"{cut.steps} of {steps} steps"]
     assert relabel(dataset.path, "grasp_success", "whole", terminate=False).remarks(steps) == []
     (remark,) = relabel(dataset.path, "object_height > 9", "never").remarks(steps)
-    assert "no step has a reward" in remark and "--no-terminate-on-success" in remark
+    assert remark == "no step has a reward, none of 3 episodes that count as successes"
     assert relabel(dataset.path, "zero", "zero").remarks(steps) == []
     judged = replace(relabel(dataset.path, "object_height > 9", "other"), rule="classifier:judge")
     assert "the classifier takes no frame for a success" in judged.remarks(steps)[0]
@@ -339,3 +340,12 @@ def test_one_source_of_a_merge_may_be_given_as_text(make_dataset, tmp_path):
     assert [part.role for part in one.sources] == ["task", "prior"]
     with pytest.raises(CogError, match="a merge joins datasets"):
         write_merge(tmp_path / "two.json", [str(tmp_path / "one.json")])
+
+
+@pytest.mark.parametrize("rule", ["recorded", "reward > 1"])
+def test_written_data_are_not_told_to_be_collected_otherwise(rule, tmp_path):
+    with DatasetWriter(tmp_path / "data") as writer:
+        for _ in range(3):
+            writer.add_episode(np.zeros((4, 2)), state=np.zeros((5, 2)), rewards=np.zeros(4), success=True)
+    (remark,) = relabel(tmp_path / "data", rule, "view").remarks(12)
+    assert remark == "no step has a reward, none of 3 episodes that count as successes"

@@ -255,3 +255,16 @@ def test_a_module_of_a_scene_that_does_not_load_is_named_with_its_error(tmp_path
         registered_steps("broken_scene:toy/Broken-v0")
     with pytest.raises(UsageError, match=r"'broken_scene' does not load \(ZeroDivisionError"):
         collect(replace(spec(), env="broken_scene:toy/Broken-v0"), tmp_path / "data", workers=1)
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [lambda seen: seen["place"][-1] > 0, lambda seen: seen["place"][:1] > 0, lambda seen: seen["place"]],
+)
+def test_a_stage_without_one_bool_for_each_frame_is_refused_before_anything_is_written(
+    predicate, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Line, "stages", (("begun", predicate),))
+    with pytest.raises(UsageError, match=r"stage 0 of .* must return one bool for each frame"):
+        collect(spec(), tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()

@@ -8,8 +8,9 @@ from hypothesis.extra import numpy as arrays
 
 from cog import cli
 from cog.datasets.importers.pictures import Preparation, resizing
-from cog.datasets.robot_interface import KEY
+from cog.datasets.robot_interface import KEY, RobotInterface
 from cog.datasets.storage.dataset import open_dataset
+from cog.datasets.writer import DatasetWriter
 from tests.helpers.foreign import minari_arrays, robomimic_arrays, write_minari, write_robomimic
 
 TURNS = {
@@ -83,3 +84,24 @@ def test_an_import_says_how_it_stretched_pictures_of_every_size(tmp_path, capsys
     assert cli.run(["import", "robomimic", *arguments, "--proprio", "object"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "pictures of 8x8 (height x width) were stretched to 48x48, interpolating linearly" in said
+
+
+@pytest.mark.parametrize("flip", sorted(TURNS))
+def test_the_writer_turns_the_pictures_of_all_cameras_over_by_its_interface_and_by_no_recorded_fact(
+    flip, tmp_path
+):
+    front, wrist = (
+        np.random.default_rng(3).integers(0, 256, (3, size, size + 2, channels)).astype(np.uint8)
+        for size, channels in ((8, 3), (5, 1))
+    )
+    known = RobotInterface(flip=flip)
+    given = {"interface": known}, {"environment": {KEY: known.to_json()}}
+    axes = {"none": (), "vertical": (1,), "horizontal": (2,), "both": (1, 2)}[flip]
+    for name, options, turn in (("robot", given[0], axes), ("facts", given[1], ())):
+        with DatasetWriter(tmp_path / name, image_size=None, **options) as writer:
+            writer.add_episode(np.zeros((2, 2)), images=front, cameras={"wrist": wrist})
+        dataset = open_dataset(tmp_path / name)
+        (episode,) = dataset.episodes()
+        np.testing.assert_array_equal(episode.images, np.flip(front, turn))
+        np.testing.assert_array_equal(episode.cameras["wrist"], np.flip(wrist, turn))
+        assert dataset.environment[KEY].get("flip", "none") == flip

@@ -172,4 +172,45 @@ def test_numbered_actions_are_refused(tmp_path, out, capsys):
     source = write_flat(tmp_path / "flat.hdf5", flat_arrays())
     change(source, "actions", np.zeros(13, np.int64))
     assert run(source, "--out", out) == 1
-    assert "must be continuous vectors (rows, A), found int64" in " ".join(capsys.readouterr().err.split())
+    assert "must be continuous vectors (T, A), found int64" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
+@pytest.mark.parametrize("shape", [(13,), (13, 1)])
+def test_numbered_actions_are_refused_in_a_column_as_in_a_row_and_floats_are_taken(
+    kind, shape, tmp_path, out, capsys
+):
+    source, numbered = write_flat(tmp_path / "flat.hdf5", flat_arrays()), np.arange(13) % 2
+    change(source, "actions", numbered.reshape(shape).astype(kind))
+    assert run(source, "--out", out, "--action-bounds", "measured") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "field 'actions': must be continuous vectors" in said and "store them as floats" in said
+    change(source, "actions", numbered.reshape(shape).astype(np.float32))
+    assert run(source, "--out", out, "--action-bounds", "measured") == 0
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_rows_that_lead_to_a_new_start_are_left_out_where_they_jump_and_else_told(
+    wide, tmp_path, out, capsys
+):
+    far = 100.0 if wide else 0.55
+    walks = [number * far + 0.1 * np.arange(6)[:, None] * np.ones(3) for number in range(3)]
+    ends = [len(walks[0]), 2 * len(walks[0])]
+    seen = np.concatenate(walks)  # the row of a reset begins at each last state, and ends at the next start
+    rows = {"observations": seen[:-1], "next_observations": seen[1:]}
+    rows["actions"] = np.linspace(-1, 1, 17)[:, None]
+    rows["rewards"] = np.zeros(17)
+    rows["terminals"] = np.isin(np.arange(17), [end - 2 for end in ends])
+    rows["timeouts"] = np.arange(17) == 16
+    with h5py.File(tmp_path / "reset.hdf5", "w") as file:
+        for name, values in rows.items():
+            file[name] = values
+    assert run(tmp_path / "reset.hdf5", "--out", out) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    lengths = [len(episode) for episode in open_dataset(out).episodes()]
+    if wide:
+        assert "2 first rows of episodes were left out" in said and lengths == [5, 5, 5]
+        for episode, walk in zip(open_dataset(out).episodes(), walks, strict=True):
+            np.testing.assert_allclose(episode.state, walk, rtol=1e-6)
+    else:
+        assert "2 episodes begin at the last next observation" in said and lengths == [5, 6, 6]

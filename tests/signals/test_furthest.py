@@ -11,6 +11,7 @@ from cog.envs.cabinet import DRAWER_FLOOR
 from cog.envs.make import scene_class
 from cog.envs.objects import CUBE, HELD_OUT, TRAIN
 from cog.envs.pick_place import PickPlace
+from cog.errors import CogError
 from cog.evaluation.result import STAGES_BEFORE
 from cog.signals import predicates
 from cog.signals.stages import FAILURE, always, furthest_stage
@@ -155,3 +156,18 @@ def test_a_scripted_placing_goes_through_the_stages_in_their_order() -> None:
     stages = [PLACING.index(stage(count)) for count in range(1, len(frames) + 1)]
     assert stages == sorted(stages), "more of an episode never takes it back"
     assert set(stages) == set(range(5)), "every stage is seen on the way"
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        lambda seen: seen["fuel"][-1] > 0,
+        lambda seen: seen["fuel"][1:] > 0,
+        lambda seen: seen["fuel"],
+        lambda seen: None,
+        lambda seen: True,
+    ],
+)
+def test_a_predicate_must_return_one_bool_for_each_frame(predicate):
+    with pytest.raises(CogError, match=r"stage 'flown' must return one bool for each frame, \(3,\)"):
+        furthest_stage({"fuel": np.ones(3)}, False, [("flown", predicate)])

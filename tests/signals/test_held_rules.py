@@ -29,7 +29,8 @@ def dataset(folder: Path, held: list[tuple[int, bool]]) -> Dataset:
         if steps and not kept:
             made.signals["object_height"][-1] = 0.0
         episodes.append(replace(made, success=bool(steps) and kept))
-    return write_dataset(folder / f"data{next(PLACES)}", episodes, {"kind": "held"}, episodes_per_shard=40)
+    place, facts = folder / f"data{next(PLACES)}", {"terminate_on_success": True}
+    return write_dataset(place, episodes, {"kind": "held"}, facts, episodes_per_shard=40)
 
 
 @settings(max_examples=40, deadline=None)

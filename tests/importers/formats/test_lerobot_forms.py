@@ -162,6 +162,17 @@ def test_a_grey_camera_is_taken_where_it_is_named(tmp_path, out, capsys):
         np.testing.assert_array_equal(episode.images, np.repeat(plane, 3, axis=3))
 
 
+def test_a_depth_map_that_is_declared_as_bytes_is_told_by_its_first_picture(tmp_path, out, capsys):
+    source = write_lerobot(
+        tmp_path / "source", episodes(), video=False, coded=grey(16), shape=[1, SIZE, SIZE]
+    )
+    assert run(source, "--out", tmp_path / "states", *REPEAT) == 0
+    text = said(capsys)
+    assert "1 channel of uint16" in text and "name it with --image" not in text
+    assert run(source, "--out", out, *KEYS, "--image", CAMERA) == 2
+    assert "uint16" in said(capsys) and not out.exists()
+
+
 def test_a_jpeg_is_taken_and_called_lossy(tmp_path, out, capsys):
     def coded(picture):
         return cv2.imencode(".jpg", picture[:, :, ::-1])[1].tobytes()
