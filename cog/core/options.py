@@ -38,7 +38,7 @@ def usable_path(path: Path | str) -> Path:
     Raises:
         CogError: no file can have it: a name is too long, a link leads back to itself, or a home is unknown.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)
     try:
         if path.parts and path.parts[0].startswith("~"):
             path = path.expanduser()

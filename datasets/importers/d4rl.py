@@ -8,7 +8,7 @@ row is another one's first. Timeouts that mark nothing are none. After the last 
 - nothing otherwise.
 
 An environment that resets itself may record, as the first row of an episode, how it got from the last state
-of the one before to a new start. Such rows are no steps: they are left out where the change shows them.
+of the one before to a new start. Such rows are no steps; a note counts those that look so.
 """
 
 from collections.abc import Iterator
@@ -111,7 +111,7 @@ class D4RLSource:
                 self._check_rows("observations", shape[0], len(self._ends))
             self._goes_on = self._going_on()
             self._reset = self._resets()
-            self._leave_out_resets()
+            self._tell_of_resets()
             if self._reset.any():
                 self._notes.append(
                     f"{self._reset.sum()} last next observations were not taken: they are the next episode's "
@@ -308,11 +308,11 @@ class D4RLSource:
         result &= ~self._goes_on
         return result
 
-    def _leave_out_resets(self) -> None:
-        """Let episodes begin after rows that lead from the last state of the one before to a new start.
+    def _tell_of_resets(self) -> None:
+        """Note first rows that look as if they lead from the last state of the episode before to a new start.
 
         Their observation is the last next observation before, they earn nothing, and their change lies beyond
-        `STEP` times the largest other one in some component. Where the change does not show it, a note tells.
+        `STEP` times the largest other one in some component. They may be steps as well, and are kept.
         """
         joined = np.flatnonzero(self._reset | self._goes_on_exactly()) + 1
         if not len(joined):
@@ -331,24 +331,16 @@ class D4RLSource:
             changes = np.abs(following.astype(np.float64) - rows)
             reach = np.maximum(reach, changes.max(0, where=~outside[begin:end, None], initial=0.0))
             own |= {row: changes[row - begin] for row in firsts[(begin <= firsts) & (firsts < end)].tolist()}
-        left = 0
+        alike = 0
         for number, row in zip(joined.tolist(), firsts.tolist(), strict=True):
             paid = self._rewarded and bool(np.any(self._file.read("rewards", row, row + 1)))
             alone = self._ends[number] - row == 1
-            if not paid and not alone and bool((own[row] > STEP * reach).any()) and np.any(reach):
-                self._begins[number] += 1
-                self._reset[number - 1] = self._goes_on[number - 1] = False
-                left += 1
-        if left:
+            alike += not paid and not alone and bool((own[row] > STEP * reach).any()) and bool(np.any(reach))
+        if alike:
             self._notes.append(
-                f"{left} first rows of episodes were left out: they lead from the last state of the one "
-                "before to a new start, as an environment that resets itself records it"
-            )
-        if len(joined) > left:
-            self._notes.append(
-                f"{len(joined) - left} episodes begin at the last next observation of the one before; if an "
-                "environment that resets itself recorded them, their first row is no step: leave it out "
-                "of the file"
+                f"{alike} first rows of episodes begin where the one before ended and change further than "
+                "any other row: if an environment that resets itself recorded them, they are no steps; leave "
+                "them out of the file"
             )
 
     def _goes_on_exactly(self) -> np.ndarray:

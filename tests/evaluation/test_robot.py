@@ -167,23 +167,6 @@ def test_a_checkpoint_and_an_exported_policy_hold_all_that_the_robot_needs(tmp_p
     np.testing.assert_array_equal(action, SCALE.to_robot(by_hand)[0])
 
 
-@pytest.mark.parametrize("flip", ["none", "vertical", "horizontal", "both"])
-def test_a_raw_picture_is_seen_as_the_writer_stored_it_whichever_way_it_is_turned_over(
-    flip: Any, tmp_path: Path
-) -> None:
-    arm = dataclasses.replace(ARM, flip=flip)
-    camera = np.random.default_rng(1).integers(0, 256, (3, 12, 20, 3), dtype=np.uint8)
-    with DatasetWriter(tmp_path / "arm", image_size=SIZE, interface=arm) as writer:
-        writer.add_episode(np.zeros((2, 2)), images=camera, proprio=np.zeros((3, 3)))
-    policy = made(dataclasses.replace(arm, resize="stretch"), 3, 2)
-    held = open_dataset(tmp_path / "arm").read(0)[0].images
-    assert held is not None
-    for frame, stored in zip(camera, held, strict=True):
-        pictures, _ = policy.expects.inputs(frame, np.zeros(3), "rgb")
-        assert pictures is not None
-        np.testing.assert_array_equal(pictures["image"], stored[None])
-
-
 def test_one_picture_of_any_size_is_seen_as_the_data_hold_it(tmp_path: Path) -> None:
     dataset = open_dataset(recorded(tmp_path / "arm", interface=ARM, action_scale=SCALE))
     rng = np.random.default_rng(0)
