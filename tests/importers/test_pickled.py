@@ -121,6 +121,13 @@ def test_changed_bytes_never_give_more_than_plain_data_or_a_refusal(tmp_path, da
     assert isinstance(found, list)
 
 
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"r\xff\xff\x00\x00", b"p9999999999\n"])
+def test_a_place_for_which_the_file_is_too_small_is_refused_before_memory_is_allotted(tmp_path, put):
+    (tmp_path / "a.npy").write_bytes(machine(b"N", put))
+    with pytest.raises(DataError, match="keeps a value at place"):
+        read_objects(tmp_path / "a.npy")
+
+
 def machine(*parts):
     """A pickle put together by hand."""
     return header() + b"\x80\x04" + b"".join(parts) + b"."

@@ -7,6 +7,7 @@ see it.
 
 import math
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def read_objects(path: Path) -> list[Any]:
     try:
         with path.open("rb") as file:
             _check_header(path, file)
+            begin, size = file.tell(), path.stat().st_size
+            _check_places(file, size)
+            file.seek(begin)
             found = _Unpickler(file).load()
     except RefusedNameError as error:
         rule = f"{error}; only arrays, numbers, text, lists and dictionaries are read"
@@ -72,6 +76,16 @@ def _check_header(path: Path, file: Any) -> None:
     if not dtype.hasobject:
         rule = f"must be an array of objects, one episode each, found numbers of type {dtype}"
         raise DataError(Problem(path, "", rule, "write plain arrays with cog.DatasetWriter"))
+
+
+def _check_places(file: Any, size: int) -> None:
+    """Refuse a pickle that keeps a value at a place beyond the file's size in bytes.
+
+    Places are counted from 0, each with an instruction of its own, and Python allots memory up to the last.
+    """
+    for instruction, place, _ in pickletools.genops(file):
+        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(place or 0) <= size:
+            raise pickle.UnpicklingError(f"it keeps a value at place {place}, in a file of {size} bytes")
 
 
 class _Type:
