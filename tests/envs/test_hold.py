@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import cog.envs
@@ -45,7 +45,10 @@ AIMS: Mapping[str, tuple[Callable[[Signals], np.ndarray], Callable[[Signals], np
     "open": (lambda s: s["drawer_opening"] > 0.93, PREDICATES["drawer_opened"]),
     "close_drawer": (lambda s: s["drawer_opening"] < 0.03, lambda s: s["drawer_opening"] < 0.08),
     "top_drawer": (lambda s: s["top_drawer_opening"] < 0.03, PREDICATES["top_drawer_closed"]),
-    "blocker": (lambda s: s["blocker_gap_distance"] > 0.09, PREDICATES["blocker_moved"]),
+    "blocker": (  # set down: a clumsy grasp may also push it away, give up, and so have nothing to hold
+        lambda s: (s["blocker_gap_distance"] > 0.09) & (s["gripper_opening"] > 0.5),
+        PREDICATES["blocker_moved"],
+    ),
     "place": (
         lambda s: (s["object_tray_distance"] < 0.04) & (s["object_height"] < 0.045),
         PREDICATES["placed"],
@@ -122,6 +125,7 @@ def test_an_episode_that_holds_is_the_one_without_and_then_so_many_steps_in_succ
 
 @settings(max_examples=12, deadline=None)
 @given(case=st.sampled_from(CASES), seed=st.integers(0, 2**32 - 1))
+@example(case=CASES[6], seed=4_186_395_799)  # pushes the blocker away with closed fingers
 def test_a_clumsy_behaviour_holds_only_what_it_has_achieved(case: Case, seed: int) -> None:
     check(case, play(case, seed, suboptimal=True), play(case, seed, suboptimal=True, hold=9), 9)
 
