@@ -1,11 +1,13 @@
 """An episode: T actions, T+1 observations, signals from which rewards are computed, and its origin."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cog.errors import UsageError
 from cog.signals.pictures import OBSERVED
 
 
@@ -110,3 +112,17 @@ def cameras_of(observations: Iterable[str]) -> tuple[str, ...]:
     """The cameras among the names of observations, in the order of `Episode.pictures`: "image" first."""
     named = list(observations)
     return (*(("image",) if "image" in named else ()), *further(named))
+
+
+def choose_cameras(there: Sequence[str], asked: Sequence[str], where: str | Path) -> tuple[str, ...]:
+    """The cameras that are `asked` for, in that order; none named: all that are `there`.
+
+    Raises:
+        UsageError: one of them is missing, or named twice; `where` says who asks.
+    """
+    if missing := [name for name in asked if name not in there]:
+        held = f"the data hold {', '.join(there)}" if there else "the data hold states"
+        raise UsageError(f"there is no camera '{missing[0]}'; {held}", where=where)
+    if len(set(asked)) < len(asked):
+        raise UsageError(f"a camera is named twice: {', '.join(asked)}", where=where)
+    return tuple(asked or there)

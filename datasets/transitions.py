@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from cog.core.files import hash_json
-from cog.datasets.episode import Episode
-from cog.errors import UsageError
+from cog.datasets.episode import Episode, choose_cameras
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +51,7 @@ class Transitions:
         if not cameras:
             return self
         there = {} if self.frames is None else {self.first: self.frames, **self.cameras}
-        if missing := [name for name in cameras if name not in there]:
-            held = f"the data hold {', '.join(there)}" if there else "the data hold states"
-            raise UsageError(f"there is no camera '{missing[0]}'; {held}", where="network.cameras")
-        if len(set(cameras)) < len(cameras):
-            raise UsageError(f"a camera is named twice: {', '.join(cameras)}", where="network.cameras")
-        first, *further = cameras
+        first, *further = choose_cameras(list(there), cameras, "network.cameras")
         return replace(
             self, frames=there[first], cameras={name: there[name] for name in further}, first=first
         )

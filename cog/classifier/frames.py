@@ -13,11 +13,11 @@ import numpy as np
 
 from cog.classifier.config import ClassifierConfig
 from cog.core.inputs import Input
-from cog.datasets.episode import further
+from cog.datasets.episode import cameras_of, choose_cameras
 from cog.datasets.relabel.view import rule_for
 from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.success import counts
-from cog.errors import CogError, UsageError
+from cog.errors import CogError
 from cog.networks.encoder import ObservationShape
 
 TRAINING, VALIDATION, HELD_OUT = 0, 1, 2
@@ -147,10 +147,7 @@ def _shapes(dataset: Dataset, config: ClassifierConfig) -> dict[str, list[int]]:
         raise CogError(
             "contains no images to judge", where=dataset.path, remedy="write a rule on its signals instead"
         )
-    wanted = config.cameras or ("image", *further(shapes))
-    if missing := [name for name in wanted if name not in shapes]:
-        held = ", ".join(("image", *further(shapes)))
-        raise UsageError(f"there is no camera '{missing[0]}'; the data hold {held}", where=dataset.path)
+    wanted = choose_cameras(cameras_of(shapes), config.cameras, dataset.path)
     found = {name: shapes[name] for name in (*wanted, *(["proprio"] if config.use_proprio else []))}
     acts = config.history > 1 and config.use_proprio and config.history_of != "frames"
     return {**found, **({"action": list(dataset.environment["action"])} if acts else {})}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cog.networks.encoder import Images, ObservationShape
+from cog.networks.encoder import Images, ObservationShape, channels_first
 from cog.replay.history import Past
 
 
@@ -36,8 +36,9 @@ class Sight:
 
     def __call__(self, rows: np.ndarray | slice) -> tuple[Images, Tensor | None]:
         """These frames: images (B, C, H, W) in the order of the shape, and poses (B, P) if there are any."""
-        seen = tuple(self._shown(self.images[name], rows).permute(0, 3, 1, 2) for name in self.names)
-        return seen if len(seen) > 1 else seen[0], self._poses(rows)
+        images = channels_first([self._shown(self.images[name], rows) for name in self.names])
+        assert images is not None
+        return images, self._poses(rows)
 
     def _shown(self, images: np.ndarray, rows: np.ndarray | slice) -> Tensor:
         if self.history is None:

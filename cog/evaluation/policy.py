@@ -17,7 +17,7 @@ from cog.evaluation.memory import Memory
 from cog.evaluation.robot import Pictures, Pose, RobotSide
 from cog.networks.actor import PolicyNetwork
 from cog.networks.critic import Critic
-from cog.networks.encoder import Images, ObservationShape, by_camera
+from cog.networks.encoder import Images, ObservationShape, by_camera, channels_first
 from cog.training.checkpoint import load
 from cog.training.device import named_device
 
@@ -254,12 +254,12 @@ class Policy:
         poses = None
         if self.shape.image is not None:
             given = images if isinstance(images, Mapping) else {self.shape.first: images}
-            seen = tuple(
-                torch.from_numpy(_fitting(given.get(name), name, size, self.shape)).to(device)
-                for name, size in self.shape.pictures().items()
+            pictures = channels_first(
+                [
+                    torch.from_numpy(_fitting(given.get(name), name, size, self.shape)).to(device)
+                    for name, size in self.shape.pictures().items()
+                ]
             )
-            seen = tuple(one.permute(0, 3, 1, 2) for one in seen)
-            pictures = seen if len(seen) > 1 else seen[0]
         if self.network.uses_proprio:
             proprio = None if proprio is None else _real(proprio, "the poses")
             if proprio is None or proprio.shape[1:] != (self.shape.proprio,):

@@ -26,6 +26,7 @@ from cog.core.sealed import write_sealed
 from cog.datasets.robot_interface import KEY
 from cog.errors import CogError, UsageError
 from cog.evaluation.policy import Policy, chosen
+from cog.networks.encoder import channels_first
 from cog.networks.history import History
 from cog.networks.precision import one_thread
 from cog.replay.history import Past
@@ -85,8 +86,7 @@ class Graph(nn.Module):
 
     def forward(self, *given: Tensor) -> Tensor:
         inputs = dict(zip(self.names, given, strict=True))
-        seen = tuple(inputs[name].permute(0, 3, 1, 2) for name in self.cameras)
-        images = seen if len(seen) > 1 else seen[0] if seen else None
+        images = channels_first([inputs[name] for name in self.cameras])
         poses = inputs.get("pose")
         if self.critic is not None:
             actions = chosen(self.network, self.critic, images, poses, self.draws[None])

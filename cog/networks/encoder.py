@@ -3,7 +3,7 @@
 Shapes: B states, F features.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -113,6 +113,15 @@ def by_camera(images: Images) -> tuple[Tensor, ...]:
     return images if isinstance(images, tuple) else (images,)
 
 
+def channels_first(cameras: Sequence[Tensor]) -> Images | None:
+    """Images (B, H, W, C) of each camera as views (B, C, H, W), in which convolutions are fastest.
+
+    None without cameras.
+    """
+    seen = tuple(images.permute(0, 3, 1, 2) for images in cameras)
+    return seen if len(seen) > 1 else seen[0] if seen else None
+
+
 def _size(value: Any) -> Size:
     height, width, channels = value
     return int(height), int(width), int(channels)
@@ -139,19 +148,13 @@ class Encoder(nn.Module):
         self.embedding: nn.Module | None = None
         self.features = 0
         if shape.image is not None:
-            self.shared = config.camera_encoders == "shared"
-            own = [_for_camera(name, size, config) for name, size in shape.pictures().items()]
-            if self.shared and len({channels for _, _, channels in shape.pictures().values()}) > 1:
-                raise UsageError(
-                    f"cameras in colour and in grey cannot share convolutions: {_told(shape)}",
-                    remedy="give each its own: --network.camera-encoders each",
-                )
-            self.convolutions = own[0]
-            if len(own) > 1 and not self.shared:
-                self.further = nn.ModuleList(own[1:])
+            sizes = shape.pictures()
+            self.convolutions, *further = _convolutions(sizes, config)
+            if further:
+                self.further = nn.ModuleList(further)
             with torch.no_grad():
-                blank = [torch.zeros(1, size[2], *size[:2]) for size in shape.pictures().values()]
-                self.features = self._seen(tuple(blank)).shape[1]
+                blank = tuple(torch.zeros(1, channels, *size) for *size, channels in sizes.values())
+                self.features = self._seen(blank).shape[1]
             if config.bottleneck:
                 self.bottleneck = _squash(self.features, config.bottleneck)
                 self.features = config.bottleneck
@@ -194,26 +197,34 @@ class Encoder(nn.Module):
         return seen[0] if len(seen) == 1 else torch.cat(seen, 1)
 
 
-def _for_camera(name: str, size: Size, config: NetworkConfig) -> nn.Module:
-    """The convolutions of one camera.
+def _convolutions(sizes: Mapping[str, Size], config: NetworkConfig) -> list[nn.Module]:
+    """The convolutions of each camera, or the only ones that all share.
 
     Raises:
-        CogError: its images are too small.
+        CogError: a camera's images are too small.
+        UsageError: cameras of other numbers of channels cannot share them.
     """
-    height, width, channels = size
-    if min(height, width) < SMALLEST_IMAGE:
-        raise CogError(
-            f"the images of camera '{name}' are {height}x{width} pixels; the network needs at least "
-            f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}",
-            remedy="collect or import larger ones",
+    for name, (height, width, _) in sizes.items():
+        if min(height, width) < SMALLEST_IMAGE:
+            raise CogError(
+                f"the images of camera '{name}' are {height}x{width} pixels; the network needs at least "
+                f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}",
+                remedy="collect or import larger ones",
+            )
+    shared = config.camera_encoders == "shared"
+    if shared and len({channels for _, _, channels in sizes.values()}) > 1:
+        told = ", ".join(f"{name} {'x'.join(map(str, size))}" for name, size in sizes.items())
+        raise UsageError(
+            f"cameras in colour and in grey cannot share convolutions: {told}",
+            remedy="give each its own: --network.camera-encoders each",
         )
-    network = convolutions(config.encoder, channels, max(height, width))
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
-
-
-def _told(shape: ObservationShape) -> str:
-    return ", ".join(f"{name} {'x'.join(map(str, size))}" for name, size in shape.pictures().items())
+    largest = max(max(height, width) for height, width, _ in sizes.values())
+    built = []
+    for height, width, channels in list(sizes.values())[: 1 if shared else None]:
+        network = convolutions(config.encoder, channels, largest if shared else max(height, width))
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        built.append(network)
+    return built
 
 
 def _squash(width_in: int, width_out: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ from cog.core.parallel import own
 from cog.datasets.transitions import Transitions
 from cog.errors import CogError, UsageError
 from cog.networks.config import NetworkConfig
-from cog.networks.encoder import Images, ObservationShape
+from cog.networks.encoder import Images, ObservationShape, channels_first
 from cog.replay.frames import Frames, OnDevice, OnHost, fitting
 from cog.replay.history import Past, statistics_with
 
@@ -185,9 +185,7 @@ class Buffer:
 
     def _images(self, frames: Tensor) -> Images | None:
         """What the cameras show in these frames (B,)."""
-        # (B, H, W, C) viewed as (B, C, H, W) is the channels-last order, in which convolutions are fastest.
-        seen = tuple(self._shown(camera, frames).permute(0, 3, 1, 2) for camera in self.frames)
-        return seen if len(seen) > 1 else seen[0] if seen else None
+        return channels_first([self._shown(camera, frames) for camera in self.frames])
 
     def _shown(self, camera: Frames, frames: Tensor) -> Tensor:
         """What one camera shows in these frames (B,) and, with a history, before: (B, H, W, C)."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cog.networks.encoder import Encoder, ObservationShape
+from cog.networks.encoder import Encoder, ObservationShape, channels_first
 from cog.training.config import TrainConfig
 
 
@@ -48,12 +48,13 @@ def encoder_cost(shape: ObservationShape, config: TrainConfig) -> EncoderCost:
 
     def run(rows: int) -> float:
         sizes = shape.pictures().values()
-        seen = tuple(torch.zeros(rows, *size, dtype=torch.uint8, device=device) for size in sizes)
-        images = tuple(one.permute(0, 3, 1, 2) for one in seen)
+        images = channels_first(
+            [torch.zeros(rows, *size, dtype=torch.uint8, device=device) for size in sizes]
+        )
         pose = torch.zeros(rows, shape.proprio, device=device)
         began = _now(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            features = encoder(images if len(images) > 1 else images[0], pose)
+            features = encoder(images, pose)
         features.float().sum().backward()
         return _now(device) - began
 

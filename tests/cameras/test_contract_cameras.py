@@ -11,10 +11,10 @@ import pytest
 from gymnasium import spaces
 
 from cog.datasets.collection.collect import collect
-from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.envs.contract import promised
 from cog.envs.make import make_environment
 from cog.errors import CogError, UsageError
+from tests.envs.test_contract import SPEC as SCENE_SPEC
 from tests.helpers.breaking_scene import Breaking
 
 SIZES = {"wrist": (6, 10, 3), "top-2": (4, 4, 1)}
@@ -48,15 +48,7 @@ class Watched(Breaking):
 if "toy/Watched-v0" not in gymnasium.registry:
     gymnasium.register("toy/Watched-v0", entry_point=Watched, max_episode_steps=4)
 
-SPEC = CollectionSpec(
-    episodes=4,
-    behaviours=(BehaviourChoice("go"),),
-    starts=("left",),
-    env=ENV,
-    image_size=8,
-    max_episode_steps=4,
-    episodes_per_shard=2,
-)
+SPEC = replace(SCENE_SPEC, episodes=4, env=ENV)
 
 
 @pytest.fixture(autouse=True)

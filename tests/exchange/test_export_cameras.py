@@ -1,6 +1,5 @@
 """Exports hold every camera under its name, and come back by an import, every array equal."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ SHAPES = {"image": (8, 8, 3), "grey": (4, 4, 1), "wrist": (6, 10, 3)}
 LENGTHS = (4, 1, 6)
 NAMES = {"robomimic": "a.hdf5", "minari": "a-v0", "d3rlpy": "a.h5", "lerobot": "a"}
 NEEDED: dict[str, dict[str, Any]] = {"lerobot": {"fps": 20}}
-ARROW = pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
 KEEP = ("--image-size", "0")
 
 
@@ -83,7 +81,7 @@ def found_in(kind: str, path: Path, number: int, name: str) -> np.ndarray:
         return np.moveaxis(np.asarray(opened[f"observations_{number}_{place}"]), 1, 3)
 
 
-@pytest.mark.parametrize("kind", ["robomimic", "minari", "d3rlpy", pytest.param("lerobot", marks=ARROW)])
+@pytest.mark.parametrize("kind", ["robomimic", "minari", "d3rlpy", "lerobot"])
 def test_every_camera_is_in_the_file_under_its_name(kind: str, source: Path, tmp_path: Path) -> None:
     result = exported(kind, source, tmp_path / NAMES[kind])
     for number, episode in enumerate(episodes(source)):
@@ -99,7 +97,6 @@ def test_the_descriptions_of_folders_say_each_camera_s_size(source: Path, tmp_pa
     spaces = json.loads(told)["subspaces"]
     assert {name: tuple(spaces[name]["shape"]) for name in SHAPES} == SHAPES
     assert all(spaces[name]["dtype"] == "uint8" for name in SHAPES)
-    pytest.importorskip("pyarrow")
     exported("lerobot", source, tmp_path / "a")
     features = json.loads((tmp_path / "a/meta/info.json").read_text())["features"]
     wrist = features["observation.images.wrist"]
@@ -117,7 +114,7 @@ IMPORTS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["robomimic", "minari", pytest.param("lerobot", marks=ARROW)])
+@pytest.mark.parametrize("kind", ["robomimic", "minari", "lerobot"])
 def test_an_export_comes_back_by_an_import_and_goes_out_again(
     kind: str, source: Path, tmp_path: Path, bring: Import
 ) -> None:
@@ -140,7 +137,7 @@ def test_an_export_comes_back_by_an_import_and_goes_out_again(
             np.testing.assert_array_equal(found_in(kind, again, number, name), first, strict=True)
 
 
-@pytest.mark.parametrize("kind", ["robomimic", "minari", "d3rlpy", pytest.param("lerobot", marks=ARROW)])
+@pytest.mark.parametrize("kind", ["robomimic", "minari", "d3rlpy", "lerobot"])
 def test_chosen_cameras_alone_are_written(kind: str, source: Path, tmp_path: Path) -> None:
     result = exported(kind, source, tmp_path / NAMES[kind], cameras=("image",))
     if kind == "lerobot":

@@ -231,7 +231,6 @@ def test_minari_s_cameras_may_be_jpegs_and_arrays_side_by_side(bring: Import, tm
 def test_each_camera_of_lerobot_has_its_own_video_or_pictures(
     videos: Any, version: int, bring: Import, tmp_path: Path
 ) -> None:
-    pytest.importorskip("pyarrow")
     pytest.importorskip("av")
     from tests.helpers.lerobot import CAMERA, as_version_2, episodes, write_lerobot
 

@@ -32,6 +32,19 @@ def arrays(seed=0, steps=STEPS, size=6):
     }
 
 
+def refused_second(folder, arrays, change, field, rule, remedy):
+    """The dataset of three episodes of which the second, with a change, must be refused by these words."""
+    with DatasetWriter(folder, image_size=None) as writer:
+        writer.add_episode(**arrays(0))
+        with pytest.raises(DataError) as caught:
+            writer.add_episode(**arrays(1) | change)
+        writer.add_episode(**arrays(2))
+    problem = caught.value.problem
+    assert (problem.episode, problem.field) == (1, field)
+    assert rule in problem.rule and remedy in problem.remedy
+    return writer.dataset
+
+
 def written(folder, *episodes, **options):
     """A dataset of these episodes."""
     with DatasetWriter(folder, **options) as writer:
@@ -277,16 +290,8 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_cannot_be_stored_is_refused_by_episode_field_rule_and_remedy(case, tmp_path):
-    change, field, rule, remedy = WRONG[case]
-    with DatasetWriter(tmp_path / "data", image_size=None) as writer:
-        writer.add_episode(**arrays(0))
-        with pytest.raises(DataError) as caught:
-            writer.add_episode(**arrays(1) | change)
-        writer.add_episode(**arrays(2))
-    problem = caught.value.problem
-    assert (problem.episode, problem.field) == (1, field)
-    assert rule in problem.rule and remedy in problem.remedy
-    back = [episode.proprio for episode in writer.dataset.episodes()]
+    dataset = refused_second(tmp_path / "data", arrays, *WRONG[case])
+    back = [episode.proprio for episode in dataset.episodes()]
     np.testing.assert_array_equal(back, [arrays(n)["proprio"].astype(np.float32) for n in (0, 2)])
 
 
