@@ -92,7 +92,8 @@ class Train:
         from cog.evaluation.evaluate import check_evaluation
 
         data = self.config.data
-        environment = open_merge(data).sources[0].dataset.environment
+        merge = open_merge(data)
+        environment = {**merge.sources[0].dataset.environment, "observations": merge.observations}
         try:
             for seed in self.seeds or (self.config.seed,):
                 evaluation = self._evaluation(seed, 0, self.config.out / "checkpoints" / "step")

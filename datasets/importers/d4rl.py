@@ -110,8 +110,9 @@ class D4RLSource:
             if self._whole:
                 self._check_rows("observations", shape[0], len(self._ends))
             self._goes_on = self._going_on()
-            self._reset = self._resets()
-            self._tell_of_resets()
+            joined = self._joined()
+            self._reset = joined & ~self._goes_on
+            self._tell_of_resets(np.flatnonzero(joined) + 1)
             if self._reset.any():
                 self._notes.append(
                     f"{self._reset.sum()} last next observations were not taken: they are the next episode's "
@@ -297,7 +298,7 @@ class D4RLSource:
             )
         return result
 
-    def _resets(self) -> np.ndarray:
+    def _joined(self) -> np.ndarray:
         """(E,) bool: whether the last next observation is the first row of the next episode."""
         result = np.zeros(len(self._ends), bool)
         if not self._follows or self._whole:
@@ -305,16 +306,15 @@ class D4RLSource:
         for number, end in enumerate(self._ends[:-1].tolist()):
             following = self._rows("next_observations", end - 1, end)
             result[number] = np.array_equal(following, self._rows("observations", end, end + 1))
-        result &= ~self._goes_on
         return result
 
-    def _tell_of_resets(self) -> None:
+    def _tell_of_resets(self, joined: np.ndarray) -> None:
         """Note first rows that look as if they lead from the last state of the episode before to a new start.
 
+        `joined` (n,) are the episodes that may begin so.
         Their observation is the last next observation before, they earn nothing, and their change lies beyond
         `STEP` times the largest other one in some component. They may be steps as well, and are kept.
         """
-        joined = np.flatnonzero(self._reset | self._goes_on_exactly()) + 1
         if not len(joined):
             return
         firsts = self._begins[joined]
@@ -342,12 +342,3 @@ class D4RLSource:
                 "any other row: if an environment that resets itself recorded them, they are no steps; leave "
                 "them out of the file"
             )
-
-    def _goes_on_exactly(self) -> np.ndarray:
-        """(E,) bool: which of the trajectories that go on do so at the next observation, which is stored."""
-        result = np.zeros(len(self._ends), bool)
-        for number in np.flatnonzero(self._goes_on).tolist() if self._follows and not self._whole else ():
-            end = int(self._ends[number])
-            following = self._rows("next_observations", end - 1, end)
-            result[number] = np.array_equal(following, self._rows("observations", end, end + 1))
-        return result

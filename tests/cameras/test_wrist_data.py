@@ -128,3 +128,19 @@ def test_a_window_shows_further_pictures_beside_the_first_at_its_height() -> Non
     assert row.shape == (12, 10 + 10 + 24, 3) and row.dtype == np.uint8
     np.testing.assert_array_equal(row[:, 10:20], colour.repeat(2, axis=0).repeat(2, axis=1))
     np.testing.assert_array_equal(row[:, 20:], np.broadcast_to(grey.repeat(3, 0).repeat(3, 1), (12, 24, 3)))
+
+
+def test_a_policy_of_both_cameras_acts_in_its_scene_and_one_of_another_name_is_refused_before_it_is_trained(
+    data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["relabel", str(data.path), "--rule", "zero", "--name", "none"]) == 0
+    task, train = f"{data.path}@none", ["train", "--updates", "2", "--evaluate-episodes", "1"]
+    train += ["--evaluate-starts", "closed", "--wandb", "disabled"]
+    for name, options in (("both", []), ("hand", ["--camera", "wrist=hand"])):
+        merged = tmp_path / f"{name}.json"
+        assert cli.run(["merge", "--out", str(merged), "--task", task, *options]) == 0
+        done = cli.run([*train, "--data", str(merged), "--out", str(tmp_path / name)])
+        assert done == (0 if name == "both" else 1)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "trained with hand (16, 16, 3), but cog/DoubleDrawer-v1 gives none" in said
+    assert not (tmp_path / "hand" / "checkpoints").exists()
