@@ -1,6 +1,7 @@
 """Data of several cameras that the real packages write come in, go out, and are read by them again."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,16 @@ def brought(kind: str, source: Path, out: Path, *options: str) -> list[Episode]:
     return [one for part in open_merge(out).sources for one in labelled(part.dataset, part.view)]
 
 
+def learned(data: Path, out: Path) -> None:
+    """Train on the data of an import for 200 updates."""
+    assert cli.run(["merge", "--out", str(out / "merge.json"), "--task", f"{data}@view"]) == 0
+    command = ["train", "--data", str(out / "merge.json"), "--out", str(out / "run"), "--updates", "200"]
+    command += ["--batch-size", "8", "--log-every", "100", "--wandb", "disabled"]
+    assert cli.run(command) == 0
+    lines = (out / "run/metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["update"] == 200
+
+
 def sent(kind: str, data: Path, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     export(FORMATS[kind].load()(**SETTINGS.get(kind, {})), open_merge(data), out)
@@ -100,6 +111,7 @@ def test_two_cameras_of_lerobot_come_in_and_go_out_again(stored: str, tmp_path: 
         error = np.abs(shown.astype(int) - given[key]).mean(axis=(1, 2, 3))
         others = np.abs(shown.astype(int) - np.roll(given[key], 1, axis=0)).mean(axis=(1, 2, 3))
         assert (error < 4).all() and (error < others).all(), "each camera has its own video"
+    learned(tmp_path / "data", tmp_path / "learned")
     sent("lerobot", tmp_path / "data", tmp_path / "out")
 
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -143,6 +155,7 @@ def test_two_cameras_of_robomimic_come_in_and_go_out_again(tmp_path: Path) -> No
     source = write_robomimic(tmp_path / "demo.hdf5", robomimic_arrays(LENGTHS))
     choice = ("--image", "agentview_image", "wrist=robot0_eye_in_hand_image", "--proprio", "robot0_eef_pos")
     episodes = brought("robomimic", source, tmp_path / "data", *choice)
+    learned(tmp_path / "data", tmp_path / "learned")
     theirs = read(source, list(keys.values()), ["robot0_eef_pos"])
     ours = read(sent("robomimic", tmp_path / "data", tmp_path / "out.hdf5"), list(keys), ["proprio"])
     for number, episode in enumerate(episodes):
@@ -206,6 +219,7 @@ def test_a_camera_of_minari_and_one_more_come_in_and_go_out_again(
     several = brought("minari", source, tmp_path / "all", "--image", "camera", "side/rgb", "ir=side/ir")
     keys = {"image": "camera", "side": "side/rgb", "ir": "side/ir"}
     for episodes, data, names in ((one, "one", ["image"]), (several, "all", ["image", "ir", "side"])):
+        learned(tmp_path / data, tmp_path / f"learned-{data}")
         sent("minari", tmp_path / data, tmp_path / f"minari/cog/{data}-v0")
         theirs = minari.load_dataset(f"cog/{data}-v0")
         for number, (episode, wanted) in enumerate(zip(episodes, given, strict=True)):
