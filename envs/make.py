@@ -13,6 +13,7 @@ from gymnasium.wrappers import TimeLimit
 from cog.envs.contract import check_names
 from cog.envs.held import Held
 from cog.envs.plain import Plain, entries, is_plain
+from cog.envs.reading import UNKNOWN, Reading
 from cog.errors import CogError, UsageError
 from cog.users import load_module, modules_of, users_code
 
@@ -31,6 +32,8 @@ class Scene:
     """Further arguments of the environment."""
     terminate_on_success: bool = True
     """Whether success ends an episode."""
+    reading: Reading = UNKNOWN
+    """How the data of a policy that acts there were read; a plain environment is shown so."""
 
     @property
     def pose(self) -> str:
@@ -55,7 +58,7 @@ def make_environment(scene: Scene, render_mode: str | None = None) -> Any:
         if is_plain(env.unwrapped):
             size = None if scene.image is None else scene.image[0]
             with _building(scene.env, "reading its spaces"):
-                env = Plain(env, scene.env, size, scene.terminate_on_success)
+                env = Plain(env, scene.env, size, scene.terminate_on_success, scene.reading)
         else:  # a function had built one, or its constructor had set its attributes
             with _building(scene.env, "close()"):
                 env.close()

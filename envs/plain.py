@@ -31,6 +31,7 @@ from cog.envs.contract import (
     kind,
     several,
 )
+from cog.envs.reading import UNKNOWN, Reading
 from cog.errors import CogError, UsageError
 from cog.signals.pictures import CAMERA_NAMES, is_camera_name, is_further_picture
 
@@ -56,12 +57,18 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     signal_names: ClassVar[tuple[str, ...]] = ("reward", "success")
 
     def __init__(
-        self, env: Any, name: str, size: int | None = None, terminate_on_success: bool = True
+        self,
+        env: Any,
+        name: str,
+        size: int | None = None,
+        terminate_on_success: bool = True,
+        reading: Reading = UNKNOWN,
     ) -> None:
         """Show the environment `name`: pictures of `size` x `size` pixels, or with None its numbers alone.
 
         Pictures of another size are stretched. An episode ends when the environment says so and, with
-        `terminate_on_success`, at its first success.
+        `terminate_on_success`, at its first success. With a `reading`, observations are shown as those that a
+        policy's data were read from.
 
         Raises:
             UsageError: its observations or actions do not fit.
@@ -71,12 +78,19 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.terminate_on_success = terminate_on_success
         self.seen: Any = None
         check_arguments(env.unwrapped, name, "reset", "seed", "options")
-        pictures, self._numbers = entries(env.observation_space, name)
-        self._entries = (*self._numbers, *pictures)
-        self._sizes: dict[str | None, Any] = {word: part.shape for word, part in pictures.items()}
+        pictures, numbers = entries(env.observation_space, name)
+        self._reading = reading
+        self._numbers = self._ordered(numbers)
         first, further = next(iter(pictures), None), list(pictures)[1:]
         self._cameras: dict[str, str | None] = {"image": first, **{word: word for word in further}}
         """Name of each picture -> its entry in the environment's own observation; None: what is drawn."""
+        if size is not None and pictures and self._reading.cameras:
+            self._cameras = {**self._reading.pictures(list(pictures), name)}
+        seen = {} if size is None else self._cameras
+        self.notes = self._reading.notes(seen, list(self._numbers) != list(numbers), name)
+        """What is done to observations so that they are as in a policy's data."""
+        self._entries = (*self._numbers, *(word for word in self._cameras.values() if word is not None))
+        self._sizes: dict[str | None, Any] = {word: part.shape for word, part in pictures.items()}
         width = sum(int(np.prod(part.shape)) for part in self._numbers.values())
         self.low, self.high = _bounds(env.action_space, name)
         self.action_space = spaces.Box(-1.0, 1.0, self.low.shape, np.float32)
@@ -88,14 +102,16 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         pose = spaces.Box(-np.inf, np.inf, (max(width, 1),), np.float32)
         shown: dict[str, spaces.Space[Any]] = {"state": pose}
         if size is not None:
-            shown = {"image": spaces.Box(0, 255, (size, size, 3), np.uint8), "proprio": pose}
-            for word in further:
-                if not is_camera_name(word):
-                    rule = f"{name} observes a further picture called {word!r}"
+            self._shapes = self._reading.shapes() or dict.fromkeys(self._cameras, (size, size))
+            shown = {"proprio": pose}
+            for camera, entry in self._cameras.items():
+                if camera != "image" and not is_camera_name(camera):
+                    rule = f"{name} observes a further picture called {camera!r}"
                     raise UsageError(
                         rule, remedy=f"{WRAP}TransformObservation that names it by {CAMERA_NAMES}"
                     )
-                shown[word] = spaces.Box(0, 255, (size, size, pictures[word].shape[2]), np.uint8)
+                channels = 3 if entry is None else pictures[entry].shape[2]
+                shown[camera] = spaces.Box(0, 255, (*self._shapes[camera], channels), np.uint8)
         self.observation_space = spaces.Dict(shown)  # type: ignore[assignment]
 
     @property
@@ -156,10 +172,29 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             pose = pose.astype(np.float32)
         if self.size is None:
             return {"state": pose}
-        pictures = {
-            word: _stretched(self._picture(own, entry), self.size) for word, entry in self._cameras.items()
-        }
+        pictures = {camera: self._seen(own, camera, entry) for camera, entry in self._cameras.items()}
         return {**pictures, "proprio": pose}
+
+    def _seen(self, own: Mapping[str, Any], camera: str, entry: str | None) -> np.ndarray:
+        """A picture as a policy's data have it."""
+        picture = self._picture(own, entry)
+        if entry is not None:
+            picture = self._reading.turned(picture)
+        wanted = self._shapes[camera]
+        if self._reading.keeps_size and picture.shape[:2] != wanted:
+            found = f"{picture.shape[0]}x{picture.shape[1]}"
+            raise CogError(
+                f"the picture {entry or 'of render()'} is {found}, but the policy's data kept their size of "
+                f"{wanted[0]}x{wanted[1]}",
+                remedy="let the environment draw pictures of that size",
+            )
+        grows = bool(self._reading.cameras) and max(wanted) > min(picture.shape[:2])
+        return _stretched(picture, wanted, cv2.INTER_LINEAR if grows else cv2.INTER_AREA)
+
+    def _ordered(self, numbers: dict[str, spaces.Box]) -> dict[str, spaces.Box]:
+        """The entries that are numbers, those of a policy's data in their order."""
+        sizes = {word: int(np.prod(part.shape)) for word, part in numbers.items()}
+        return {word: numbers[word] for word in self._reading.parts(sizes, self.name)}
 
     def _row(self, value: Any, name: str) -> np.ndarray:
         """The numbers of one entry, of the shape that its space has."""
@@ -260,9 +295,9 @@ def _bounds(space: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _stretched(picture: np.ndarray, size: int) -> np.ndarray:
-    """A picture at `size` x `size` pixels, by averaging areas; one of that size is copied."""
-    if picture.shape[:2] == (size, size):
+def _stretched(picture: np.ndarray, size: tuple[int, int], method: int) -> np.ndarray:
+    """A picture at `size`, height and width, by OpenCV's `method`; one of that size is copied."""
+    if picture.shape[:2] == size:
         return picture.copy()
-    small: np.ndarray = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    return small.reshape(size, size, picture.shape[2])  # OpenCV leaves out the axis of a single channel
+    small: np.ndarray = cv2.resize(picture, size[::-1], interpolation=method)
+    return small.reshape(*size, picture.shape[2])  # OpenCV leaves out the axis of a single channel

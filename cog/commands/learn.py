@@ -89,15 +89,18 @@ class Train:
     def _check_evaluations(self) -> None:
         """Refuse, before training, evaluations that could not run after it."""
         from cog.datasets.merge import open_merge
+        from cog.datasets.robot_interface import KEY
         from cog.evaluation.evaluate import check_evaluation
 
         data = self.config.data
         merge = open_merge(data)
         environment = {**merge.sources[0].dataset.environment, "observations": merge.observations}
+        if KEY in environment:
+            environment[KEY] = merge.interface.to_json()
         try:
             for seed in self.seeds or (self.config.seed,):
                 evaluation = self._evaluation(seed, 0, self.config.out / "checkpoints" / "step")
-            check_evaluation(evaluation, environment, data)
+            check_evaluation(evaluation, environment, data, lambda text: messages().print(text))
         except UsageError as error:
             raise UsageError(
                 f"evaluation while training: {error}",
@@ -216,7 +219,8 @@ class Evaluate:
 
         total = len(self.config.only or range(self.config.episodes)) * len(self.config.starts)
         with progress("evaluate", total, "episode") as advance:
-            report = evaluate(self.config, on_progress=advance)
+            tell = partial(messages().print, style="yellow")
+            report = evaluate(self.config, on_progress=advance, on_message=tell)
         console().print(results_table(report))
 
 

@@ -1,15 +1,16 @@
 """Check, before anything runs, that a policy fits an environment: shapes, starts and videos."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cog.datasets.action_scale import ActionScale
-from cog.datasets.robot_interface import KEY, RobotInterface
+from cog.datasets.robot_interface import FLIPS, KEY, RobotInterface
 from cog.envs.contract import draws_pictures, try_out
 from cog.envs.make import Scene, make_environment
 from cog.envs.plain import Plain
+from cog.envs.reading import UNKNOWN, Reading
 from cog.errors import CogError, UsageError
 from cog.networks.encoder import ObservationShape
 
@@ -21,6 +22,7 @@ def check_scene(
     starts: Sequence[str],
     recorded: Mapping[str, Any],
     films: bool = False,
+    on_message: Callable[[str], None] | None = None,
 ) -> tuple[str, ...]:
     """Build the environment once and compare it with the policy's shapes, its data's facts and the starts.
 
@@ -54,12 +56,31 @@ def check_scene(
                 )
         if isinstance(env.unwrapped, Plain) and KEY in recorded:
             _check_bounds(env.unwrapped, recorded)
+            if on_message is not None:
+                for note in env.unwrapped.notes:
+                    on_message(note)
         try_out(env, scene.env)
         if films and not draws_pictures(env):
             raise UsageError(f"render() of {scene.env} draws no image", remedy="evaluate with --videos 0")
         return tuple(name for name, _ in getattr(env.unwrapped, "stages", ()))
     finally:
         env.close()
+
+
+def reading(shape: ObservationShape, recorded: Mapping[str, Any]) -> Reading:
+    """How the data of a policy that sees `shape` were read from their recorder's observations."""
+    if KEY not in recorded:
+        return UNKNOWN
+    known, shape = RobotInterface.from_json(recorded[KEY]), shape.single()
+    pictures = shape.pictures()
+    return Reading(
+        tuple(zip(pictures, known.cameras, strict=True)) if known.cameras else (),
+        tuple((height, width) for height, width, _ in pictures.values()) if known.cameras else (),
+        known.pose,
+        known.flip,
+        FLIPS[known.flip],
+        known.resize == "keep",
+    )
 
 
 def _check_bounds(plain: Plain, recorded: Mapping[str, Any]) -> None:

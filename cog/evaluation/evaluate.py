@@ -31,7 +31,7 @@ from cog.datasets.environment import act_in
 from cog.datasets.episode import further
 from cog.envs.make import Scene, is_registered, starts_of
 from cog.errors import CogError, missing_extra
-from cog.evaluation.check import check_scene
+from cog.evaluation.check import check_scene, reading
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.intervals import CONFIDENCE, wilson
 from cog.evaluation.prediction import Payment, payment
@@ -56,8 +56,14 @@ OnProgress = Callable[[int, str], None]
 """Called with episodes done and a note on the success so far."""
 
 
-def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> Evaluation:
+def evaluate(
+    config: EvaluateConfig,
+    on_progress: OnProgress | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> Evaluation:
     """Run an evaluation, write it and return it; if it is already finished, read it.
+
+    `on_message` is told what is done to a plain environment's observations so that they are as in the data.
 
     Raises:
         UsageError: the environment or a start does not exist.
@@ -75,6 +81,7 @@ def evaluate(config: EvaluateConfig, on_progress: OnProgress | None = None) -> E
         config.starts,
         checkpoint.scene,
         films=config.videos != 0,
+        on_message=on_message,
     )
     identity = {
         "config": identity_of(config),
@@ -136,8 +143,15 @@ def _run(
     return open_evaluation(config.out)
 
 
-def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], data: Path) -> None:
+def check_evaluation(
+    config: EvaluateConfig,
+    environment: Mapping[str, Any],
+    data: Path,
+    on_message: Callable[[str], None] | None = None,
+) -> None:
     """Refuse, before a policy is trained on `data` of an `environment`, an evaluation that could not run.
+
+    `on_message` is told what `evaluate` would tell it.
 
     Raises:
         UsageError: the data do not record their environment, or it lacks a start.
@@ -148,8 +162,8 @@ def check_evaluation(config: EvaluateConfig, environment: Mapping[str, Any], dat
     poses = shapes.get("proprio" if image else "state", [0])[0]
     shape = ObservationShape(image, poses, cameras)
     config, scene = _in_its_scene(config, environment, str(data), shape)
-    films = config.videos != 0
-    check_scene(scene, shape, environment["action"][0], config.starts, environment, films)
+    films, actions = config.videos != 0, environment["action"][0]
+    check_scene(scene, shape, actions, config.starts, environment, films, on_message)
 
 
 def _in_its_scene(
@@ -176,7 +190,8 @@ def _in_its_scene(
         starts = starts_of(env)[:1]
     config = dataclasses.replace(config, starts=starts, env=env, env_options=texts, max_episode_steps=steps)
     scene_options = tuple(parse_options(texts).items())
-    return config, Scene(env, shape.single().image, steps, scene_options, config.terminate_on_success)
+    image, ends = shape.single().image, config.terminate_on_success
+    return config, Scene(env, image, steps, scene_options, ends, reading(shape, recorded))
 
 
 def _groups(config: EvaluateConfig) -> list[Group]:

@@ -38,7 +38,7 @@ from cog.datasets.episode import Episode
 from cog.datasets.robot_interface import KEY
 from cog.envs.make import Scene, is_registered
 from cog.errors import CogError
-from cog.evaluation.check import check_scene
+from cog.evaluation.check import check_scene, reading
 from cog.evaluation.config import EvaluateConfig
 from cog.evaluation.evaluate import evaluate
 from cog.evaluation.policy import Policy
@@ -142,10 +142,12 @@ class _Run:
             max_episode_steps=config.max_episode_steps,
             exists=is_registered,
         )
-        self.scene = Scene(env, start.shape.single().image, steps, tuple(options.items()))
+        image, shown = start.shape.single().image, reading(start.shape, start.scene)
+        self.scene = Scene(env, image, steps, tuple(options.items()), reading=shown)
         own = {"id": env, "options": options, "max_episode_steps": steps}
         self.facts = {**scene_facts(own), KEY: start.scene.get(KEY, merge.interface.to_json())}
-        check_scene(self.scene, start.shape, start.action_dimensions, (config.start,), start.scene)
+        starts, actions = (config.start,), start.action_dimensions
+        check_scene(self.scene, start.shape, actions, starts, start.scene, on_message=on_message)
         record = _record(config, self.scene, start)
         _refuse_foreign(config.out, record)
         transitions = load(merge)
