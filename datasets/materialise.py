@@ -17,7 +17,7 @@ def materialise(path: Path, out: Path) -> Merge:
     """Copy what `path` opens as a merge (see `open_merge`) into a new folder.
 
     A single dataset becomes a dataset; a merge becomes a folder of datasets and a merge file. Episodes
-    a view ends early end early in the copy.
+    a view ends early end early in the copy, and count as successes by the frames that are kept.
 
     Raises:
         UsageError: `out` lies in one of the datasets.

@@ -28,7 +28,7 @@ from cog.datasets.relabel.terms import RECORDED
 from cog.datasets.storage.container import is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
-from cog.datasets.success import counted_by
+from cog.datasets.success import counted_by, kept_success
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT
 
@@ -265,7 +265,8 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
 def labelled(dataset: Dataset, view: View, pictures: bool = True) -> Iterator[Episode]:
     """Episodes with `rewards` and `terminals`, cut after the first terminal step where the view says so.
 
-    Those that the view does not keep are left out. Without `pictures` only a rule that looks at images reads
+    One that is cut counts as a success by its kept frames (`cog.datasets.success.kept_success`). Those that
+    the view does not keep are left out. Without `pictures` only a rule that looks at images reads
     them.
 
     Raises:
@@ -354,7 +355,9 @@ def _apply(
         assert rewarded.terminals is not None
         hits = values[: len(rewarded)] > 0
         ended = bool(rewarded.terminals[-1]) and not (view.terminate and bool(hits[-1]))
-        tally.add(rewarded, hits, ended)
+        tally.add(rewarded, hits, ended)  # whose successes are those of whole episodes
+        if len(rewarded) < len(episode):
+            rewarded = replace(rewarded, success=kept_success(rewarded, dataset.environment))
         yield rewarded
 
 
