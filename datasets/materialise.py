@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cog.core.options import usable_path
-from cog.datasets.merge import MERGE, Merge, Source, open_merge, publish_merge
+from cog.datasets.merge import Merge, Source, open_merge, publish_merge
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import labelled, open_view
 from cog.datasets.robot_interface import KEY
+from cog.datasets.storage.absent import MERGE
 from cog.datasets.storage.container import is_container
 from cog.datasets.storage.dataset import Dataset, write_dataset
 from cog.datasets.storage.folder import new_folder, refuse_inside
@@ -17,7 +18,7 @@ def materialise(path: Path, out: Path) -> Merge:
     """Copy what `path` opens as a merge (see `open_merge`) into a new folder.
 
     A single dataset becomes a dataset; a merge becomes a folder of datasets and a merge file. Episodes
-    a view ends early end early in the copy.
+    a view ends early end early in the copy, and count as successes by the frames that are kept.
 
     Raises:
         UsageError: `out` lies in one of the datasets.

@@ -19,14 +19,14 @@ from cog.datasets.episode import Episode, cameras_of, further
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import View, open_view
 from cog.datasets.robot_interface import RobotInterface, disagreements, joined, recorded
+from cog.datasets.storage.absent import MERGE
 from cog.datasets.storage.cameras import renamed, renaming, unused
-from cog.datasets.storage.container import is_container
-from cog.datasets.storage.dataset import MANIFEST, Dataset, open_dataset
+from cog.datasets.storage.container import MANIFEST, is_container
+from cog.datasets.storage.dataset import Dataset, open_dataset
 from cog.datasets.storage.folder import refuse_inside
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
-MERGE = "merge.json"  # the file in the folder of a materialised merge
 Role = Literal["task", "prior"]
 AGAIN = "make the merge again with: cog merge"
 SAME = "collect both with the same options, or import both with one image size and the same keys"
@@ -112,7 +112,8 @@ class Merge:
         """Identity of the content: role, share, episodes and rewards of each source, whatever their paths."""
         return hash_json(
             [
-                [source.role, source.share, source.dataset.hash, source.view.hash(), *_renamed(source)]
+                [source.role, source.share, source.dataset.hash, source.view.hash()]
+                + ([sorted(source.cameras.items())] if source.cameras else [])
                 for source in self.sources
             ]
         )
@@ -134,14 +135,10 @@ class Merge:
         task = [source.view for source in self.sources if source.role == "task"]
         if not any(view.reward_sum or view.rule == STORED for view in task):
             found.append("no task source has a reward, so nothing can be learnt; see cog relabel")
-        named = [f"{source.name}@{source.view.name}" for source in self.sources]
-        known = [(source.dataset.hash, source.view.hash()) for source in self.sources]
-        for first, one in enumerate(known):
-            if one in known[first + 1 :] and one not in known[:first]:
-                roles = " and ".join(
-                    source.role for source, other in zip(self.sources, known, strict=True) if other == one
-                )
-                found.append(f"{named[first]} is in the merge {known.count(one)} times, as {roles}")
+        same: dict[tuple[str, str], list[Source]] = {}
+        for source in self.sources:
+            same.setdefault((source.dataset.hash, source.view.hash()), []).append(source)
+        found += [_same(group) for group in same.values() if len(group) > 1]
         scenes = dict.fromkeys(str(source.dataset.environment.get("id")) for source in self.sources)
         if len(scenes) > 1:
             found.append(
@@ -367,9 +364,14 @@ def _check_alike(sources: Sequence[Source]) -> None:
             )
 
 
-def _renamed(source: Source) -> list[Any]:
-    """What the identity of a merge holds of a source's renamed cameras."""
-    return [sorted(source.cameras.items())] if source.cameras else []
+def _same(sources: Sequence[Source]) -> str:
+    """That these sources are one, or copies of one, with the role of each."""
+    roles = " and ".join(source.role for source in sources)
+    by_place = {source.dataset.place.resolve(): source for source in sources}
+    if len(by_place) == 1:
+        return f"{sources[0].name}@{sources[0].view.name} is in the merge {len(sources)} times, as {roles}"
+    named = [f"{source.dataset.place}@{source.view.name}" for source in by_place.values()]
+    return f"{' and '.join(named)} hold the same episodes with the same rewards, as {roles}"
 
 
 def _told(source: Source, what: str) -> str:

@@ -15,6 +15,16 @@ def counted_by(environment: Mapping[str, Any]) -> SuccessBy:
     return "any" if environment.get(FACT) == "any" else "last"
 
 
+def kept_success(episode: Episode, environment: Mapping[str, Any]) -> bool:
+    """Whether an episode that was cut counts as a success: by its kept frames, if the source marked frames.
+
+    Without such marks nothing is known of its kept frames, and the outcome of the whole stands.
+    """
+    if MARKS not in episode.signals:
+        return episode.success
+    return succeeded(episode.signals[MARKS][1:], counted_by(environment))
+
+
 def counts(episode: Episode, by: SuccessBy | None, environment: Mapping[str, Any]) -> bool:
     """Whether an episode of a dataset with these facts counts as a success by a rule, or as it was counted.
 

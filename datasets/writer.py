@@ -1,5 +1,6 @@
 """The writer: turn any episodes, including those of real robots, into a dataset, one call per episode."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +113,9 @@ class DatasetWriter:
         held = self._environment.pop(KEY, None)
         self._interface = interface or RobotInterface.from_json(held or {})
         self._facts: dict[str, Any] | None = None
-        self._open, self._count = False, 0
+        self.rules_differ = False
+        """Whether some episode so far would be another by the other rule of success."""
+        self._open, self._count, self._early = False, 0, 0
 
     def __enter__(self) -> "DatasetWriter":
         """Begin.
@@ -139,6 +142,13 @@ class DatasetWriter:
             except BaseException as failure:
                 self._place.__exit__(type(failure), failure, failure.__traceback__)
                 raise
+            if self._early:
+                warnings.warn(
+                    f"{self.folder}: {self._early} episodes have a success mark on their first frame alone; "
+                    "none of their actions led to it, so they count as no success",
+                    UserWarning,
+                    stacklevel=2,
+                )
         self._place.__exit__(kind, error, trace)
 
     def __len__(self) -> int:
@@ -178,7 +188,7 @@ class DatasetWriter:
             state: (T+1, S), the full state, instead of images.
             rewards: (T,), the reward of each step.
             success: whether the episode ends in success, or (T+1,) whether each frame shows it; which of them
-                count, `success_by` says.
+                count, `success_by` says. The first frame never counts, since no action led to it.
             signals: name -> (T+1,), further numbers from which rewards can be computed.
             start: name of the distribution of initial states.
             behaviour: name of the policy that acted.
@@ -232,8 +242,10 @@ class DatasetWriter:
         self._check_consistent(episode, proprio is None and images is not None)
         self._new.add(episode)
         self._count += 1
-        if SUCCESS in named and decides(named[SUCCESS][1:], self._success_by):
+        if SUCCESS in named:
             self._environment[SUCCESS_BY] = self._success_by
+            self.rules_differ |= decides(named[SUCCESS][1:], self._success_by)
+            self._early += bool(named[SUCCESS][0] > 0 and not named[SUCCESS][1:].any())
 
     def _actions(self, actions: Values) -> np.ndarray:
         """The toolkit's actions (T, A), checked."""

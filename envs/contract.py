@@ -29,6 +29,7 @@ SCALE = "give rows, columns and colours (RGB) as whole numbers from 0 to 255"
 RESET = "return (observation, info) from reset(self, *, seed=None, options=None)"
 STEP = "return (observation, reward, terminated, truncated, info) from step(self, action)"
 ALWAYS = "make both the same, at every frame"
+SUCCESS, REWARD = "success", "reward"  # signals to which rewards give a meaning
 MANY = 100  # frames on which the predicates of stages are tried
 
 
@@ -72,6 +73,7 @@ class Contract:
         for name, value in signals.items():
             if number(value) is None:
                 raise CogError(f"signal {name!r} must be a finite number, not {value!r}")
+        check_meaning(signals, SUCCESS, bool(flag(info["success"])), "info['success']")
 
 
 def promised(env: Any, name: str, observation: str) -> Contract:
@@ -228,6 +230,20 @@ def check_success(value: Any) -> None:
     """
     if flag(value) is None:
         raise CogError(f"success is {value!r}", remedy="make it true or false")
+
+
+def check_meaning(signals: Mapping[str, Any], name: str, meant: float, what: str) -> None:
+    """Refuse a signal whose name rewards take for what the scene says elsewhere, if it says something else.
+
+    The rule `recorded_success` reads the signal `success`, and `recorded` the signal `reward`.
+
+    Raises:
+        CogError: naming both.
+    """
+    said = number(signals[name]) if name in signals else None
+    if said is not None and np.float32(said) != np.float32(meant):  # as they are stored
+        rule = f"signal {name!r} is {said:g}, but {what} is {meant!r}"
+        raise CogError(rule, remedy="make both the same, at every frame, or give the signal another name")
 
 
 def several(returned: Any, count: int, wanted: str) -> Any:

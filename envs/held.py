@@ -11,7 +11,17 @@ from typing import Any
 
 import gymnasium
 
-from cog.envs.contract import RESET, STEP, check_picture, flag, number, promised, several
+from cog.envs.contract import (
+    RESET,
+    REWARD,
+    STEP,
+    check_meaning,
+    check_picture,
+    flag,
+    number,
+    promised,
+    several,
+)
 from cog.errors import CogError, UsageError
 from cog.users import users_code
 
@@ -52,6 +62,7 @@ class Held(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._contract.check(observation, info)
             if (earned := number(reward)) is None:
                 raise CogError(f"the reward must be a finite number, not {reward!r}")
+            check_meaning(info["signals"], REWARD, earned, "the step's reward")
             flags = [flag(end) for end in ends]
             for word, end, found in zip(("terminated", "truncated"), ends, flags, strict=True):
                 if found is None:

@@ -4,12 +4,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderResult
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+LEGIBLE = 8  # characters that a column of a table has at least, if its cells have so many
+BESIDE = 4  # characters of lines and blanks at most beside those of a column
 PLAIN_INTERVAL = 10.0  # s between lines when the output is not a terminal
 
 Advance = Callable[[int, str], None]
@@ -27,7 +30,13 @@ def messages() -> Console:
 
 
 class _Plain(Console):
-    """A console that leaves it to the program what happens where nobody reads any more."""
+    """A console that cuts no table, and leaves it to the program what happens where nobody reads any more."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does, but cut no table that is wider than a terminal: that breaks its lines."""
+        if any(isinstance(one, Table | Group) for one in objects):
+            options.setdefault("crop", False)
+        super().print(*objects, **options)
 
     def on_broken_pipe(self) -> None:
         """Let the error pass; rich would end the program itself."""
@@ -151,14 +160,42 @@ def counting(title: str, unit: str) -> Iterator[Counted]:
         yield count
 
 
+class _Whole(Table):
+    """A table that keeps the least width of its columns, however narrow the output; rich would drop some."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = sum((column.min_width or 1) + BESIDE for column in self.columns)
+        yield from super().__rich_console__(console, options.update(max_width=max(options.max_width, least)))
+
+
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is left-aligned and the others right-aligned; no word is cut off."""
-    result = Table(title=title, title_justify="left")
-    for number, name in enumerate(header):
-        result.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+    """A table whose first column is left-aligned and the others right-aligned; no word is cut off.
+
+    Long words are broken where the output is narrow; where it is too narrow for that, the table is wider.
+    """
+    result = _Whole(title=title, title_justify="left")
+    for number, cells in enumerate(zip(header, *rows, strict=True)):
+        justify: JustifyMethod = "left" if number == 0 else "right"
+        result.add_column(cells[0], justify=justify, overflow="fold", min_width=_least(cells))
     for row in rows:
         result.add_row(*row)
     return result
+
+
+def listing(names: Mapping[str, str]) -> Table:
+    """Names, each with what it is beside it and two blanks before it; treated as `table` treats its cells."""
+    result = _Whole.grid(padding=(0, 2))
+    rows = [(f"  {name}", said) for name, said in names.items()]
+    for cells in zip(*rows, strict=True):
+        result.add_column(overflow="fold", min_width=_least(cells))
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def _least(cells: Sequence[str]) -> int:
+    """Characters below which a column of these cells is not legible."""
+    return min(LEGIBLE, max(cell_len(line) for cell in cells for line in cell.splitlines() or [""]))
 
 
 def metrics_note(values: Mapping[str, float], names: Sequence[str]) -> str:

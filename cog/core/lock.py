@@ -180,6 +180,25 @@ def _sweep_beside(path: Path) -> None:
                 discard(entry)
 
 
+def at_work(folder: Path) -> str | None:
+    """Who has locked a folder, as an end of a sentence, empty if that cannot be read; None if nobody has."""
+    if not (folder / LOCK).exists():  # spares a moment in which the folder would be locked
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        return _holder(folder / LOCK)
+    except OSError:  # the file system grants no locks
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def content(folder: Path) -> list[Path]:
     """Entries of a folder, apart from a lock, unfinished files and what operating systems leave there.
 

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from rich.table import Table
-
-from cog.core.console import console, messages
+from cog.core.console import console, listing, messages
 from cog.core.files import DENIED, PERMIT, REMEDIES, may_read
 from cog.core.lazy import Entry, look_up
 from cog.errors import CogError, FailedElsewhere, UsageError, sentences
@@ -129,9 +127,7 @@ def choose(
     name, *rest = arguments or ("",)
     if name not in ("", "-h", "--help"):
         return name, look_up(entries, name, what), rest
-    rows = Table.grid(padding=(0, 2))
-    for key, entry in entries.items():
-        rows.add_row(f"  {key}", entry.help)
+    rows = listing({key: entry.help for key, entry in entries.items()})
     screen = console() if name else messages()
     screen.print(f"usage: {usage}\n\n{about}\n")
     screen.print(rows)

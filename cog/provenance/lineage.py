@@ -13,12 +13,13 @@ from typing import Any
 from cog.classifier.network import FACTS, WEIGHTS, open_classifier
 from cog.core.files import hash_file, home, nowhere, read_json
 from cog.core.inputs import Input, inputs_from_json
-from cog.datasets.merge import MERGE, open_merge
+from cog.datasets.merge import open_merge
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import open_view
+from cog.datasets.storage.absent import MERGE
 from cog.datasets.storage.claim import KIND as COLLECTION_KIND
-from cog.datasets.storage.container import read_bytes
-from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS, open_dataset
+from cog.datasets.storage.container import COLLECTION, MANIFEST, read_bytes
+from cog.datasets.storage.dataset import RELABELS, SHARDS, open_dataset
 from cog.datasets.storage.elsewhere import KIND as REFERENCE_KIND
 from cog.datasets.storage.elsewhere import REFERENCE
 from cog.errors import CogError

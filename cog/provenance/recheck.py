@@ -15,8 +15,15 @@ from cog.datasets.load import load
 from cog.datasets.merge import open_merge
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import labelled, open_view
-from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
-from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, open_dataset
+from cog.datasets.storage.container import (
+    COLLECTION,
+    MANIFEST,
+    check_container,
+    exists,
+    is_container,
+    read_bytes,
+)
+from cog.datasets.storage.dataset import RELABELS, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, sentences
 from cog.evaluation.result import RESULT, open_evaluation

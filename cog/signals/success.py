@@ -15,7 +15,7 @@ import numpy as np
 SuccessBy = Literal["any", "last"]
 """Which frames make an episode a success: any of them, or the last."""
 FACT = "success_by"
-"""Key among a dataset's facts; absent where both rules say the same, and in older datasets."""
+"""Key among a dataset's facts; absent where episodes end at their first success, and in older datasets."""
 
 
 def success_frames(marks: np.ndarray, by: SuccessBy) -> np.ndarray:

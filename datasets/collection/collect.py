@@ -19,8 +19,8 @@ from cog.datasets.collection.home import Home
 from cog.datasets.collection.rollout import Computed, collect_elsewhere, collect_shard, environment_facts
 from cog.datasets.collection.spec import CollectionSpec
 from cog.datasets.storage.claim import claimed
+from cog.datasets.storage.container import MANIFEST
 from cog.datasets.storage.dataset import (
-    MANIFEST,
     Dataset,
     ShardEntry,
     open_dataset,

@@ -22,6 +22,7 @@ from cog.core.bounds import refuse_below
 from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.source import (
+    OTHER_MARK,
     Following,
     ImportOptions,
     LastFrame,
@@ -95,7 +96,9 @@ class D4RLSource:
             if key is not None and ">" not in key and key not in arrays:
                 have = ", ".join(arrays)
                 raise UsageError(
-                    f"there is no array '{key}' that marks success; there are: {have}", where=path
+                    f"there is no array '{key}' that marks success; there are: {have}",
+                    where=path,
+                    remedy=OTHER_MARK,
                 )
             self.cameras: dict[str, str] = {}
             self.environment = {"id": "unknown", **robot_facts(self.cameras, {"observations": shape})}

@@ -11,7 +11,7 @@ from cog.datasets.importers.foreign.chunks import ZarrStore
 from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.held import Held
-from cog.datasets.importers.source import LastFrame, ObservationOptions, Recording, ended_last
+from cog.datasets.importers.source import OTHER_MARK, LastFrame, ObservationOptions, Recording, ended_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -55,7 +55,8 @@ class DiffusionPolicySource:
             marks = ("actions", choice.action), ("success", self._mark), ("ends", choice.terminated)
             for what, key in marks:
                 if key is not None and key not in arrays:
-                    raise UsageError(f"there is no array '{key}' of {what}; there are: {have}", where=path)
+                    rule = f"there is no array '{key}' of {what}; there are: {have}"
+                    raise UsageError(rule, where=path, remedy=OTHER_MARK if what == "success" else None)
             self._notes: list[str] = []
             self._ends = self._read_ends()
             facts = {choice.action, REWARD, self._mark, choice.terminated}

@@ -13,7 +13,7 @@ from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.held import Held
 from cog.datasets.importers.pictures import Array
-from cog.datasets.importers.source import ObservationOptions, Recording, as_flags, ended_last
+from cog.datasets.importers.source import OTHER_MARK, ObservationOptions, Recording, as_flags, ended_last
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -204,7 +204,7 @@ class DreamerSource:
         if key not in self._file(place.file):
             have = ", ".join(self._file(place.file).arrays())
             what = f"there is no array '{key}' that marks success; there are: {have}"
-            raise UsageError(what, where=place.file)
+            raise UsageError(what, where=place.file, remedy=OTHER_MARK)
         return self._rows(place, key).reshape(-1)[1:]
 
     def _rows(self, place: _Place, name: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from cog.datasets.importers.foreign.actions import continuous
 from cog.datasets.importers.foreign.cameras import IMAGE, Conversions
 from cog.datasets.importers.pictures import Observed, UnfitError, Verdict, judge
 from cog.datasets.importers.source import (
+    OTHER_MARK,
     LastFrame,
     ObservationOptions,
     Recording,
@@ -81,12 +82,11 @@ class LeRobotSource:
         self._conversions = Conversions(self.cameras)
         self._lossy: dict[str, None] = {}
         self._key = None if choice.success is None or ">" in choice.success else choice.success
-        for key, what in ((self._key, "success"), (choice.terminated, "ends")):
+        for key, what, remedy in ((self._key, "success", OTHER_MARK), (choice.terminated, "ends", None)):
             if key is not None and key not in folder.features:
                 have = ", ".join(folder.features)
-                raise UsageError(
-                    f"there is no feature '{key}' that marks {what}; there are: {have}", where=path
-                )
+                rule = f"there is no feature '{key}' that marks {what}; there are: {have}"
+                raise UsageError(rule, where=path, remedy=remedy)
         self._marked = self._within = 0
         self._odd_rates: dict[str, None] = {}
         self._gaps: list[tuple[int, int, float]] = []  # episode, frame before, seconds

@@ -16,7 +16,7 @@ from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.foreign.observed import Taken, as_columns
 from cog.datasets.importers.held import Held, counted, some
 from cog.datasets.importers.pictures import Array, Declared
-from cog.datasets.importers.source import ObservationOptions, Recording, as_flags
+from cog.datasets.importers.source import OTHER_MARK, ObservationOptions, Recording, as_flags
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
@@ -207,10 +207,7 @@ class ManiSkillSource:
             rule = (
                 f"has no '{key}' that marks success, {next(name for name in held if name not in lacking)} has"
             )
-            remedy = (
-                "replay all of them alike with mani_skill.trajectory.replay_trajectory, or take another mark "
-                "or none (--success reward>NUMBER, --success none)"
-            )
+            remedy = f"replay all of them alike with mani_skill.trajectory.replay_trajectory, or {OTHER_MARK}"
             raise DataError(Problem(self.path, lacking[0], rule, remedy))
         if key is UNASKED:
             said = sum(one.get("success") is True for one in self._beside.values())
@@ -219,7 +216,7 @@ class ManiSkillSource:
             return None
         have = ", ".join(held[lacking[0]])
         what = f"{lacking[0]} has no array '{key}' that marks success; it has: {have}"
-        raise UsageError(what, where=self.path)
+        raise UsageError(what, where=self.path, remedy=OTHER_MARK)
 
     def _steps(self, name: str, key: str) -> np.ndarray | None:
         """One number a step (T,), if the trajectory has them."""

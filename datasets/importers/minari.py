@@ -26,6 +26,7 @@ from cog.datasets.importers.held import Held, counted
 from cog.datasets.importers.pictures import Array, Declared, Observed, UnfitError, Verdict
 from cog.datasets.importers.pictures import sort_observations as sort
 from cog.datasets.importers.source import (
+    OTHER_MARK,
     OURS,
     ObservationOptions,
     Recording,
@@ -242,7 +243,9 @@ class MinariSource:
             have = ", ".join(arrays)
             name = self._storage.episodes[number]
             raise UsageError(
-                f"{name} has no array '{key}' that marks success; it has: {have}", where=self.path
+                f"{name} has no array '{key}' that marks success; it has: {have}",
+                where=self.path,
+                remedy=OTHER_MARK,
             )
         values = self._storage.read(number, key).reshape(-1)
         return values[1:] if len(values) == steps + 1 else values

@@ -11,7 +11,14 @@ from cog.datasets.importers.foreign.hdf5 import ANOTHER
 from cog.datasets.importers.foreign.npz import NpzFile
 from cog.datasets.importers.foreign.observed import as_columns
 from cog.datasets.importers.pictures import Conversion, Declared, UnfitError
-from cog.datasets.importers.source import ImportOptions, Recording, as_flags, check_following, robot_facts
+from cog.datasets.importers.source import (
+    OTHER_MARK,
+    ImportOptions,
+    Recording,
+    as_flags,
+    check_following,
+    robot_facts,
+)
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
@@ -64,7 +71,7 @@ class OGBenchSource:
             if self._key is not None and self._key not in arrays:
                 have = ", ".join(arrays)
                 what = f"there is no array '{self._key}' that marks success; there are: {have}"
-                raise UsageError(what, where=path)
+                raise UsageError(what, where=path, remedy=OTHER_MARK)
             shape = arrays[OBSERVATIONS][1]
             seen = len(shape) == 4
             self.cameras = {IMAGE: OBSERVATIONS} if seen else {}

@@ -15,6 +15,7 @@ from cog.datasets.importers.foreign.pickled import plain, read_objects
 from cog.datasets.importers.held import Held
 from cog.datasets.importers.pictures import Array, Declared
 from cog.datasets.importers.source import (
+    OTHER_MARK,
     Following,
     LastFrame,
     ObservationOptions,
@@ -159,7 +160,7 @@ class ReferenceSource:
         if group != INFOS or key not in known:
             have = ", ".join(known) or "none"
             what = f"{_name(number)} has no '{key}' that marks success; it has: {have}"
-            raise UsageError(what, where=self.path)
+            raise UsageError(what, where=self.path, remedy=OTHER_MARK)
         entries = [info.get(name, 0) if isinstance(info, dict) else 0 for info in infos]
         return self._stack(number, key, [plain(entry) for entry in entries]).reshape(len(infos))
 

@@ -19,6 +19,7 @@ from cog.datasets.importers.foreign.hdf5 import ANOTHER, ForeignFile
 from cog.datasets.importers.held import Held, counted, some
 from cog.datasets.importers.pictures import Array, UnfitError, sort_observations
 from cog.datasets.importers.source import (
+    OTHER_MARK,
     OURS,
     Following,
     LastFrame,
@@ -389,4 +390,4 @@ class RobomimicSource:
             "no such number among its attributes" if said is None else f"its attribute is {said!r}, no number"
         )
         what = f"{place} has no array '{key}' that marks success; it has: {have} (and {held})"
-        raise UsageError(what, where=self.path)
+        raise UsageError(what, where=self.path, remedy=OTHER_MARK)

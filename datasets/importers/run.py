@@ -15,6 +15,7 @@ from cog.core.options import usable_path
 from cog.datasets.action_map import ActionMap, Survey, map_actions, measured_map
 from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.detect import open_source
+from cog.datasets.importers.foreign.marks import Judge, refuse_unknown, success_rule
 from cog.datasets.importers.held import Alike
 from cog.datasets.importers.left_out import LeftOut
 from cog.datasets.importers.pictures import Preparation
@@ -173,7 +174,7 @@ def _import(
     source: Source, out: Path, options: ImportOptions, config: ImportConfig, on_progress: OnProgress
 ) -> Imported:
     """Write the episodes of an open source."""
-    judge = success_rule(options.success)
+    judge = success_rule(options.success, source.path)
     mapped = config.action_map(source)
     inputs = [Input.of("file", file, hash_file(file), out) for file in source.files]
     taken = {**NOT_TAKEN, **vars(options)}
@@ -241,53 +242,12 @@ def _import(
         *told,
         *prepare.notes(),
         *tally.notes(),
-        *_facts(writer.dataset, options),
+        *_facts(writer.dataset, options, writer.rules_differ),
         *mapped.notes,
     ]
     if mapped.scale is None:
         notes.append(survey.range_note())
     return Imported(writer.dataset, (*notes, *survey.switch_notes()))
-
-
-def success_rule(text: str | None) -> Callable[[Recording], np.ndarray | None]:
-    """A function that marks the successful steps (T,) of a recording, or returns None if nothing marks them.
-
-    Raises:
-        UsageError: a rule on the reward is invalid.
-    """
-    if text is None:
-        return lambda recording: None
-    name, above, limit = text.partition(">")
-    if not above:
-        return lambda recording: None if recording.success is None else np.asarray(recording.success) > 0
-    try:
-        least = float(limit)
-    except ValueError:
-        least = np.nan
-    if name.strip() != "reward" or not np.isfinite(least):
-        raise UsageError(
-            f"invalid success rule {text!r}", remedy="write reward>NUMBER, or the key of an array"
-        )
-
-    def judge(recording: Recording) -> np.ndarray:
-        if recording.rewards is None:
-            raise UsageError(f"success rule {text!r}: {recording.name} has no rewards")
-        return np.asarray(recording.rewards) > least
-
-    return judge
-
-
-def _refuse_unknown_marks(path: Path, recording: Recording) -> None:
-    """Refuse marks of success (T,) that are not numbers: they would be read as failures.
-
-    Raises:
-        DataError: naming the first of them.
-    """
-    marks = np.asarray(recording.success if recording.success is not None else ())
-    if marks.dtype.kind == "f" and (odd := np.flatnonzero(np.isnan(marks.reshape(-1)))).size:
-        rule = f"must be finite, found nan at step {odd[0]}"
-        field = f"{recording.name}/success"
-        raise DataError(Problem(path, field, rule, "choose another mark with --success, or none"))
 
 
 def _first_actions(source: Source) -> np.ndarray:
@@ -304,7 +264,7 @@ Prepared = tuple[Recording, np.ndarray | None]
 def _prepare(
     source: Source,
     episode: int,
-    judge: Callable[[Recording], np.ndarray | None],
+    judge: Judge,
     last_frame: LastFrame,
     tally: LeftOut,
     alike: Alike,
@@ -320,7 +280,7 @@ def _prepare(
     stored = source.read(episode)
     recording = followed(stored, last_frame)
     alike.see(recording, episode)
-    _refuse_unknown_marks(source.path, recording)
+    refuse_unknown(source.path, recording)
     rewards, success, steps = recording.rewards, judge(recording), len(recording.actions)
     for field, values in {"rewards": rewards, "success": success}.items():
         if values is not None and len(values) != steps:
@@ -383,15 +343,15 @@ def _renamed(problem: Problem, source: Source, name: str) -> Problem:
     return replace(problem, file=source.path, field=f"{name}/{problem.field}", remedy=remedy)
 
 
-def _facts(dataset: Dataset, options: ImportOptions) -> Iterator[str]:
-    """Notes on what replaces data that the source lacks, and on how actions were mapped."""
+def _facts(dataset: Dataset, options: ImportOptions, rules_differ: bool) -> Iterator[str]:
+    """Notes on what replaces data that the source lacks, on how successes count and actions were mapped."""
     if dataset.environment.get("proprio_absent"):
         yield "no pose was taken: one constant 0 replaces it"
     if "reward" not in dataset.signal_names:
         yield "the source has no rewards"
     if options.success is None:
         yield "no success was taken (--success); no episode counts as one"
-    if SUCCESS_BY in dataset.environment:
+    if rules_differ:
         others = {"any": "not all of them in their last", "last": "others are one in an earlier frame"}
         by = dataset.environment[SUCCESS_BY]
         yield f"episodes count as successes by {by} frame, {others[by]} (--success-by)"

@@ -18,6 +18,7 @@ from cog.errors import UsageError
 
 OURS = "cog"  # under which an export of cog records its origin
 UNITS = ("unit", "robot")  # of the actions in an export of cog
+OTHER_MARK = "choose another mark: --success KEY, --success 'reward>0' or --success none"
 LastFrame = Literal["next", "drop", "repeat"]
 """What becomes of last actions that no observation follows: `followed`; a source passes on those it holds.
 

@@ -17,7 +17,17 @@ from cog.datasets.relabel import terms
 from cog.datasets.relabel.expression import DEEPEST, FUNCTIONS, TOO_DEEP, tree
 from cog.datasets.relabel.operations import Numbers, held, nonzero, number, once, returns, row, rows
 from cog.datasets.relabel.terms import Term
-from cog.datasets.relabel.words import FUNCTION, OWN, REFERENCES, SIGNAL, Word, expected, fault, split
+from cog.datasets.relabel.words import (
+    FUNCTION,
+    OWN,
+    REFERENCES,
+    SIGNAL,
+    Word,
+    expected,
+    fault,
+    refuse_comma,
+    split,
+)
 from cog.signals.predicates import KEPT
 from cog.signals.success import SuccessBy
 
@@ -74,6 +84,7 @@ class Parser:
                 return self._call(name, node)
             case ast.Name():
                 return self._operand(self._first(node))
+        self._refuse_comma(node)
         what = f"'{self._fragment(node)}' is not in the language of rules"
         raise fault(self._text, self._first(node).start, what, f"use operators or {FORMS}")
 
@@ -128,6 +139,7 @@ class Parser:
 
     def _call(self, name: str, node: ast.Call) -> Term:
         if len(node.args) != (1 if name == "first" else 2):
+            self._refuse_comma(node)
             raise expected(self._text, self._last(node), f"the arguments of {FUNCTIONS[name]}")
         if name == "to_go":
             term, discount = self._term(node.args[0]), self._constant(node.args[1])
@@ -166,6 +178,9 @@ class Parser:
             why = ": the data hold no rewards of their own" if name == terms.RECORDED else ""
             raise fault(self._text, word.start, f"{name!r} is unknown{why}", f"use one of: {known}")
         return meaning
+
+    def _refuse_comma(self, node: ast.expr) -> None:
+        refuse_comma(self._text, self._words[node.lineno - 1 : node.end_lineno])
 
     def _constant(self, node: ast.expr) -> str:
         """The number that a node is, as it was written; empty if it is anything else."""

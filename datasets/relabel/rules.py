@@ -26,6 +26,9 @@ group. All but `for` is Python, and so are the precedences. Constants take the p
 (float32), so `object_height > 0.1` is to the bit what a predicate with that threshold is. Where a name is a
 predicate's and a signal's, the predicate is meant; `signal("...")` means the signal.
 
+A function must give the same rewards each time it sees an episode: they are computed again whenever the data
+are loaded.
+
 A rule is identified by its text: a view keeps it as it was written, so two spellings of one rule give the
 same rewards and two views.
 """

@@ -5,6 +5,7 @@ which kind, so that storage does not import the learner.
 """
 
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,12 +19,17 @@ import numpy as np
 from cog.core.inputs import Input
 from cog.core.options import usable_path
 from cog.datasets.episode import Episode
+from cog.datasets.success import MARKS
 from cog.errors import CogError, UsageError
-from cog.signals.predicates import BY, KEPT, PREDICATES, Predicate
+from cog.signals.predicates import BY, KEPT, PREDICATES, Predicate, Signals
 from cog.signals.success import SuccessBy
 from cog.users import users_code
 
 ZERO = "zero"
+UNMARKED = (
+    "write a rule on these, or mark successes in the data: --success of cog import, success= of "
+    "DatasetWriter, a signal 'success' of a scene"
+)
 RECORDED = "recorded"  # the rewards of the source, which imported and written data hold as a signal
 
 Values = Callable[[Episode], np.ndarray | float]
@@ -60,9 +66,11 @@ class TermError(CogError):
 
 
 def known_names(signals: Sequence[str]) -> str:
-    """All names that may stand in a rule over data with these signals, for messages."""
+    """All names that mean something in a rule over data with these signals, for messages."""
     recorded = [RECORDED] if "reward" in signals else []
-    return ", ".join(dict.fromkeys([*PREDICATES, *recorded, ZERO, *signals]))
+    frame = {signal: np.zeros(1) for signal in signals}
+    predicates = [name for name, predicate in PREDICATES.items() if _lacks(predicate, frame) is None]
+    return ", ".join(dict.fromkeys([*predicates, *recorded, ZERO, *signals]))
 
 
 def named(name: str, signals: Sequence[str], success_by: SuccessBy = "any") -> Term | None:
@@ -129,7 +137,18 @@ def _predicate(name: str, predicate: Predicate, episode: Episode) -> np.ndarray:
     try:
         return predicate(episode.outcome_signals())
     except KeyError as error:
-        raise _no_signal(name, error, episode) from error
+        what = f"needs the signal {error}, but the data hold: {', '.join(episode.signals)}"
+        marks = UNMARKED if error.args == (MARKS,) else "write a rule on these"
+        raise TermError(name, what, marks) from error
+
+
+def _lacks(predicate: Predicate, signals: Signals) -> str | None:
+    """Name of a signal that a predicate needs and the data lack."""
+    try:
+        predicate(signals)
+    except KeyError as error:
+        return str(error.args[0])
+    return None
 
 
 def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode) -> np.ndarray:
@@ -144,11 +163,8 @@ def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode)
         raise TermError(text, error.what, f"the data hold the signals {held}") from error.__cause__
     values = _numbers(text, returned)
     if values.shape != (len(episode),):
-        raise TermError(
-            text,
-            f"returned shape {values.shape} but must return one number per step, ({len(episode)},). "
-            "Drop the first entry of signals, which have one more",
-        )
+        what = f"returned shape {values.shape} but must return one number per step, ({len(episode)},)"
+        raise TermError(text, what, _reshaped(values.shape, len(episode)))
     if not np.isfinite(values).all():
         step = int(np.flatnonzero(~np.isfinite(values))[0])
         raise TermError(text, f"returned {values[step]} at step {step}; rewards must be finite")
@@ -169,8 +185,17 @@ def _numbers(text: str, returned: Any) -> np.ndarray:
         raise TermError(text, f"returned no real numbers ({said})", "return one number per step") from error
 
 
-def _no_signal(term: str, error: KeyError, episode: Episode) -> TermError:
-    return TermError(term, f"needs the signal {error}, but the data hold: {', '.join(episode.signals)}")
+def _reshaped(shape: tuple[int, ...], steps: int) -> str:
+    """How an array of this shape becomes one number for each of so many steps."""
+    count, flat = math.prod(shape), "values.reshape(-1)"
+    if not shape or (count == 1 and steps > 1):
+        return "give each step its number: np.full(len(episode.actions), value)"
+    if max(shape) == count == steps:
+        return f"flatten it: {flat}"
+    if max(shape) == count == steps + 1:
+        values = "values" if len(shape) == 1 else flat
+        return f"drop the first entry of signals, which have one more: {values}[1:]"
+    return "return an array with an entry for each of episode.actions"
 
 
 def _place(folder: str, base: Path) -> Path:

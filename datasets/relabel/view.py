@@ -22,17 +22,18 @@ from cog.core.sealed import read_sealed
 from cog.datasets.episode import Episode
 from cog.datasets.relabel.place import publish_view, seen_from, view_file
 from cog.datasets.relabel.request import STORED, refuse_invalid
-from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone, relocate
+from cog.datasets.relabel.rules import Rule, parse_rule, reads_signals_alone, relocate, runs_own_code
 from cog.datasets.relabel.tally import Tally
-from cog.datasets.relabel.terms import RECORDED
+from cog.datasets.relabel.terms import RECORDED, ZERO
 from cog.datasets.storage.container import is_container, listed, read_bytes
 from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
-from cog.datasets.success import counted_by
+from cog.datasets.success import counted_by, kept_success
 from cog.errors import CogError, UsageError
 from cog.signals.success import FACT
 
 FEW = 0.1  # share of the successes below which a rule hardly rewards what it is meant to
+SAME_AGAIN = "let your function give an episode the same rewards each time, without chance or memory"
 AGAIN = "relabel the dataset again under a new name"
 
 
@@ -265,7 +266,8 @@ def open_view(dataset: Dataset, name: str | None = None) -> View:
 def labelled(dataset: Dataset, view: View, pictures: bool = True) -> Iterator[Episode]:
     """Episodes with `rewards` and `terminals`, cut after the first terminal step where the view says so.
 
-    Those that the view does not keep are left out. Without `pictures` only a rule that looks at images reads
+    One that is cut counts as a success by its kept frames (`cog.datasets.success.kept_success`). Those that
+    the view does not keep are left out. Without `pictures` only a rule that looks at images reads
     them.
 
     Raises:
@@ -284,7 +286,9 @@ def labelled(dataset: Dataset, view: View, pictures: bool = True) -> Iterator[Ep
     yield from _apply(dataset, view, rules, tally, ends=view.ended is not None, pictures=pictures)
     if _complete(view, tally) != view:
         rule = f"rule {view.rule} now gives other rewards than when the view was written"
-        raise DataError(Problem(view_file(dataset, view.name), "reward_hash", rule, AGAIN))
+        own = any(runs_own_code(text) for text in (view.rule, view.only or ZERO))
+        remedy = f"{SAME_AGAIN}, then {AGAIN}" if own else AGAIN
+        raise DataError(Problem(view_file(dataset, view.name), "reward_hash", rule, remedy))
 
 
 def count_ending_in(dataset: Dataset, rule: str) -> int:
@@ -354,7 +358,9 @@ def _apply(
         assert rewarded.terminals is not None
         hits = values[: len(rewarded)] > 0
         ended = bool(rewarded.terminals[-1]) and not (view.terminate and bool(hits[-1]))
-        tally.add(rewarded, hits, ended)
+        tally.add(rewarded, hits, ended)  # whose successes are those of whole episodes
+        if len(rewarded) < len(episode):
+            rewarded = replace(rewarded, success=kept_success(rewarded, dataset.environment))
         yield rewarded
 
 

@@ -5,6 +5,7 @@ of its spellings, `classifier:FOLDER` and `classifier("FOLDER")`, are one word.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cog.errors import UsageError
@@ -100,6 +101,18 @@ def split(text: str) -> list[Word]:
         found.append(Word(str(match.lastgroup), match[0], place))
         place = match.end() + len(text[match.end() :]) - len(text[match.end() :].lstrip())
     return [*found, Word("end", "", len(text))]
+
+
+def refuse_comma(text: str, words: Sequence[Word]) -> None:
+    """Refuse a number that is written with a decimal comma, if one is among these words of a rule.
+
+    Raises:
+        UsageError: naming it.
+    """
+    for whole, comma, part in zip(words, words[1:], words[2:], strict=False):
+        written = text[whole.start : part.start + len(part.text)]
+        if comma.text == "," and re.fullmatch(r"\d+,\d+(?:[eE][+-]?\d+)?", written):
+            raise fault(text, whole.start, f"'{written}' is no number", f"write {written.replace(',', '.')}")
 
 
 def fault(text: str, place: int, what: str, remedy: str | None = None) -> UsageError:

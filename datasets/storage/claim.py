@@ -10,7 +10,8 @@ from cog.core.files import code_version, hash_json, make_folder, sweep
 from cog.core.lock import content, locked
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.robot_interface import KEY
-from cog.datasets.storage.dataset import COLLECTION, SHARDS
+from cog.datasets.storage.container import COLLECTION
+from cog.datasets.storage.dataset import SHARDS
 from cog.errors import CogError
 
 KIND = "collection"

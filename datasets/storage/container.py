@@ -18,6 +18,7 @@ from typing import BinaryIO, TypeVar
 from cog.core.files import write_atomically
 from cog.datasets.storage.problem import DataError, Problem
 
+MANIFEST, COLLECTION = "manifest.json", "collection.json"  # of a dataset, and of a collection's beginning
 MAGIC = b"cog packed dataset 1, blake2b-256 of all before this word: "
 DIGEST_SIZE = 64  # hexadecimal digits
 ZIP_STARTS = b"PK\x03\x04"

@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cog.core.files import code_version, hash_json, nowhere
+from cog.core.files import code_version, hash_json
 from cog.core.inputs import Input, inputs_from_json, inputs_to_json
 from cog.core.options import usable_path
 from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.episode import Episode
-from cog.datasets.storage.container import check_container, exists, is_container, read_bytes
+from cog.datasets.storage.absent import no_dataset
+from cog.datasets.storage.container import MANIFEST, check_container, exists, is_container, read_bytes
 from cog.datasets.storage.elsewhere import AGAIN, REFERENCE, read_reference
-from cog.datasets.storage.folder import UNFINISHED, new_folder
+from cog.datasets.storage.folder import new_folder
 from cog.datasets.storage.problem import DataError, Problem, mendable
 from cog.datasets.storage.shard import read_shard, write_shard
 from cog.errors import CogError
 
-MANIFEST = "manifest.json"
-COLLECTION = "collection.json"
 SHARDS = "shards"
 RELABELS = "relabels"
 MANIFEST_AGAIN = (
@@ -143,23 +142,7 @@ def open_dataset(path: Path | str) -> Dataset:
     if not exists(manifest):
         if (path / REFERENCE).exists():
             return _of_views(path)
-        if exists(path / COLLECTION):
-            raise CogError(
-                "this collection is unfinished", where=path, remedy="run the same collect command again"
-            )
-        if (path / UNFINISHED).exists():
-            raise CogError(
-                "this dataset is unfinished", where=path, remedy="run the command that was writing it again"
-            )
-        name = path.name.rpartition("@")[0]
-        if name and exists(path.with_name(name) / MANIFEST):
-            raise CogError(
-                "this takes a dataset, not a view", where=path, remedy=f"pass {path.with_name(name)}"
-            )
-        remedy = f"pass its folder: {path.parent}" if path.name == MANIFEST else "check the path"
-        raise CogError(
-            f"there is no dataset here ({MANIFEST} is missing){nowhere(path)}", where=path, remedy=remedy
-        )
+        raise no_dataset(path)
     remedy = MANIFEST_AGAIN
     value = read_sealed(manifest, "dataset", "the manifest of a dataset", remedy, read_bytes)
     try:

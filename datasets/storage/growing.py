@@ -8,8 +8,8 @@ from typing import Any
 from cog.core.files import hash_json
 from cog.core.inputs import Input
 from cog.datasets.episode import Episode
+from cog.datasets.storage.container import MANIFEST
 from cog.datasets.storage.dataset import (
-    MANIFEST,
     Dataset,
     episode_facts,
     open_dataset,

@@ -7,11 +7,19 @@ from pathlib import Path
 from cog.core.files import OTHER_NAME, nowhere, read_remedy, write_bytes
 from cog.core.lock import reserved
 from cog.core.options import usable_path
-from cog.datasets.merge import MERGE
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import open_view, view_names
-from cog.datasets.storage.container import check_container, exists, is_container, read_bytes, write_container
-from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, Dataset, open_dataset
+from cog.datasets.storage.absent import MERGE
+from cog.datasets.storage.container import (
+    COLLECTION,
+    MANIFEST,
+    check_container,
+    exists,
+    is_container,
+    read_bytes,
+    write_container,
+)
+from cog.datasets.storage.dataset import RELABELS, Dataset, open_dataset
 from cog.datasets.storage.folder import new_folder, refuse_inside
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import hash_bytes

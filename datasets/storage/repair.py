@@ -21,10 +21,8 @@ from cog.datasets.collection.spec import CollectionSpec
 from cog.datasets.edit.subset import OnProgress
 from cog.datasets.episode import Episode
 from cog.datasets.storage.claim import KIND
-from cog.datasets.storage.container import is_container
+from cog.datasets.storage.container import COLLECTION, MANIFEST, is_container
 from cog.datasets.storage.dataset import (
-    COLLECTION,
-    MANIFEST,
     SHARDS,
     Dataset,
     ShardEntry,

@@ -5,14 +5,23 @@ from pathlib import Path
 from cog.core.files import home, read_json
 from cog.core.options import usable_path
 from cog.core.sealed import SealError, read_sealed
-from cog.datasets.merge import MERGE, open_merge
+from cog.datasets.merge import open_merge
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.rules import runs_own_code
 from cog.datasets.relabel.terms import ZERO
 from cog.datasets.relabel.view import AGAIN, labelled, open_view, view_names
+from cog.datasets.storage.absent import MERGE
 from cog.datasets.storage.claim import KIND
-from cog.datasets.storage.container import check_container, exists, is_container, listed, read_bytes
-from cog.datasets.storage.dataset import COLLECTION, MANIFEST, RELABELS, SHARDS, Dataset, open_dataset
+from cog.datasets.storage.container import (
+    COLLECTION,
+    MANIFEST,
+    check_container,
+    exists,
+    is_container,
+    listed,
+    read_bytes,
+)
+from cog.datasets.storage.dataset import RELABELS, SHARDS, Dataset, open_dataset
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError
 

@@ -1,6 +1,8 @@
 """The console shows text as it is."""
 
 import io
+import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -33,6 +35,39 @@ def test_a_progress_bar_on_a_terminal_shows_text_as_it_is(
         advance(1, "note [lr=1]")
     told = capsys.readouterr().err
     assert "train [/b]" in told and "note [lr=1]" in told
+
+
+ROWS = [["0-w2-of-a-long-name", "task", "stored", "1.000", "8"], ["b", "prior", "none", "0.5", "1234567"]]
+HEAD = ["source", "role", "relabel", "share", "steps"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("width", [1, 5, 8, 12, 20, 40, 200])
+def test_a_table_loses_no_cell_at_any_width(width, terminal, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    if terminal:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    console().print(table("", HEAD, ROWS))
+    shown: list[list[str]] = []
+    for line in re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines():
+        if line.startswith(("┡", "┏")):
+            shown.append([""] * len(HEAD))
+        elif line[:1] in ("│", "┃"):
+            cells = [cell.strip() for cell in re.split("[│┃]", line)[1:-1]]
+            if cells[-1] == "1234567":
+                shown.append([""] * len(HEAD))
+            shown[-1] = [one + other for one, other in zip(shown[-1], cells, strict=True)]
+    assert shown == [HEAD, *ROWS]
+
+
+def test_names_with_what_they_are_lose_nothing_at_any_width(monkeypatch, capsys) -> None:
+    for width in (1, 20, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert cli.run(["--help"]) == 0
+        shown = "".join(capsys.readouterr().out.split())
+        for name, entry in cli.COMMANDS.items():
+            assert all(word in shown for word in (name[:6], entry.help.split()[0][:6]))
 
 
 def test_a_narrow_table_breaks_words_and_cuts_none() -> None:

@@ -1,6 +1,7 @@
 """A merge gives sources their roles and shares, and loads what their episodes hold, one by one."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -135,6 +136,17 @@ def test_data_that_are_named_twice_are_said(task, prior, said, make_dataset, tmp
     sources = ([f"{path}@{name}" for name in names] for names in (task, prior))
     twice = [remark for remark in write_merge(tmp_path / "m.json", *sources).remarks() if "times" in remark]
     assert twice == ([] if said is None else [f"data@a is in the merge {said}"])
+
+
+def test_copies_of_one_dataset_are_named_by_their_own_paths(make_dataset, tmp_path):
+    relabel(make_dataset("one").path, "zero", "a")
+    shutil.copytree(tmp_path / "one", tmp_path / "another")
+    manifest = json.loads((tmp_path / "another/manifest.json").read_text())
+    forge(tmp_path / "another/manifest.json", environment=manifest["environment"] | {"note": "other names"})
+    merge = write_merge(tmp_path / "m.json", [f"{tmp_path}/one@a"], [f"{tmp_path}/another@a"])
+    said = f"{tmp_path}/one@a and {tmp_path}/another@a hold the same episodes with the same rewards"
+    assert f"{said}, as task and prior" in merge.remarks()
+    assert not any("times" in remark for remark in merge.remarks())
 
 
 def test_a_share_without_prior_data_to_share_with_is_refused(make_dataset, tmp_path):

@@ -13,7 +13,7 @@ from cog.datasets.merge import open_merge
 from cog.datasets.relabel.view import count_ending_in, labelled, open_view, relabel
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.verify import verify
-from cog.errors import UsageError
+from cog.errors import CogError, UsageError
 from tests.conftest import make_episode
 
 HELD = "object_height > 0.1 and object_gripper_distance < 0.06"
@@ -105,3 +105,53 @@ def test_storage_reads_rules_without_the_learner():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+SHAPES = [
+    ("np.zeros((T, 1))", "Flatten it: values.reshape(-1)"),
+    ("np.zeros((1, T))", "Flatten it: values.reshape(-1)"),
+    ("np.zeros(T + 1)", "Drop the first entry of signals, which have one more: values[1:]"),
+    ("np.zeros((T + 1, 1))", "Drop the first entry of signals, which have one more: values.reshape(-1)[1:]"),
+    ("1.0", "Give each step its number: np.full(len(episode.actions), value)"),
+    ("[1]", "Give each step its number: np.full(len(episode.actions), value)"),
+    ("np.zeros(T - 1)", "Return an array with an entry for each of episode.actions"),
+    ("np.zeros((T // 2, 2))", "Return an array with an entry for each of episode.actions"),
+]
+
+
+@pytest.mark.parametrize(("returned", "remedy"), SHAPES)
+def test_rewards_of_a_wrong_shape_get_the_remedy_that_makes_them_right(
+    returned, remedy, make_dataset, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    dataset = make_dataset(episodes=1)
+    module = f"shape_rules_{SHAPES.index((returned, remedy))}"
+    text = (
+        f"import numpy as np\n\n\ndef wrong(episode):\n    T = len(episode.actions)\n    return {returned}\n"
+    )
+    (tmp_path / f"{module}.py").write_text(text)
+    with pytest.raises(CogError, match="must return one number per step") as caught:
+        relabel(dataset.path, f"{module}:wrong", "mine")
+    assert str(caught.value).endswith(f"(4,). {remedy}")
+    if "values" in remedy or "np.full" in remedy:  # what it says does it
+        mended = remedy.split(": ")[1].replace("value)", "values)")
+        right = text.replace("return ", "values = ") + f"    return {mended}\n"
+        (tmp_path / f"{module}_mended.py").write_text(right)
+        assert relabel(dataset.path, f"{module}_mended:wrong", "mine").steps > 0
+
+
+def test_a_function_that_gives_other_rewards_each_time_is_named_as_such_when_the_data_are_loaded(
+    make_dataset, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "CALLS = []\n\n\ndef moody(episode):\n    CALLS.append(1)\n    return [len(CALLS)] * len(episode)\n"
+    )
+    (tmp_path / "moody_rules.py").write_text(text)
+    dataset = make_dataset()
+    view = relabel(dataset.path, "moody_rules:moody", "mine", terminate=False)
+    with pytest.raises(
+        CogError, match="Let your function give an episode the same rewards each time"
+    ) as caught:
+        list(labelled(dataset, view))
+    assert "relabel the dataset again under a new name" in str(caught.value)

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as arrays
 from cog.datasets.collection.collect import collect
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.episode import Episode
-from cog.datasets.storage.dataset import MANIFEST, open_dataset
+from cog.datasets.storage.container import MANIFEST
+from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.storage.shard import decode_shard, encode_shard, read_shard
 from cog.envs.contract import Contract, flag, number
 from cog.envs.make import Environments, make_environment

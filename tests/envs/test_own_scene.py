@@ -268,3 +268,37 @@ def test_a_stage_without_one_bool_for_each_frame_is_refused_before_anything_is_w
     with pytest.raises(UsageError, match=r"stage 0 of .* must return one bool for each frame"):
         collect(spec(), tmp_path / "data", workers=1)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("success", 0.25, "frame 0 .*: signal 'success' is 0.25, but info\\['success'\\] is False"),
+        ("success", True, "frame 0 .*: signal 'success' is 1, but info\\['success'\\] is False"),
+        ("reward", -1.0, "frame 1 .*: signal 'reward' is -1, but the step's reward is 0.0"),
+        ("success", np.array([0.0]), None),
+        ("reward", 0.0, None),
+        ("held", 0.25, None),
+        ("recorded", 5.0, None),
+    ],
+)
+def test_a_signal_with_the_name_of_what_a_scene_says_elsewhere_says_the_same(
+    name, given, said, tmp_path, monkeypatch
+):
+    see = Line._see
+
+    def with_signal(self):
+        observation, info = see(self)
+        return observation, info | {"signals": info["signals"] | {name: given}}
+
+    monkeypatch.setattr(Line, "signal_names", ("place", name))
+    monkeypatch.setattr(Line, "_see", with_signal)
+    slow = BehaviourChoice("reach", 1.0, {"speed": 0.1})  # without success or reward in four steps
+    asked = replace(spec(), behaviours=(slow,), max_episode_steps=4)
+    if said is None:
+        (episode, *_) = collect(asked, tmp_path / "data", workers=1).episodes()
+        assert set(episode.signals[name].tolist()) == {np.float32(np.asarray(given).item())}
+        return
+    with pytest.raises(CogError, match=f"Line-v0, {said}. Make both the same, at every frame, or give"):
+        collect(asked, tmp_path / "data", workers=1)
+    assert not (tmp_path / "data").exists()

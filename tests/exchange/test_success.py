@@ -18,6 +18,8 @@ from cog.datasets.edit.filter import filter_dataset
 from cog.datasets.importers.d4rl import D4RLOptions
 from cog.datasets.importers.run import ImportConfig, run_import
 from cog.datasets.info import describe
+from cog.datasets.materialise import materialise
+from cog.datasets.merge import write_merge
 from cog.datasets.relabel.view import labelled, relabel
 from cog.datasets.storage.dataset import open_dataset
 from cog.datasets.writer import DatasetWriter
@@ -67,9 +69,7 @@ def test_every_command_counts_as_the_definition_does(every, by, form):
         wanted = [counts(marks, by) for marks in every]
         dataset = open_dataset(path)
         assert [episode.success for episode in dataset.episodes()] == wanted
-        judge = counts if by == "any" else rewarded
-        differ = any(judge(marks, "any") != judge(marks, "last") for marks in every)
-        assert dataset.environment.get("success_by") == (by if differ else None)
+        assert describe(path)["success_by"] == f"{by} frame"
         assert describe(path)["successes"] == dataset.success_count == sum(wanted)
         for other in ("any", "last"):
             said = describe(path, success_by=other)
@@ -112,6 +112,61 @@ def test_collected_data_count_by_the_last_frame_and_cannot_be_judged_by_any(make
 def test_a_rule_of_success_needs_a_question_for_success():
     with pytest.raises(UsageError, match="success_by is 'last', but success is not asked for"):
         FilterConfig(min_length=2, success_by="last")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    every=st.lists(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6), min_size=1),
+    by=st.sampled_from(["any", "last"]),
+)
+def test_an_episode_that_a_view_cuts_counts_by_its_kept_frames(every, by):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = []
+        with DatasetWriter(folder / "d", success_by=by) as writer:
+            for steps in every:
+                paid, marks = map(list, zip(*steps, strict=True))
+                state = np.zeros((len(steps) + 1, 1))
+                actions = np.zeros((len(steps), 1))
+                writer.add_episode(actions, state=state, rewards=paid, success=[False, *marks])
+                kept.append(marks[: paid.index(True) + 1] if any(paid) else marks)
+        wanted = [counts(marks, by) for marks in kept]
+        view = relabel(folder / "d", "recorded", "cut")
+        assert [one.success for one in labelled(open_dataset(folder / "d"), view)] == wanted
+        write_merge(folder / "m.json", [f"{folder / 'd'}@cut"])
+        copy = materialise(folder / "m.json", folder / "M").sources[0].dataset
+        assert [len(episode) for episode in copy.episodes()] == list(map(len, kept))
+        assert describe(copy.path)["successes"] == sum(wanted)
+        for other in ("any", "last"):
+            said = describe(copy.path, success_by=other)["successes"]
+            assert said == sum(counts(marks, other) for marks in kept)
+        if any(wanted):
+            chosen = filter_dataset(copy.path, folder / "f", FilterConfig(success="true"))
+            assert chosen.episode_count == sum(wanted)
+        again = relabel(copy.path, "recorded_success", "again", terminate=False)
+        assert [one.rewards.any() for one in labelled(copy, again)] == wanted
+
+
+def test_without_marks_an_episode_that_a_view_cuts_keeps_the_outcome_of_the_whole(make_dataset):
+    dataset = make_dataset(episodes=4)
+    whole = [episode.success for episode in dataset.episodes()]
+    assert any(whole) and "success" not in dataset.signal_names
+    view = relabel(dataset.path, "1 > 0", "cut")
+    found = list(labelled(dataset, view))
+    assert [len(episode) for episode in found] == [1] * 4
+    assert [episode.success for episode in found] == whole
+
+
+def test_a_mark_on_the_first_frame_alone_is_no_success_and_the_writer_says_so(tmp_path):
+    marks = [[1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+    with (
+        pytest.warns(UserWarning, match="1 episodes have a success mark on their first frame alone"),
+        DatasetWriter(tmp_path / "d") as writer,
+    ):
+        for one in marks:
+            writer.add_episode(np.zeros((3, 1)), state=np.zeros((4, 1)), success=one)
+    assert [episode.success for episode in open_dataset(tmp_path / "d").episodes()] == [False, True, False]
+    assert describe(tmp_path / "d")["success_by"] == "any frame"
 
 
 def test_an_import_says_by_which_rule_it_counted_where_that_matters(tmp_path, capsys):

@@ -84,6 +84,18 @@ def elsewhere(tmp_path):
         add_demo(data)
         data["demo_1"] = h5py.SoftLink("/away/demo_0")
 
+    def in_turn(made):
+        """A virtual array of this very file, of one whose values lie elsewhere."""
+
+        def make(data):
+            made(data)
+            within = h5py.VirtualLayout((STEPS, 2), np.float64)
+            within[:] = h5py.VirtualSource(".", "/data/held", (STEPS, 2))
+            data.move("demo_0/actions", "held")
+            data.create_virtual_dataset("demo_0/actions", within)
+
+        return make
+
     file = h5py.ExternalLink(other, "/data/demo_0")
     away = ("must not be a link to another file", "h5copy -p -f ext")
     return {
@@ -95,6 +107,9 @@ def elsewhere(tmp_path):
         "what holds them": (circle, "has no end", "emove the link"),
         "a virtual array": (virtual, "not in others", "with h5py"),
         "raw bytes": (external, "not in others", "with h5py"),
+        "a virtual array in turn": (in_turn(virtual), "not in others", "with h5py"),
+        "raw bytes in turn": (in_turn(external), "not in others", "with h5py"),
+        "a link in turn": (in_turn(link("demo_0/actions", h5py.ExternalLink(other, "/x"))), *away),
         "objects": (objects, "plain numbers, found type object", "fixed size"),
         "too much": (huge, "more than the file can hold", "estore"),
     }
@@ -104,6 +119,75 @@ def test_what_is_not_in_the_file_is_refused_as_what_it_is(tmp_path, capsys):
     for case, (make, rule, remedy) in elsewhere(tmp_path).items():
         code, text = import_file(tmp_path, capsys, make)
         assert code == 1 and rule in text and remedy in text and "damaged" not in text, (case, text)
+
+
+def virtual_of(path, source, rows, held=5):
+    """A file in which `x` is to be rows 1, 2, ... of what is called `a` in `source`."""
+    with h5py.File(path, "w") as file:
+        file["a"] = np.arange(2.0 * held).reshape(held, 2)
+        layout = h5py.VirtualLayout((rows, 2), np.float64)
+        layout[:] = h5py.VirtualSource(source, "a", (rows + 1, 2))[1:]
+        file.create_virtual_dataset("x", layout)
+        twice = h5py.VirtualLayout((rows, 2), np.float64)
+        twice[:] = h5py.VirtualSource(source, "x", (rows, 2))
+        file.create_virtual_dataset("twice", twice)
+    return path
+
+
+@pytest.mark.parametrize("given", ["relative", "absolute"])
+@pytest.mark.parametrize("source", [".", "own.hdf5", "./own.hdf5", "absolute"])
+def test_virtual_arrays_of_the_file_itself_are_read_whatever_they_call_it(
+    source, given, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.hdf5"
+    path = own if given == "absolute" else own.relative_to(tmp_path)
+    virtual_of(path, str(own) if source == "absolute" else source, 4)
+    with ForeignFile(path) as file:
+        for name in ("x", "twice"):
+            np.testing.assert_array_equal(file.read(name), np.arange(2.0, 10).reshape(4, 2))
+            np.testing.assert_array_equal(file.read(name, 1, 3), np.arange(4.0, 8).reshape(2, 2))
+
+
+def test_virtual_arrays_of_what_only_looks_like_the_file_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    virtual_of(tmp_path / "other/own.hdf5", ".", 4)
+    monkeypatch.chdir(tmp_path / "other")  # where a file of that name lies as well
+    with h5py.File(tmp_path / "a%b.hdf5", "w") as file:  # a pattern: rows 2, 3 are those of a1.hdf5
+        file["a"] = np.zeros((2, 2))
+        space = h5py.h5s.create_simple((4, 2), (h5py.h5s.UNLIMITED, 2))
+        space.select_hyperslab((0, 0), (h5py.h5s.UNLIMITED, 1), (2, 1), (2, 2))
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_virtual(space, b"./a%b.hdf5", b"a", h5py.h5s.create_simple((2, 2)))
+        whole = h5py.h5s.create_simple((4, 2), (h5py.h5s.UNLIMITED, 2))
+        h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_DOUBLE, whole, plan)
+    virtual_of(tmp_path / "own.hdf5", "other/own.hdf5", 4)
+    virtual_of(tmp_path / "b.hdf5", "../b.hdf5", 4)
+    for name in ("own.hdf5", "b.hdf5", "a%b.hdf5"):
+        with ForeignFile(tmp_path / name) as file, pytest.raises(DataError, match="not in others"):
+            file.read("x")
+    virtual_of(tmp_path / "c.hdf5", "./c.hdf5", 4)
+    monkeypatch.setenv("HDF5_VDS_PREFIX", str(tmp_path / "other"))  # HDF5 looks there first
+    with ForeignFile(tmp_path / "c.hdf5") as file, pytest.raises(DataError, match="not in others"):
+        file.read("x")
+
+
+def test_parts_of_virtual_arrays_without_values_are_refused_as_they_would_be_read_as_zeros(tmp_path):
+    with h5py.File(virtual_of(tmp_path / "a.hdf5", ".", 4, held=4), "a") as file:
+        for name, source, rows in (("half", "a", 2), ("none", "missing", 4), ("self", "self", 4)):
+            layout = h5py.VirtualLayout((4, 2), np.float64)
+            layout[:rows] = h5py.VirtualSource(".", source, (4, 2))[:rows]
+            file.create_virtual_dataset(name, layout)
+    faults = {
+        "x": r"is made of entries up to \(4, 1\) of a, whose shape is \(4, 2\)",
+        "half": "has sources for 4 of its 8 values",
+        "none": "is a virtual array of missing, which is not in this file",
+        "self": "is made of itself",
+    }
+    with ForeignFile(tmp_path / "a.hdf5") as file:
+        for name, rule in faults.items():
+            with pytest.raises(DataError, match=rule):
+                file.read(name)
 
 
 def compressed(data, number, sizes):

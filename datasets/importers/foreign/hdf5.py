@@ -1,6 +1,6 @@
 """Foreign HDF5 files: arrays are read only if they are stored in the file itself and are plain numbers.
 
-Links within the file are followed; none leads out of it.
+Links within the file are followed, and so are virtual arrays of its own arrays; none leads out of it.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from cog.core.files import PERMIT, is_pointer, may_read
+from cog.datasets.importers.foreign import virtual
 from cog.datasets.storage.memory import refuse_shortage
 from cog.datasets.storage.problem import DataError, Problem
 from cog.datasets.storage.shard import LARGEST_RATIO
@@ -122,6 +123,7 @@ class ForeignFile:
                 return None
             if h5py.check_string_dtype(node.dtype) is None:
                 return None
+            self._refuse_elsewhere(name, node)
             value = node[()]
             return value.decode() if isinstance(value, bytes) else str(value)
 
@@ -131,6 +133,7 @@ class ForeignFile:
             node = self._find(name)
             if not isinstance(node, h5py.Dataset) or h5py.check_vlen_dtype(node.dtype) != np.uint8:
                 node = self._array(name)
+            self._refuse_elsewhere(name, node)
         for row in range(node.shape[0]):
             with self._reading(name):
                 data = np.asarray(node[row], np.uint8)
@@ -171,8 +174,7 @@ class ForeignFile:
             found = "there is none" if node is None else "it is a group of arrays"
             found = "it is a single value" if isinstance(node, h5py.Dataset) else found
             raise DataError(Problem(self.path, name, f"must be present, as an array; {found}", ANOTHER))
-        if node.is_virtual or node.external is not None:
-            raise DataError(Problem(self.path, name, "must be stored in this file, not in others", ITSELF))
+        self._refuse_elsewhere(name, node)
         text = node.dtype.kind == "S" or h5py.check_string_dtype(node.dtype) is not None
         if not (text if texts else node.dtype.kind in "fiub"):
             rule = f"must be plain {'strings' if texts else 'numbers'}, found type {node.dtype}"
@@ -184,6 +186,29 @@ class ForeignFile:
             with contextlib.suppress(ImportError):  # importing it makes its filters known to h5py
                 importlib.import_module("hdf5plugin")
         return node
+
+    def _refuse_elsewhere(self, name: str, node: h5py.Dataset, above: int = 0) -> None:
+        """Refuse an array whose values do not all lie in this file; those of a virtual one may lie in others.
+
+        Raises:
+            DataError: naming the array.
+        """
+        parts = virtual.sources(node, self.path) if node.is_virtual else []
+        if parts is None or node.external is not None:
+            raise DataError(Problem(self.path, name, "must be stored in this file, not in others", ITSELF))
+        if above > MOST_LINKS:
+            rule = "is a virtual array that is made of itself, or of too many others in turn"
+            raise DataError(Problem(self.path, name, rule, ITSELF))
+        shapes = {}
+        for part in dict.fromkeys(parts):
+            held = self._find(part)
+            if not isinstance(held, h5py.Dataset):
+                rule = f"is a virtual array of {part}, which is not in this file"
+                raise DataError(Problem(self.path, name, rule, ITSELF))
+            self._refuse_elsewhere(part, held, above + 1)
+            shapes[part] = held.shape
+        if parts and (rule := virtual.gap(node, shapes)):
+            raise DataError(Problem(self.path, name, rule, ITSELF))
 
     def _missing_filter(self, field: str) -> tuple[str, str] | None:
         """Rule and remedy where an array cannot be read because its compression is not installed."""
