@@ -1,6 +1,8 @@
 """The `cog` command: choose one command, parse its options by type, run it, exit with its code."""
 
+import itertools
 import os
+import re
 import signal
 import sys
 import threading
@@ -11,8 +13,9 @@ from typing import Any
 from cog.core.lazy import Entry
 from cog.core.options import with_usable_paths
 from cog.core.program import choose, exit_codes
-from cog.errors import CogError
+from cog.errors import CogError, UsageError
 
+DASHED = re.compile(r"-[^-\d.]")  # what is read as an option of one letter; not a negative number
 ABOUT = "Connect a new skill to past experience with offline reinforcement learning."
 
 
@@ -83,16 +86,32 @@ def parse(arguments: Sequence[str]) -> Any:
     """The command that `arguments` ask for, with its options; --help and unknown options exit.
 
     Raises:
-        UsageError: there is no such command.
+        UsageError: there is no such command, or a path looks like an option.
         CogError: no file can have one of the paths.
     """
     name, entry, options = choose(COMMANDS, "command", "cog COMMAND [OPTIONS]", ABOUT, arguments)
     import tyro  # late: the list of commands does not need it
 
     command = entry.load()
+    _refuse_dashed(options)
     if hasattr(command, "parse"):  # some of its options determine the others
         return with_usable_paths(command.parse(options))
     return with_usable_paths(tyro.cli(command, prog=f"cog {name}", args=options))
+
+
+def _refuse_dashed(arguments: Sequence[str]) -> None:
+    """Refuse a file or folder that is named like an option and would be read as one.
+
+    Raises:
+        UsageError: naming it.
+    """
+    for before, argument in itertools.pairwise(["", *arguments]):
+        if argument == "--":  # after which nothing is an option
+            return
+        if not DASHED.match(argument) or argument == "-h" or before in ("--rule", "--only"):
+            continue
+        if os.path.exists(argument):  # noqa: PTH110 - a text that no file can have is no path
+            raise UsageError(f"{argument!r} is read as an option", remedy=f"write ./{argument} for the path")
 
 
 if __name__ == "__main__":

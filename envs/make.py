@@ -184,7 +184,11 @@ def registered(env: str) -> Any:
     try:
         return gymnasium.spec(env.rpartition(":")[2])
     except gymnasium.error.Error as error:
-        raise UsageError(f"environment {env!r} cannot be built: {error}") from error
+        what = f"environment {env!r} cannot be built: {error}"
+        remedy = "check its spelling, and that importing the module registers it"
+        if not modules_of(env):
+            remedy = f"check its spelling; one that a module of yours registers is module:{env}"
+        raise UsageError(what, remedy=remedy) from error
 
 
 def is_registered(env: str) -> bool:

@@ -1,5 +1,7 @@
 """Which episodes a filter keeps; only the standard library is imported: the command line starts fast."""
 
+import dataclasses
+import shlex
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +41,15 @@ class FilterConfig:
                 f"success_by is {self.success_by!r}, but success is not asked for",
                 remedy="add --success true or --success false",
             )
+
+    def __str__(self) -> str:
+        """What it asks for, as options of the command line."""
+        words: list[str] = []
+        for item in dataclasses.fields(self):
+            if (value := getattr(self, item.name)) != item.default:
+                several = value if isinstance(value, tuple) else (value,)
+                words += [f"--{item.name.replace('_', '-')}", *map(str, several)]
+        return shlex.join(words)
 
     def to_json(self) -> dict[str, Any]:
         """What it asks for, as JSON values."""

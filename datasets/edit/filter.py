@@ -31,8 +31,9 @@ def filter_dataset(
     numbers = select(dataset, wanted, on_progress)
     if not numbers:
         raise CogError(
-            f"{path}: none of its {dataset.episode_count} episodes is as asked for, {wanted.to_json()}; "
-            "nothing was written"
+            f"none of its {dataset.episode_count} episodes is as asked for, {wanted}; nothing was written",
+            where=path,
+            remedy="ask for less, or see with cog info what there is",
         )
     return write_subset(dataset, numbers, out, {"kind": "filtered", **wanted.to_json()})
 

@@ -23,24 +23,20 @@ def no_dataset(path: Path) -> CogError:
     if begun:
         what, again = begun[0]
         if (who := at_work(path)) is not None:
-            rule = f"this {what} is not finished: another process is writing it{who}"
+            rule = f"this {what} is unfinished: another process is writing it{who}"
             return CogError(rule, where=path, remedy="wait until it is done")
         return CogError(f"this {what} is unfinished", where=path, remedy=again)
     name = path.name.rpartition("@")[0]
     if name and exists(path.with_name(name) / MANIFEST):
         rule = "this takes a dataset, not a view"
         return CogError(rule, where=path, remedy=f"pass {path.with_name(name)}")
+    missing = f"there is no dataset here ({MANIFEST} is missing){nowhere(path)}"
     if path.name == MANIFEST:
-        found, rule = [path.parent], _missing(path)
-    elif (merge := _merged(path)) is not None:
-        found, rule = merge, "this is a merge, not a dataset"
-    else:
-        found, rule = _inside(path), _missing(path)
+        return CogError(missing, where=path, remedy=f"pass its folder: {path.parent}")
+    merged = _merged(path)
+    found = _inside(path) if merged is None else merged
+    rule = missing if merged is None else "this is a merge, not a dataset"
     return CogError(rule, where=path, remedy=_pass(found) if found else "check the path")
-
-
-def _missing(path: Path) -> str:
-    return f"there is no dataset here ({MANIFEST} is missing){nowhere(path)}"
 
 
 def _merged(path: Path) -> list[Path] | None:

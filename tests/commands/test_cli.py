@@ -267,3 +267,31 @@ def test_a_rule_may_begin_with_a_minus_sign(option):
     assert getattr(parsed, option.removeprefix("--")) == "-distance > 1"
     with pytest.raises(SystemExit):
         cli.parse(["relabel", "data", "--name", "n", "--rule", "--terminate"])
+
+
+def test_a_path_that_looks_like_an_option_is_named_with_the_way_to_write_it(
+    make_dataset, tmp_path, monkeypatch, capsys
+):
+    make_dataset("-minus", episodes=1)
+    monkeypatch.chdir(tmp_path)
+    for command in (["relabel", "-minus", "--rule", "zero", "--name", "v"], ["info", "-minus"]):
+        assert cli.run(command) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert said == "cog: '-minus' is read as an option. Write ./-minus for the path"
+    assert cli.run(["relabel", "./-minus", "--rule", "zero", "--name", "v"]) == 0
+    assert cli.run(["relabel", "--rule", "zero", "--name", "w", "--", "-minus"]) == 0
+    (tmp_path / "-1").touch()  # which stays a number
+    assert cli.parse(["relabel", "./-minus", "--rule", "-1", "--name", "v", "--scale", "-1"]).scale == -1
+
+
+@pytest.mark.parametrize(
+    ("env", "remedy"),
+    [
+        ("Bright-v0", "Check its spelling; one that a module of yours registers is module:Bright-v0"),
+        ("json:Bright-v0", "Check its spelling, and that importing the module registers it"),
+    ],
+)
+def test_an_environment_that_is_not_registered_is_named_with_where_it_may_be(env, remedy, tmp_path, capsys):
+    assert cli.run(["collect", "--env", env, "--out", str(tmp_path / "d"), "--episodes", "1"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"environment '{env}' cannot be built" in said and said.endswith(remedy)

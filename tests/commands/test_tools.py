@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shlex
 from collections import Counter
 
 import cv2
@@ -128,6 +129,18 @@ def test_a_filter_that_makes_no_sense_is_refused_and_writes_nothing(
         filter_dataset(dataset.path, tmp_path / "kept", wanted)
     before |= {name: data for name, data in frozen(tmp_path).items() if "__pycache__" in name}
     assert frozen(tmp_path) == before
+
+
+def test_conditions_that_no_episode_satisfies_are_told_as_they_were_written(dataset, tmp_path, capsys):
+    asked = ["--success", "true", "--success-by", "last", "--min-length", "900", "--start", "open", "closed"]
+    asked = ["--ends-in", "object_height > 0.1", "zero", *asked]
+    out = tmp_path / "filtered"
+    assert cli.run(["filter", str(dataset.path), "--out", str(out), *asked]) == 1 and not out.exists()
+    said = " ".join(capsys.readouterr().err.split())
+    told = said.split("is as asked for, ")[1].split("; nothing was written")[0]
+    assert f"{dataset.path}: none of its" in said and "{" not in said
+    again = cli.parse(["filter", "d", "--out", "o", *shlex.split(told)]).config
+    assert again == cli.parse(["filter", "d", "--out", "o", *asked]).config
 
 
 def test_parts_of_a_split_are_whole_disjoint_ordered_and_drawn_alike_every_time(dataset, tmp_path, frozen):

@@ -15,7 +15,8 @@ import pytest
 
 from cog.core.lock import LOCK, UNLOCKABLE, Locked, Unlockable, content, locked, reserved
 from cog.datasets.storage.claim import claimed
-from cog.datasets.storage.dataset import UNFINISHED, new_folder, open_dataset, write_dataset
+from cog.datasets.storage.dataset import open_dataset, write_dataset
+from cog.datasets.storage.folder import UNFINISHED, new_folder
 from cog.datasets.storage.verify import verify
 from cog.errors import CogError
 from cog.training.train import train

@@ -310,36 +310,8 @@ def test_an_error_names_the_rule_the_place_and_what_is_known(rule, message):
         parse_rule(rule, ["h", "g"], Path())
 
 
-def test_what_is_known_are_the_names_that_mean_something_in_the_data():
-    signals = {
-        "place": "zero, place",
-        "success": "recorded_success, zero, success",
-        "reward": "recorded, zero, reward",
-        "drawer_opening": "drawer_opened, zero, drawer_opening",
-        "object_height": "zero, object_height",  # a grasp needs the distance as well
-    }
-    for signal, known in signals.items():
-        with pytest.raises(UsageError, match=f"Use one of: {known}, or your own as module:function$"):
-            parse_rule("unheard_of", [signal], Path())
-
-
 def test_a_held_condition_may_be_written_without_a_blank_after_its_comma():
     assert values("held(h > 0,2)", h=[1, 1, 1]) == [0, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (
-            "recorded_success",
-            "needs the signal 'success', but the data hold: h. Write a rule on these, or",
-        ),
-        ("grasp_success", "needs the signal 'object_height', but the data hold: h. Write a rule on these$"),
-    ],
-)
-def test_a_predicate_on_signals_that_the_data_lack_says_what_to_do_instead(name, message):
-    with pytest.raises(CogError, match=message):
-        values(name, h=[1])
 
 
 def test_the_longest_rules_of_each_kind_are_computed():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from cog.core.sealed import read_sealed, write_sealed
 from cog.datasets.load import load
 from cog.datasets.materialise import materialise
 from cog.datasets.merge import open_merge
+from cog.datasets.relabel.rules import parse_rule
 from cog.datasets.relabel.view import count_ending_in, labelled, open_view, relabel
 from cog.datasets.storage.dataset import write_dataset
 from cog.datasets.storage.verify import verify
+from cog.datasets.writer import DatasetWriter
 from cog.errors import CogError, UsageError
 from tests.conftest import make_episode
 
@@ -155,3 +158,33 @@ def test_a_function_that_gives_other_rewards_each_time_is_named_as_such_when_the
     ) as caught:
         list(labelled(dataset, view))
     assert "relabel the dataset again under a new name" in str(caught.value)
+
+
+def test_what_is_known_are_the_names_that_mean_something_in_the_data():
+    signals = {
+        "place": "zero, place",
+        "success": "recorded_success, zero, success",
+        "reward": "recorded, zero, reward",
+        "drawer_opening": "drawer_opened, zero, drawer_opening",
+        "object_height": "zero, object_height",  # a grasp needs the distance as well
+    }
+    for signal, known in signals.items():
+        with pytest.raises(UsageError, match=f"Use one of: {known}, or your own as module:function$"):
+            parse_rule("unheard_of", [signal], Path())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "recorded_success",
+            "needs the signal 'success', but the data hold: h. Write a rule on these, or",
+        ),
+        ("grasp_success", "needs the signal 'object_height', but the data hold: h. Write a rule on these$"),
+    ],
+)
+def test_a_predicate_on_signals_that_the_data_lack_says_what_to_do_instead(name, message, tmp_path):
+    with DatasetWriter(tmp_path / "d") as writer:
+        writer.add_episode(np.zeros((2, 1)), state=np.zeros((3, 1)), signals={"h": np.ones(3)})
+    with pytest.raises(CogError, match=message):
+        relabel(tmp_path / "d", name, "v")

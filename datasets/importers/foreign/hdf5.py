@@ -207,8 +207,8 @@ class ForeignFile:
                 raise DataError(Problem(self.path, name, rule, ITSELF))
             self._refuse_elsewhere(part, held, above + 1)
             shapes[part] = held.shape
-        if parts and (rule := virtual.gap(node, shapes)):
-            raise DataError(Problem(self.path, name, rule, ITSELF))
+        if parts and (gap := virtual.gap(node, shapes)):
+            raise DataError(Problem(self.path, name, gap, ITSELF))
 
     def _missing_filter(self, field: str) -> tuple[str, str] | None:
         """Rule and remedy where an array cannot be read because its compression is not installed."""
