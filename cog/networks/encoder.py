@@ -193,7 +193,7 @@ class Encoder(nn.Module):
         cameras = by_camera(images)
         networks = (self.convolutions, *(self.further or [self.convolutions] * (len(cameras) - 1)))
         dtype = self.proprio_mean.dtype
-        seen = [one(_centred(given, dtype)).flatten(1) for one, given in zip(networks, cameras, strict=True)]
+        seen = [one(_centred(given, dtype)) for one, given in zip(networks, cameras, strict=True)]
         return seen[0] if len(seen) == 1 else torch.cat(seen, 1)
 
 

@@ -33,14 +33,20 @@ class DemoConfig:
     """Standard deviation (m) of the first aim of grasps, so that the data hold recoveries."""
     wander: float = 0.1
     """Share of prior episodes that wander to no purpose."""
+    version: Literal[0, 1] = 0
+    """Version of the scene; in 1 actions do what they say, and what is held stays where it is."""
+    wrist: bool = False
+    """Whether data and policies have the camera at the wrist as well."""
+    hold: bool = False
+    """Whether task data hold the object for 6 steps before a reward, and success counts at the last step."""
     reward: float = 10.0
-    """Reward of the step on which the grasp succeeds."""
+    """Reward of the step on which the grasp succeeds, or has lasted."""
     task_share: float = 0.5
     """Share of task data in each batch of the arms that learn from both."""
     updates: int = 7_000
     """Gradient updates of each arm."""
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Arithmetic of training; "float32" is the faster where a processor has no bfloat16 of its own."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of training; "auto" tries which is the faster one on this processor, and keeps to it."""
     episodes: int = 100
     """Evaluation episodes from each start, the same ones for every arm."""
     workers: int = field(default=0, metadata=APART)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cog.core.configs import identity as identity_of
 from cog.core.files import code_version
+from cog.core.options import option_texts
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.evaluation.config import EvaluateConfig
 from cog.experiments.command_line import number
@@ -16,6 +17,7 @@ from cog.experiments.jobs.kinds import Collect, Evaluate, Merge, Relabel, Train
 from cog.experiments.paper.arms import ARMS
 from cog.experiments.paper.methods import acting, training
 from cog.experiments.paper.recipes import numbers
+from cog.experiments.paper.recipes.changes import holding, in_version, with_wrist
 from cog.experiments.paper.recipes.recipe import Cell, Recipe
 
 SHOWN = ("cog", "cql_task_only", "bc_all", "bc_task_only")
@@ -44,7 +46,7 @@ def recipe(config: DemoConfig) -> Recipe:
     settings = {**numbers.IMAGE, "updates": config.updates, "precision": config.precision}
     if config.quick:
         settings["batch_size"] = QUICK_BATCH
-    return Recipe(
+    row = Recipe(
         name="demo",
         title="the drawer is closed",
         task=task,
@@ -58,6 +60,8 @@ def recipe(config: DemoConfig) -> Recipe:
         settings={"image": settings},
         seeds_apart=2,
     )
+    row = in_version(with_wrist(row) if config.wrist else row, config.version)
+    return holding(row) if config.hold else row
 
 
 def jobs(config: DemoConfig) -> dict[str, Evaluate]:
@@ -82,6 +86,8 @@ def jobs(config: DemoConfig) -> dict[str, Evaluate]:
             episodes=config.episodes,
             seed=config.seed,
             acting=acting(row, arm),
+            max_episode_steps=row.horizon,
+            terminate_on_success=not config.hold,
             workers=1,
             videos=0 if config.quick and name != "cog" else None,
         )
@@ -119,15 +125,19 @@ def _collect(job: Collect) -> str:
         + ",".join(f"{name}={json.dumps(value)}" for name, value in choice.options.items())
         for choice in spec.behaviours
     )
+    options = ["--env-options", *option_texts(spec.env_options)] if spec.env_options else []
+    if not spec.terminate_on_success:
+        options += ["--no-terminate-on-success", "--max-steps", str(spec.max_episode_steps)]
     return (
-        f"cog collect --out {quoted(job.folder)} --start {' '.join(spec.starts)} --behaviour {behaviours} "
-        f"--episodes {spec.episodes} --noise {number(spec.noise)} --keep {spec.keep} --seed {spec.seed}"
-    )
+        f"cog collect --out {quoted(job.folder)} --env {spec.env} --start {' '.join(spec.starts)} "
+        f"--behaviour {behaviours} --episodes {spec.episodes} --noise {number(spec.noise)} "
+        f"--keep {spec.keep} --seed {spec.seed} {' '.join(options)}"
+    ).rstrip()
 
 
 def _relabel(job: Relabel) -> str:
     scale = "" if job.scale == 1.0 else f" --scale {number(job.scale)}"
-    return f"cog relabel {quoted(job.data.folder)} --rule {job.rule} --name {job.view_name}{scale}"
+    return f"cog relabel {quoted(job.data.folder)} --rule {quoted(job.rule)} --name {job.view_name}{scale}"
 
 
 def _merge(job: Merge, task_share: float) -> str:
@@ -151,5 +161,6 @@ def _evaluate(job: Evaluate) -> str:
     return (
         f"cog evaluate --checkpoint {quoted(asked.checkpoint)} --out {quoted(asked.out)} "
         f"--starts {' '.join(asked.starts)} --episodes {asked.episodes} --seed {asked.seed} "
-        f"--acting {asked.acting}"
+        f"--acting {asked.acting} --max-episode-steps {asked.max_episode_steps}"
+        + ("" if asked.terminate_on_success else " --no-terminate-on-success")
     )

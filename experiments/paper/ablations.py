@@ -9,14 +9,13 @@ from cog.core.figures import new_picture, style, write_picture
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.experiments.paper.arms import ARMS
 from cog.experiments.paper.config import Ablation
+from cog.experiments.paper.recipes.changes import holding, with_wrist
 from cog.experiments.paper.recipes.recipe import Recipe
 
 FACTORS = (0.1, 0.3)
 SHARES = (0.1, 0.25, 0.75, 0.9)
 CLUMSY = (0.5, 0.0)
 FRAMES = (2, 4)
-HOLD = 12  # steps that task episodes go on after their success
-LASTING = 6  # of these, after which they are rewarded
 
 Vary = Callable[[Recipe], list[Recipe]]
 
@@ -87,12 +86,8 @@ def left_out(recipe: Recipe) -> list[Recipe]:
 
 
 def two_cameras(recipe: Recipe) -> list[Recipe]:
-    """The scene seen by the camera at the wrist as well, in all data and evaluations."""
-    task, *priors = (
-        dataclasses.replace(spec, env_options={**spec.env_options, "wrist": True})
-        for spec in (recipe.task, *recipe.priors)
-    )
-    return [recipe_named(recipe, "with the wrist camera", task=task, priors=tuple(priors))]
+    """The scene seen by the camera at the wrist as well."""
+    return [recipe_named(with_wrist(recipe), "with the wrist camera")]
 
 
 def remembered(recipe: Recipe) -> list[Recipe]:
@@ -108,16 +103,8 @@ def remembered(recipe: Recipe) -> list[Recipe]:
 
 
 def held(recipe: Recipe) -> list[Recipe]:
-    """Task data that go on after their success and hold it, rewarded once it has lasted."""
-    choices = tuple(
-        BehaviourChoice(choice.name, choice.weight, {**choice.options, "hold": HOLD})
-        for choice in recipe.task.behaviours
-    )
-    longest = recipe.task.max_episode_steps + HOLD
-    task = dataclasses.replace(
-        recipe.task, behaviours=choices, terminate_on_success=False, max_episode_steps=longest
-    )
-    return [recipe_named(recipe, "with holding", task=task, task_rule=f"held({recipe.task_rule}, {LASTING})")]
+    """Task data that go on after their success."""
+    return [recipe_named(holding(recipe), "with holding")]
 
 
 VARY: Mapping[Ablation, Vary] = {

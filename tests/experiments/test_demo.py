@@ -20,8 +20,9 @@ from cog.datasets.storage.dataset import open_dataset
 from cog.errors import CogError, UsageError
 from cog.evaluation.intervals import wilson
 from cog.experiments.demo import plan
+from cog.experiments.demo.arithmetic import bfloat16_gain
 from cog.experiments.demo.config import DemoConfig
-from cog.experiments.demo.demo import _command, run_demo
+from cog.experiments.demo.demo import _command, claimed, computed, run_demo
 from cog.experiments.demo.report import headline
 from cog.experiments.jobs.job import ordered
 from cog.experiments.jobs.kinds import Collect, latest_metrics
@@ -34,7 +35,8 @@ ARMS = {"cog", "bc_all", "cql_task_only", "bc_task_only"}
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> DemoConfig:
-    return DemoConfig(out=tmp_path_factory.mktemp("demo") / "run", seed=1, quick=True)
+    out = tmp_path_factory.mktemp("demo") / "run"
+    return DemoConfig(out=out, seed=1, quick=True, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +214,15 @@ def test_missing_optional_packages_leave_the_numbers_and_the_report_follows_when
 @pytest.mark.parametrize(
     "config",
     [
-        DemoConfig(out=Path("somewhere"), seed=2, wander=0.25, updates=1234),
-        DemoConfig(out=Path("a folder; or 'two'"), wander=1 / 3, reward=1234567.0, task_share=0.1234567),
+        DemoConfig(out=Path("somewhere"), seed=2, wander=0.25, updates=1234, precision="bfloat16"),
+        DemoConfig(out=Path("held"), hold=True, wrist=True, version=1, precision="float32"),
+        DemoConfig(
+            out=Path("a folder; or 'two'"),
+            wander=1 / 3,
+            reward=1234567.0,
+            task_share=0.1234567,
+            precision="float32",
+        ),
     ],
 )
 def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
@@ -238,9 +247,8 @@ def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
         elif kind == "Evaluate":
             evaluated.append(command.config)
         elif kind == "Relabel":
-            expected = {"task": ("grasp_success", config.reward), "prior": ("zero", 1.0)}[
-                command.dataset.name
-            ]
+            rule = "held(grasp_success, 6)" if config.hold else "grasp_success"
+            expected = {"task": (rule, config.reward), "prior": ("zero", 1.0)}[command.dataset.name]
             assert (command.rule, command.scale, command.terminate) == (*expected, True)
         elif kind == "Merge" and command.prior:
             assert command.task_share == config.task_share
@@ -249,6 +257,22 @@ def test_printed_commands_ask_for_the_same_data_policies_and_evaluations(
     assert specs == {job.folder: job.spec for job in jobs if isinstance(job, Collect)}
     assert trained == [evaluation.run.config for evaluation in arms.values()]
     assert [replace(found, workers=1) for found in evaluated] == [job.config for job in arms.values()]
+
+
+def test_a_demo_computes_in_the_faster_arithmetic_and_keeps_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = DemoConfig(out=tmp_path / "run")
+    for gain, precision in ((0.6, "float32"), (1.0, "float32"), (1.5, "bfloat16")):
+        monkeypatch.setattr("cog.experiments.demo.demo.bfloat16_gain", lambda gain=gain: gain)
+        assert computed(config).precision == precision
+        assert f"{precision}: bfloat16 is {gain:.2g} times as fast" in capsys.readouterr().err
+    with claimed(computed(config)):
+        pass
+    monkeypatch.setattr("cog.experiments.demo.demo.bfloat16_gain", lambda: 0.6)
+    assert computed(config).precision == "bfloat16", "the folder was begun with it"
+    assert computed(replace(config, precision="float32")).precision == "float32"
+    assert bfloat16_gain(rounds=1) > 0
 
 
 def test_headline_admits_overlapping_intervals() -> None:

@@ -15,11 +15,11 @@ FEATURES = 12  # largest side of the map that "strided" leaves
 
 
 def convolutions(kind: str, channels: int, side: int) -> nn.Module:
-    """A network from images (B, C, H, W) to a map (B, F, h, w), whose larger side of input is `side` pixels.
+    """A network from images (B, C, H, W) to features (B, F); the larger side of an image is `side` pixels.
 
-    48x48 images become 16x12x12 by overlapping patches ("patch"), or as in the reference ("paper"). "strided"
-    is "patch" for images of up to 48 pixels and halves larger ones until no side exceeds 12; "resnet18" makes
-    512 numbers of images of any size.
+    48x48 images become 16x12x12 numbers by overlapping patches ("patch"), or as in the reference ("paper").
+    "strided" is "patch" for images of up to 48 pixels and halves larger ones until no side exceeds 12;
+    "resnet18" makes 512 numbers of images of any size.
 
     Raises:
         CogError: torchvision is not installed, which "resnet18" needs.
@@ -33,7 +33,7 @@ def convolutions(kind: str, channels: int, side: int) -> nn.Module:
     while kind == "strided" and left > FEATURES:
         layers += [nn.Conv2d(32, 32, 3, stride=2, padding=1), nn.ReLU()]
         left = (left + 1) // 2
-    return nn.Sequential(*layers, nn.Conv2d(32, 16, 3, padding=1), nn.ReLU())
+    return nn.Sequential(*layers, nn.Conv2d(32, 16, 3, padding=1), *_flat())
 
 
 def _paper(channels: int) -> nn.Sequential:
@@ -46,7 +46,7 @@ def _paper(channels: int) -> nn.Sequential:
         nn.MaxPool2d(2),
         nn.ReLU(),
         nn.Conv2d(16, 16, 3, padding=1),
-        nn.ReLU(),
+        *_flat(),
     )
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
@@ -54,6 +54,11 @@ def _paper(channels: int) -> nn.Sequential:
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     return layers
+
+
+def _flat() -> tuple[nn.Module, nn.Module]:
+    """Flatten a map, then the ReLU, whose gradient is slow where memory is in two orders."""
+    return nn.Flatten(), nn.ReLU()
 
 
 class ResNet18(nn.Module):
@@ -85,9 +90,9 @@ class ResNet18(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) to (B, 512, 1, 1)."""
+        """Images (B, C, H, W) to (B, 512)."""
         features: Tensor = self.network(images)
-        return torch.reshape(features, (len(images), -1, 1, 1))
+        return features
 
 
 def _groups(channels: int) -> nn.GroupNorm:
