@@ -233,9 +233,15 @@ def _switch(survey: Survey, part: int, limits: Sequence[float] | None) -> tuple[
     if len(commands) == 1 and abs(commands[0]) == 1.0 and limits is None:
         return -1.0, 1.0, False
     wanted = "two values" if limits is None else f"the bounds {limits[0]:g} and {limits[1]:g}"
+    remedy = "count the switches at the end of an action; if one is never turned, pass both of its values "
+    remedy += "with --action-low and --action-high"
+    if limits is not None and len(commands) == 2:
+        remedy = (
+            "give --action-low and --action-high one number for each component of an action, for this one "
+        )
+        remedy += f"{commands[0]:g} and {commands[1]:g}"
     raise UsageError(
         f"component {part} of the actions is a switch by --switches, but has {survey.told(part)}; "
         f"a switch has {wanted}, or 0 between them to stay",
-        remedy="count the switches at the end of an action; if one is never turned, pass both of its values "
-        "with --action-low and --action-high",
+        remedy=remedy,
     )

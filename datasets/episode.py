@@ -64,6 +64,14 @@ class Episode:
         """The episode without any image."""
         return replace(self, images=None, cameras={})
 
+    def read_only(self) -> "Episode":
+        """The episode with arrays that share its memory and cannot be written to."""
+        named = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        arrays: dict[str, Any] = {name: _locked(value) for name, value in named.items()}
+        for group in ("signals", "cameras"):
+            arrays[group] = {name: _locked(value) for name, value in getattr(self, group).items()}
+        return replace(self, **arrays)
+
     def outcome_signals(self) -> dict[str, np.ndarray]:
         """Each signal after each step, name -> (T,)."""
         return {name: values[1:] for name, values in self.signals.items()}
@@ -126,3 +134,10 @@ def choose_cameras(there: Sequence[str], asked: Sequence[str], where: str | Path
     if len(set(asked)) < len(asked):
         raise UsageError(f"a camera is named twice: {', '.join(asked)}", where=where)
     return tuple(asked or there)
+
+
+def _locked(array: np.ndarray) -> np.ndarray:
+    """A view of an array that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -28,6 +28,7 @@ from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import CogError, UsageError
 
 Role = Literal["task", "prior"]
+ALONE = "choose one in between, such as 0.9, or leave out --prior to learn from task data alone"
 AGAIN = "make the merge again with: cog merge"
 SAME = "collect both with the same options, or import both with one image size and the same keys"
 
@@ -198,12 +199,9 @@ def write_merge(
         )
     share = (0.5 if prior else 1.0) if task_share is None else task_share
     if prior and not 0.0 < share < 1.0:
-        raise UsageError(f"task_share must lie between 0 and 1, got {share}")
+        raise UsageError(f"the task's share must lie between 0 and 1, got {share:g}", remedy=ALONE)
     sources: list[Source] = []
-    roles: list[tuple[Role, Sequence[str], float]] = [
-        ("task", task, share),
-        ("prior", prior, 1.0 - share),
-    ]
+    roles: list[tuple[Role, Sequence[str], float]] = [("task", task, share), ("prior", prior, 1.0 - share)]
     for role, texts, role_share in roles:
         opened = [_open_source(text) for text in texts]
         total = sum(view.steps for _, view in opened)

@@ -215,9 +215,10 @@ class Evaluate:
     """The evaluation."""
 
     def run(self) -> None:
-        from cog.evaluation.evaluate import evaluate, results_table
+        from cog.evaluation.evaluate import evaluate, in_its_scene, results_table
 
-        total = len(self.config.only or range(self.config.episodes)) * len(self.config.starts)
+        starts = in_its_scene(self.config).starts
+        total = len(self.config.only or range(self.config.episodes)) * len(starts)
         with progress("evaluate", total, "episode") as advance:
             tell = partial(messages().print, style="yellow")
             report = evaluate(self.config, on_progress=advance, on_message=tell)

@@ -30,6 +30,7 @@ OTHER_NAME = "choose another name, or delete it first"
 REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ELOOP: "choose a path that does not lead back to itself",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or choose a file system without one",
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder that you may write into"),
 }
 """What helps against an error of the system, where it is not `RETRY`."""
@@ -57,7 +58,7 @@ def write_atomically(path: Path, writer: Callable[[Path], None], new: bool = Fal
         CogError: the file could not be written (disk full, no permission); `path` is as it was before.
     """
     temporary = beside(path, f"{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    state = "nothing was written" if new else "the file is as it was before"
+    state = "the file is as it was before" if path.exists() and not new else "nothing was written"
     try:
         make_folder(path.parent)
         writer(temporary)

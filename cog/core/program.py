@@ -4,10 +4,11 @@ import errno
 import os
 import select
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -17,6 +18,8 @@ from cog.core.lazy import Entry, look_up
 from cog.errors import CogError, FailedElsewhere, UsageError, sentences
 
 MEMORY = "close other programs, use a machine with more memory, or ask for less: fewer or smaller images"
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+PRINT_ELSEWHERE = "send it elsewhere; what the command has written into files is there"
 LINUX_LOOP = "Symlink loop from"  # how Python before 3.13 begins it
 
 
@@ -45,11 +48,16 @@ def exit_codes() -> Iterator[None]:
         _end(short_of_memory(error))
     except OSError as error:
         if left := [stream for stream in (sys.stdout, sys.stderr) if _reader_left(stream)]:
-            for stream in left:  # whose last words the interpreter would try to write again
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            _forget(left)
             sys.exit(CogError.exit_code)
         if error.strerror is None:
             raise
+        if error.errno in FULL and _place(error) is None and _fills(sys.stdout):
+            _forget([sys.stdout])
+            with suppress(OSError):  # where stderr leads to the same place
+                _end(sentences(f"the output could not be printed ({error.strerror})", remedy=PRINT_ELSEWHERE))
+            _forget([sys.stderr])
+            sys.exit(CogError.exit_code)
         _end(sentences(error.strerror, _place(error), _remedy(error)))
     except RuntimeError as error:
         if is_shortage(error):
@@ -93,6 +101,21 @@ def _reader_left(stream: TextIO) -> bool:
         return any(event & select.POLLERR for _, event in poll.poll(0))
     except (OSError, ValueError):
         return False
+
+
+def _fills(stream: TextIO) -> bool:
+    """Whether a stream leads to something that can be full: a file or a device, but no terminal."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+        return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not stream.isatty())
+    except (OSError, ValueError):
+        return False
+
+
+def _forget(streams: Sequence[TextIO]) -> None:
+    """Let streams lead nowhere: the interpreter would try to write their last words again."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _place(error: OSError) -> str | None:

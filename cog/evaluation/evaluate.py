@@ -166,6 +166,17 @@ def check_evaluation(
     check_scene(scene, shape, actions, config.starts, environment, films, on_message)
 
 
+def in_its_scene(config: EvaluateConfig) -> EvaluateConfig:
+    """The settings as they are evaluated: with the scene of the policy's data, and starts that it has.
+
+    Raises:
+        UsageError: neither the settings nor the policy's data name an environment.
+        CogError: the checkpoint cannot be used.
+    """
+    checkpoint = checkpoints.load(config.checkpoint)
+    return _in_its_scene(config, checkpoint.scene, str(checkpoint.folder), checkpoint.shape)[0]
+
+
 def _in_its_scene(
     config: EvaluateConfig, recorded: Mapping[str, Any], where: str, shape: ObservationShape
 ) -> tuple[EvaluateConfig, Scene]:

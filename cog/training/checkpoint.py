@@ -26,6 +26,7 @@ from torch import Tensor
 from cog.algorithms.shared.base import Algorithm
 from cog.core.configs import apart, differences, identity, to_json
 from cog.core.files import (
+    REMEDIES,
     TEMPORARY_SUFFIX,
     code_version,
     fsync,
@@ -143,12 +144,13 @@ def save(
         raise CogError(
             f"the checkpoint could not be written ({error}); the previous one is intact",
             where=final,
-            remedy=FREE,
+            remedy=REMEDIES.get(getattr(error, "errno", None) or 0, FREE),
         ) from error
     except CogError as error:  # of one of its files: what is true of that is not true of the run
         if not isinstance(error.__cause__, OSError):
             raise
-        raise CogError(error.what, where=error.where, remedy=FREE) from error
+        remedy = REMEDIES.get(error.__cause__.errno or 0, FREE)
+        raise CogError(error.what, where=error.where, remedy=remedy) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return final

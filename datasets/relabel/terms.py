@@ -155,8 +155,10 @@ def _own_values(text: str, function: Callable[[Episode], Any], episode: Episode)
     """What the user's function returned, (T,) float64, checked."""
     try:
         with users_code("", partial(TermError, text)):
-            returned = function(episode)
+            returned = function(episode.read_only())
     except TermError as error:
+        if isinstance(error.__cause__, ValueError) and "read-only" in str(error.__cause__):
+            raise TermError(text, error.what, "let it compute on a copy of the data") from error.__cause__
         if not isinstance(error.__cause__, KeyError):
             raise
         held = ", ".join(episode.signals)

@@ -1,6 +1,6 @@
 """Cameras of episodes that are written: each one's pictures in its own size, refused by the camera's name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -125,7 +125,8 @@ class Cameras:
             without = "pass a state instead" if name == IMAGE else "leave out the camera"
             raise problem(field, rule, f"add the pictures, or {without}")
         try:
-            turned = map(self._turned, chain([first], offered))
+            own = not isinstance(given, Sequence | np.ndarray)  # which may fill one buffer again and again
+            turned = (self._turned(picture, own) for picture in chain([first], offered))
             fitted = pictures.fit(turned, self.size(name), self._colour, grey=name != IMAGE)
         except pictures.UnfitError as error:
             rule, remedy = error.args
@@ -136,7 +137,7 @@ class Cameras:
         self._checks.rows(field, len(fitted), frames)
         return fitted
 
-    def _turned(self, picture: Any) -> np.ndarray:
-        """A picture turned over; one without height and width is left for `fit` to refuse."""
-        array = np.asarray(picture)
+    def _turned(self, picture: Any, own: bool) -> np.ndarray:
+        """A picture turned over, `own` in memory of its own; `fit` refuses one without height and width."""
+        array = np.array(picture) if own else np.asarray(picture)
         return np.flip(array, self._axes) if array.ndim == 3 else array

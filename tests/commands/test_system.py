@@ -253,3 +253,21 @@ def test_a_terminal_that_lacks_letters_shows_their_numbers(tmp_path, make_datase
         check=False,
     )
     assert done.returncode == 0 and b"sp ace \\xfc: sound" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["info", "data", "--json"]])
+def test_an_output_that_is_full_is_told_as_such(arguments, make_dataset, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    make_dataset("data") if "data" in arguments else None
+    command = [sys.executable, "-m", "cog.cli", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+        silent = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=full, check=False)
+    said = " ".join(done.stderr.split())
+    assert said.startswith(
+        "cog: the output could not be printed (No space left on device). Send it elsewhere"
+    )
+    assert done.returncode == silent.returncode == 1 and "Traceback" not in said

@@ -214,6 +214,7 @@ def test_a_file_that_cannot_be_synced_is_not_published(number, tmp_path, monkeyp
         (errno.EACCES, "Choose a folder that you may write into"),
         (errno.EROFS, "Choose a folder that you may write into"),
         (errno.ENOSPC, "Free space or choose another folder"),
+        (errno.EFBIG, r"nothing was written\. Raise the limit on the size of files"),
     ],
 )
 def test_the_remedy_is_for_what_went_wrong(number, remedy, tmp_path):

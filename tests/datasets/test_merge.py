@@ -156,6 +156,11 @@ def test_a_share_without_prior_data_to_share_with_is_refused(make_dataset, tmp_p
         UsageError, match=r"share is 0\.3, but there are no prior data.*leave out --task-share"
     ):
         write_merge(tmp_path / "m.json", [f"{path}@none"], task_share=0.3)
+    for share in (0, 1.0):
+        with pytest.raises(
+            UsageError, match=f"between 0 and 1, got {share:g}. Choose one in between.*--prior"
+        ):
+            write_merge(tmp_path / "m.json", [f"{path}@none"], [f"{path}@none"], task_share=share)
     assert not (tmp_path / "m.json").exists()
     assert write_merge(tmp_path / "m.json", [f"{path}@none"]).sources[0].share == 1.0
     both = write_merge(tmp_path / "b.json", [f"{path}@none"], [f"{path}@none"])

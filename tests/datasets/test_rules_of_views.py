@@ -188,3 +188,35 @@ def test_a_predicate_on_signals_that_the_data_lack_says_what_to_do_instead(name,
         writer.add_episode(np.zeros((2, 1)), state=np.zeros((3, 1)), signals={"h": np.ones(3)})
     with pytest.raises(CogError, match=message):
         relabel(tmp_path / "d", name, "v")
+
+
+def in_place(episode):
+    state = episode.state
+    state -= 1
+    return state[1:, 0]
+
+
+def in_place_signals(episode):
+    episode.signals["place"][:] = 0
+    return np.ones(len(episode))
+
+
+def on_a_copy(episode):
+    state = np.array(episode.state)
+    state -= 1
+    return state[1:, 0]
+
+
+def test_a_reward_function_changes_no_data(tmp_path):
+    state = np.arange(8.0).reshape(4, 2)
+    with DatasetWriter(tmp_path / "data") as writer:
+        writer.add_episode(np.zeros((3, 2)), state=state, signals={"place": np.ones(4)})
+    for name in ("in_place", "in_place_signals"):
+        rule = f"{__name__}:{name}"
+        with pytest.raises(CogError, match=f"{name}.*read-only.*Let it compute on a copy of the data"):
+            relabel(tmp_path / "data", rule, name)
+    relabel(tmp_path / "data", f"{__name__}:on_a_copy", "copy", terminate=False)
+    (source,) = open_merge(f"{tmp_path / 'data'}@copy").sources
+    (episode,) = labelled(source.dataset, source.view)
+    np.testing.assert_array_equal(episode.state, state)
+    np.testing.assert_array_equal(episode.rewards, state[1:, 0] - 1)

@@ -105,3 +105,23 @@ def test_the_writer_turns_the_pictures_of_all_cameras_over_by_its_interface_and_
         np.testing.assert_array_equal(episode.images, np.flip(front, turn))
         np.testing.assert_array_equal(episode.cameras["wrist"], np.flip(wrist, turn))
         assert dataset.environment[KEY].get("flip", "none") == flip
+
+
+@pytest.mark.parametrize("flip", sorted(TURNS))
+@pytest.mark.parametrize("size", [None, 6, 3])
+def test_a_camera_may_fill_one_buffer_again_and_again(size, flip, tmp_path):
+    shown = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
+
+    def camera():
+        buffer = np.empty(shown.shape[1:], np.uint8)
+        for picture in shown:
+            buffer[:] = picture
+            yield buffer
+
+    found = []
+    for name, given_pictures in (("array", shown), ("buffer", camera())):
+        interface = RobotInterface(flip=flip)
+        with DatasetWriter(tmp_path / name, image_size=size, interface=interface) as writer:
+            writer.add_episode(np.zeros((4, 2)), images=given_pictures, proprio=np.zeros((5, 1)))
+        found += [episode.images for episode in open_dataset(tmp_path / name).episodes()]
+    np.testing.assert_array_equal(*found)

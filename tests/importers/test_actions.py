@@ -102,6 +102,11 @@ def test_zero_between_two_commands_is_the_command_before_it(columns, size, start
         ([0.1, 0.2, 0.7], {}, "has the values 0.1, 0.2, 0.7"),
         (np.linspace(0, 0.08, 40), {}, "has more than 8 values from 0 to 0.08"),
         ([0.0, 0.5], {"action_low": (-1.0, 0.0), "action_high": (1.0, 1.0)}, "has the bounds 0 and 1"),
+        (
+            [0.0, 1.0],
+            {"action_low": (-180.0,), "action_high": (180.0,)},
+            "one number for each component of an action, for this one 0 and 1",
+        ),
         ([0.0, 1.0], {"switches": 2}, "at least one of the 2 components"),
         ([0.0, 1.0], {"switches": -1}, "switches is -1; it must be at least 0"),
     ],
