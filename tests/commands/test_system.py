@@ -267,7 +267,5 @@ def test_an_output_that_is_full_is_told_as_such(arguments, make_dataset, tmp_pat
         )
         silent = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=full, check=False)
     said = " ".join(done.stderr.split())
-    assert said.startswith(
-        "cog: the output could not be printed (No space left on device). Send it elsewhere"
-    )
+    assert "cog: the output could not be printed (No space left on device). Send it elsewhere" in said
     assert done.returncode == silent.returncode == 1 and "Traceback" not in said
