@@ -56,7 +56,7 @@ def recipe(config: DemoConfig) -> Recipe:
         horizon=task.max_episode_steps,
         reward=config.reward,
         prior_share=1 - config.task_share,
-        acting=numbers.DRAWN,
+        acting=numbers.WAVERING if config.hold else numbers.DRAWN,
         settings={"image": settings},
         seeds_apart=2,
     )
@@ -86,6 +86,7 @@ def jobs(config: DemoConfig) -> dict[str, Evaluate]:
             episodes=config.episodes,
             seed=config.seed,
             acting=acting(row, arm),
+            candidates=row.candidates,
             max_episode_steps=row.horizon,
             terminate_on_success=not config.hold,
             workers=1,
@@ -161,6 +162,7 @@ def _evaluate(job: Evaluate) -> str:
     return (
         f"cog evaluate --checkpoint {quoted(asked.checkpoint)} --out {quoted(asked.out)} "
         f"--starts {' '.join(asked.starts)} --episodes {asked.episodes} --seed {asked.seed} "
-        f"--acting {asked.acting} --max-episode-steps {asked.max_episode_steps}"
+        f"--acting {asked.acting} --candidates {asked.candidates} "
+        f"--max-episode-steps {asked.max_episode_steps}"
         + ("" if asked.terminate_on_success else " --no-terminate-on-success")
     )
