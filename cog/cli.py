@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,9 @@ COMMANDS: Mapping[str, Entry] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `cog` and exit: 0 done, 1 failed, 2 wrong usage."""
-    if (folder := str(Path.cwd())) not in sys.path:
-        sys.path.append(
-            folder
-        )  # so that the user's own scenes and rewards can be modules in the current folder
+    with suppress(OSError):  # the current folder may have been removed
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.append(folder)  # so that the user's scenes and rewards can be modules there
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # errors here name the file
     with exit_codes():
         command = parse(sys.argv[1:] if arguments is None else arguments)

@@ -56,7 +56,11 @@ def load_module(name: str, what: str) -> Any:
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:  # a user's module may raise anything, or end the process
-        raise UsageError(f"{what}: the module {name!r} does not load ({told(error)})") from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name == name
+        raise UsageError(
+            f"{what}: the module {name!r} does not load ({told(error)})",
+            remedy="change to its folder, or put that on PYTHONPATH" if missing else None,
+        ) from error
 
 
 def load_function(name: str, what: str) -> Any:

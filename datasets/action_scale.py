@@ -93,6 +93,18 @@ class ActionScale:
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise CogError(f"the recorded {FACT} is malformed: {value}") from error
 
+    @staticmethod
+    def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether the facts of two datasets record the same map; bounds of -1 and 1 change nothing."""
+        scales = [ActionScale.of(facts) for facts in (one, other)]
+        first, second = (None if scale is not None and scale.is_unit else scale for scale in scales)
+        return first == second
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether the map leaves actions as they are."""
+        return set(self.low) == {-1.0} and set(self.high) == {1.0}
+
     def to_json(self) -> dict[str, list[float]]:
         """The bounds as JSON values."""
         return {"low": list(self.low), "high": list(self.high)}

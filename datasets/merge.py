@@ -14,7 +14,7 @@ from cog.core.inputs import Input
 from cog.core.lock import reserved
 from cog.core.options import usable_path
 from cog.core.sealed import SealError, read_sealed, write_sealed
-from cog.datasets.action_scale import FACT, ActionScale
+from cog.datasets.action_scale import ActionScale
 from cog.datasets.episode import Episode, cameras_of, further
 from cog.datasets.relabel.request import STORED
 from cog.datasets.relabel.view import View, open_view
@@ -354,7 +354,7 @@ def _check_alike(sources: Sequence[Source]) -> None:
                     f"{_told(source, what)}",
                     remedy=SAME if what == "observations" else "merge data of one kind of robot",
                 )
-        if first.environment.get(FACT) != source.dataset.environment.get(FACT):
+        if not ActionScale.alike(first.environment, source.dataset.environment):
             raise CogError(
                 f"{first.path} and {source.dataset.path} cannot be merged: their actions were scaled from "
                 f"different bounds; the first's {_scaled(first)}, the second's {_scaled(source.dataset)}",

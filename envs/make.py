@@ -13,7 +13,7 @@ from gymnasium.wrappers import TimeLimit
 from cog.envs.contract import check_names
 from cog.envs.held import Held
 from cog.envs.plain import Plain, entries, is_plain
-from cog.envs.reading import UNKNOWN, Reading
+from cog.envs.reading import UNKNOWN, Reading, Turned
 from cog.errors import CogError, UsageError
 from cog.users import load_module, modules_of, users_code
 
@@ -72,7 +72,9 @@ def make_environment(scene: Scene, render_mode: str | None = None) -> Any:
             {**arguments, "terminate_on_success": scene.terminate_on_success, "render_mode": render_mode},
         )
     with _building(scene.env, "reading its attributes"):
-        held = Held(env, scene.env, "state" if scene.image is None else "image")
+        held: Any = Held(env, scene.env, "state" if scene.image is None else "image")
+    if scene.reading.axes and not isinstance(env, Plain):  # which turns its pictures over itself
+        held = Turned(held, scene.reading)
     return TimeLimit(held, scene.max_episode_steps)
 
 

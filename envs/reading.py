@@ -7,7 +7,9 @@ turned over; a plain environment like the recorder's has them under these names.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import gymnasium
 import numpy as np
 
 from cog.errors import UsageError
@@ -105,6 +107,21 @@ def _listed(names: Sequence[str]) -> str:
 
 def _sized(parts: Sequence[tuple[str, int]]) -> str:
     return ", ".join(f"{name} ({size})" for name, size in parts)
+
+
+class Turned(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """A scene whose pictures are turned over as those of a policy's data were."""
+
+    def __init__(self, env: Any, reading: Reading) -> None:
+        super().__init__(env)
+        self._reading = reading
+
+    def observation(self, observation: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The observation with its pictures (H, W, C) turned over."""
+        return {
+            name: self._reading.turned(value) if np.ndim(value) == 3 else value
+            for name, value in observation.items()
+        }
 
 
 UNKNOWN = Reading()

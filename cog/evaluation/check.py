@@ -54,11 +54,14 @@ def check_scene(
                     f"{found.get(name, 'none')}",
                     remedy="use the environment and options that the data came from",
                 )
-        if isinstance(env.unwrapped, Plain) and KEY in recorded:
-            _check_bounds(env.unwrapped, recorded)
-            if on_message is not None:
-                for note in env.unwrapped.notes:
-                    on_message(note)
+        notes = scene.reading.notes({"image": "image"} if scene.image else {}, False, scene.env)
+        if isinstance(env.unwrapped, Plain):
+            notes = env.unwrapped.notes
+            if KEY in recorded:
+                _check_bounds(env.unwrapped, recorded)
+        if on_message is not None:
+            for note in notes:
+                on_message(note)
         try_out(env, scene.env)
         if films and not draws_pictures(env):
             raise UsageError(f"render() of {scene.env} draws no image", remedy="evaluate with --videos 0")

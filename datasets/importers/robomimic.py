@@ -105,6 +105,7 @@ class RobomimicSource:
             }
             names = {name: self._file.names(f"data/{name}") for name in self._demos}
             named = {str(choice.success), str(choice.terminated)}
+            named |= {DONES} if self._ours else set()  # there they are the terminal steps
             extra = sorted({*chain.from_iterable(names.values())} - TAKEN - named)
             if extra:
                 self._notes.append(f"arrays not taken: {', '.join(counted(extra, names))}")

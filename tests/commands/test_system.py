@@ -269,3 +269,11 @@ def test_an_output_that_is_full_is_told_as_such(arguments, make_dataset, tmp_pat
     said = " ".join(done.stderr.split())
     assert "cog: the output could not be printed (No space left on device). Send it elsewhere" in said
     assert done.returncode == silent.returncode == 1 and "Traceback" not in said
+
+
+def test_a_current_folder_that_was_removed_is_no_traceback(make_dataset, tmp_path):
+    make_dataset("data")
+    (tmp_path / "gone").mkdir()
+    command = f"cd gone && rmdir ../gone && {sys.executable} -m cog.cli info {tmp_path / 'data'}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr and (done.returncode == 0) == ("episodes" in done.stdout)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from cog.datasets.resize import stretched
 from cog.datasets.robot_interface import FLIPS, KEY, RobotInterface
+from cog.envs.make import Scene, make_environment
 from cog.envs.plain import Plain
-from cog.envs.reading import Reading
+from cog.envs.reading import UNKNOWN, Reading
 from cog.errors import CogError, UsageError
-from cog.evaluation.check import reading
+from cog.evaluation.check import check_scene, reading
 from cog.networks.encoder import ObservationShape
 
 PARTS = {"grip": 1, "joint": 3, "lift": 2}
@@ -129,3 +130,27 @@ def test_data_without_a_pose_show_none_and_data_of_one_row_take_the_environments
     assert Plain(arm, "an arm", 6, reading=Reading(pose=())).reset()[0]["proprio"].tolist() == [0]
     one = Plain(Arm(["joint"], []), "an arm", reading=Reading(pose=(("observation.state", 3),)))
     assert one.reset()[0]["state"].shape == (3,) and one.notes == ()
+
+
+@pytest.mark.parametrize("flip", ["vertical", "horizontal", "both"])
+def test_a_scenes_pictures_are_turned_over_as_well(flip: Any) -> None:
+    known = RobotInterface(flip=flip)
+    shown = reading(ObservationShape((24, 24, 3), 8), {KEY: known.to_json()})
+    options = (("wrist", True),)
+    plain, turned = (
+        make_environment(Scene("cog/DrawerGrasp-v1", (24, 24, 3), 5, options, reading=one))
+        for one in (UNKNOWN, shown)
+    )
+    action = np.full(8, 0.3, np.float32)
+    seen = [(env.reset(seed=3)[0], env.step(action)[0]) for env in (plain, turned)]
+    for as_it_is, over in zip(*seen, strict=True):
+        for camera in ("image", "wrist"):
+            np.testing.assert_array_equal(over[camera], np.flip(as_it_is[camera], FLIPS[flip]))
+            assert not np.array_equal(over[camera], as_it_is[camera])
+        np.testing.assert_array_equal(over["proprio"], as_it_is["proprio"])
+    told: list[str] = []
+    scene = Scene("cog/DrawerGrasp-v1", (24, 24, 3), 5, reading=shown)
+    check_scene(scene, ObservationShape((24, 24, 3), 8), 8, ("open",), {}, on_message=told.append)
+    assert len(told) == 1 and f"turned over ({flip})" in told[0]
+    for env in (plain, turned):
+        env.close()

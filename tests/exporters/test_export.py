@@ -268,7 +268,9 @@ def test_a_file_that_cannot_grow_is_a_clear_error_and_nothing_is_left(kind, limi
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with pytest.raises(CogError, match=r"could not be written.*(Raise the limit on the size|run the same command again)"):
+        with pytest.raises(
+            CogError, match=r"could not be written.*(Raise the limit on the size|run the same command again)"
+        ):
             exported(kind, merge, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

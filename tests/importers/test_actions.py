@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cog import cli
-from cog.datasets.action_scale import ActionScale
+from cog.datasets.action_scale import FACT, ActionScale
 from cog.datasets.importers.robomimic import RobomimicOptions
 from cog.datasets.importers.run import ImportConfig, run_import
 from cog.datasets.storage.dataset import open_dataset
@@ -190,3 +190,10 @@ def test_a_few_steps_do_not_make_a_switch_of_what_moves(steps, values):
     done, _ = imported([moving(column)])
     hinted = any("component 1 of the actions has the values" in note for note in done.notes)
     assert hinted == (len(column) >= 2 * values)
+
+
+def test_bounds_of_minus_one_and_one_are_the_same_map_as_none():
+    unit, other = ActionScale((-1.0, -1.0), (1.0, 1.0)), ActionScale((-1.0, -1.0), (1.0, 2.0))
+    facts = [{}, {FACT: unit.to_json()}, {FACT: other.to_json()}]
+    alike = [[ActionScale.alike(one, two) for two in facts] for one in facts]
+    assert alike == [[True, True, False], [True, True, False], [False, False, True]]

@@ -9,7 +9,10 @@ from cog.datasets.importers.source import Recording
 from cog.datasets.storage.problem import DataError, Problem
 from cog.errors import UsageError
 
-NO_REWARDS = "mark successes by an array (--success KEY), or by nothing (--success none)"
+NO_REWARDS = (
+    "mark successes by an array (--success KEY), or by nothing (--success none); where only some have "
+    "rewards, leave out the others (--mask)"
+)
 Judge = Callable[[Recording], np.ndarray | None]
 """The successful steps (T,) bool of a recording, or None if nothing marks them."""
 
