@@ -33,7 +33,7 @@ class Scene:
     terminate_on_success: bool = True
     """Whether success ends an episode."""
     reading: Reading = UNKNOWN
-    """How the data of a policy that acts there were read; a plain environment is shown so."""
+    """How the data of a policy that acts there were read, as which the environment is shown to it."""
 
     @property
     def pose(self) -> str:

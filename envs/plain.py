@@ -86,8 +86,9 @@ class Plain(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Name of each picture -> its entry in the environment's own observation; None: what is drawn."""
         if size is not None and pictures and self._reading.cameras:
             self._cameras = {**self._reading.pictures(list(pictures), name)}
-        seen = {} if size is None else self._cameras
-        self.notes = self._reading.notes(seen, list(self._numbers) != list(numbers), name)
+        turned = "" if size is None else reading.turned_note(name, drawn=None in self._cameras.values())
+        ordered = reading.order_note(name) if list(self._numbers) != list(numbers) else ""
+        self.notes = tuple(note for note in (turned, ordered) if note)
         """What is done to observations so that they are as in a policy's data."""
         self._entries = (*self._numbers, *(word for word in self._cameras.values() if word is not None))
         self._sizes: dict[str | None, Any] = {word: part.shape for word, part in pictures.items()}

@@ -1,4 +1,4 @@
-"""How a policy's data were read from observations, so that a plain environment is shown in the same way.
+"""How a policy's data were read from observations, so that an environment is shown to it in the same way.
 
 Data of another recorder say what they call each picture and each part of the pose, and whether pictures were
 turned over; a plain environment like the recorder's has them under these names.
@@ -89,16 +89,16 @@ class Reading:
         """A picture (H, W, C), turned over as those of the data were."""
         return np.ascontiguousarray(np.flip(picture, self.axes))
 
-    def notes(self, pictures: Mapping[str, str | None], pose: bool, name: str) -> tuple[str, ...]:
-        """What is done to an environment's observations: `pictures` as found, `pose` put in another order."""
-        said = []
-        if self.axes and pictures:
-            drawn = None in pictures.values()
-            done = "drawn by render() and not turned over" if drawn else f"turned over ({self.flip})"
-            said.append(f"pictures of {name} are {done}; those of the policy's data were turned over")
-        if pose:
-            said.append(f"the pose of {name} is {_sized(self.pose or ())}, in the order of the policy's data")
-        return tuple(said)
+    def turned_note(self, name: str, drawn: bool = False) -> str:
+        """What is done to an environment's pictures, which render() may have `drawn`; empty if nothing."""
+        if not self.axes:
+            return ""
+        done = "drawn by render() and not turned over" if drawn else f"turned over ({self.flip})"
+        return f"pictures of {name} are {done}; those of the policy's data were turned over"
+
+    def order_note(self, name: str) -> str:
+        """That the parts of an environment's pose are put into the data's order."""
+        return f"the pose of {name} is {_sized(self.pose or ())}, in the order of the policy's data"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import tyro
 
 from cog.algorithms import ALGORITHMS, algorithm
-from cog.core.console import console, messages, metrics_note, progress
+from cog.core.console import console, counting, messages, metrics_note, progress
 from cog.errors import UsageError
 from cog.evaluation.config import EvaluateConfig
 from cog.online.config import FinetuneConfig
@@ -215,13 +215,16 @@ class Evaluate:
     """The evaluation."""
 
     def run(self) -> None:
-        from cog.evaluation.evaluate import evaluate, in_its_scene, results_table
+        from cog.evaluation.evaluate import evaluate, results_table
 
-        starts = in_its_scene(self.config).starts
-        total = len(self.config.only or range(self.config.episodes)) * len(starts)
-        with progress("evaluate", total, "episode") as advance:
-            tell = partial(messages().print, style="yellow")
-            report = evaluate(self.config, on_progress=advance, on_message=tell)
+        totals: list[int] = []  # of the starts that the scene has
+        with counting("evaluate", "episode") as count:
+            report = evaluate(
+                self.config,
+                on_progress=lambda done, note: count(done, totals[0], note),
+                on_message=partial(messages().print, style="yellow"),
+                on_total=totals.append,
+            )
         console().print(results_table(report))
 
 

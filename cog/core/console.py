@@ -3,8 +3,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, TextIO
+from contextlib import contextmanager
+from typing import Any, Protocol, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderResult
@@ -16,7 +16,12 @@ BESIDE = 4  # characters of lines and blanks at most beside those of a column
 PLAIN_INTERVAL = 10.0  # s between lines when the output is not a terminal
 
 Advance = Callable[[int, str], None]
-Counted = Callable[[int, int], None]
+
+
+class Counted(Protocol):
+    """Told how much is done, of how much, and a note."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
 
 
 def console() -> Console:
@@ -134,30 +139,28 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 def advancing(shown: Display, title: str, total: int, unit: str) -> Advance:
     """A function of (done so far, note) that shows one piece of work with its rate and time left."""
+    count = _counted(shown, title, unit)
+    return lambda done, note: count(done, total, note)
+
+
+@contextmanager
+def counting(title: str, unit: str) -> Iterator[Counted]:
+    """Yield a function of (done so far, total, note), for work whose total is known only once it runs."""
+    with display(first=True) as shown:
+        yield _counted(shown, title, unit)
+
+
+def _counted(shown: Display, title: str, unit: str) -> Counted:
+    """A function of (done so far, total, note) that shows one piece of work with its rate and time left."""
     began = time.monotonic()
 
-    def advance(done: int, note: str) -> None:
+    def count(done: int, total: int, note: str = "") -> None:
         rate = done / max(time.monotonic() - began, 1e-9)
         pace = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left  {note}" if done else ""
         shown.show(title, done, total, f"{done}/{total} {unit}s{pace}")
         shown.refresh()
 
-    return advance
-
-
-@contextmanager
-def counting(title: str, unit: str) -> Iterator[Counted]:
-    """Yield a function of (done so far, total), for work whose total is known only once it runs."""
-    with ExitStack() as stack:
-        advance: Advance | None = None
-
-        def count(done: int, total: int) -> None:
-            nonlocal advance
-            if advance is None:
-                advance = stack.enter_context(progress(title, total, unit))
-            advance(done, "")
-
-        yield count
+    return count
 
 
 class _Whole(Table):

@@ -26,6 +26,8 @@ def check_scene(
 ) -> tuple[str, ...]:
     """Build the environment once and compare it with the policy's shapes, its data's facts and the starts.
 
+    `on_message` is told what is done to the environment's observations so that they are as in the data.
+
     Returns:
         The names of the scene's failure stages, from least to most.
 
@@ -54,7 +56,8 @@ def check_scene(
                     f"{found.get(name, 'none')}",
                     remedy="use the environment and options that the data came from",
                 )
-        notes = scene.reading.notes({"image": "image"} if scene.image else {}, False, scene.env)
+        turned = scene.reading.turned_note(scene.env) if scene.image is not None else ""
+        notes: tuple[str, ...] = (turned,) if turned else ()
         if isinstance(env.unwrapped, Plain):
             notes = env.unwrapped.notes
             if KEY in recorded:

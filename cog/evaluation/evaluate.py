@@ -60,10 +60,12 @@ def evaluate(
     config: EvaluateConfig,
     on_progress: OnProgress | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_total: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Run an evaluation, write it and return it; if it is already finished, read it.
 
-    `on_message` is told what is done to a plain environment's observations so that they are as in the data.
+    `on_message` is told what is done to an environment's observations so that they are as in the data, and
+    `on_total` the number of episodes before the first of them runs.
 
     Raises:
         UsageError: the environment or a start does not exist.
@@ -95,6 +97,8 @@ def evaluate(
     with locked(config.out, needed=False):
         if (config.out / RESULT).exists():  # by now
             return _existing(config.out, identity)
+        if on_total is not None:
+            on_total(sum(len(group.numbers) for group in _groups(config)))
         return _run(config, scene, stages, checkpoint, identity, on_progress)
 
 
@@ -164,17 +168,6 @@ def check_evaluation(
     config, scene = _in_its_scene(config, environment, str(data), shape)
     films, actions = config.videos != 0, environment["action"][0]
     check_scene(scene, shape, actions, config.starts, environment, films, on_message)
-
-
-def in_its_scene(config: EvaluateConfig) -> EvaluateConfig:
-    """The settings as they are evaluated: with the scene of the policy's data, and starts that it has.
-
-    Raises:
-        UsageError: neither the settings nor the policy's data name an environment.
-        CogError: the checkpoint cannot be used.
-    """
-    checkpoint = checkpoints.load(config.checkpoint)
-    return _in_its_scene(config, checkpoint.scene, str(checkpoint.folder), checkpoint.shape)[0]
 
 
 def _in_its_scene(

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import pytest
 
+from cog import cli
 from cog.datasets.collection.collect import collect
 from cog.datasets.collection.spec import BehaviourChoice, CollectionSpec
 from cog.datasets.environment import act_in, scene_facts
@@ -76,6 +77,14 @@ def test_evaluation_has_the_options_of_the_data_unless_a_scene_or_options_are_na
 ) -> None:
     evaluate(EvaluateConfig(chain / "run", tmp_path / "e", ("middle",), 1, workers=1, videos=0, **asked))
     assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["config"]["env_options"] == options
+
+
+def test_the_command_counts_the_episodes_of_the_starts_that_the_scene_has(
+    chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "--checkpoint", str(chain / "run"), "--out", str(tmp_path / "evaluation")]
+    assert cli.run([*command, "--episodes", "2", "--workers", "1", "--videos", "0"]) == 0
+    assert "evaluate: 2/2 episodes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("env", "options"), [(None, {"marks": [3, 5]}), (ENV, None)])
